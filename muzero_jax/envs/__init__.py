@@ -1,0 +1,1 @@
+"""Environments: batches of games behind `reset`, `send` and `recv` (see `base.py`)."""

@@ -1,0 +1,223 @@
+"""EnvPool: batched emulators on host threads, stepped from inside a compiled program.
+
+Through EnvPool's XLA custom calls on CPU and GPU, or through `callback.py` anywhere. One pool per device; single frames cross the
+border. What XLA must be told, and how, is measured in BUILD.md.
+"""
+
+import dataclasses
+import difflib
+import functools
+import os
+from collections.abc import Callable
+from typing import Any
+
+import envpool
+import jax
+import jax.numpy as jnp
+import numpy as np
+from envpool.python.xla_template import make_xla
+
+from muzero_jax import ordering, parallel
+from muzero_jax.envs import callback
+from muzero_jax.envs.base import EnvironmentError, Spec
+from muzero_jax.types import Array, Key, TimeStep
+
+BACKENDS = ("auto", "ffi", "callback")
+
+
+@dataclasses.dataclass(frozen=True)
+class Atari:
+  """Atari settings. Frame skip and episode cap are in emulator frames and agent steps respectively."""
+
+  frame_height: int = 84
+  frame_width: int = 84
+  colour: bool = False
+  frame_skip: int = 4
+  sticky: float = 0.0  # probability that the emulator repeats the previous action
+  full_action_set: bool = False
+  noop_max: int = 30  # a game starts with 1..noop_max no-ops; 0 crashes EnvPool
+  fire_reset: bool = True
+  life_loss_ends_return: bool = False  # discount 0 at a lost life
+  max_episode_steps: int = 27000  # agent steps
+
+  def options(self) -> dict[str, Any]:
+    """The same in EnvPool's words."""
+    return dict(
+      img_height=self.frame_height,
+      img_width=self.frame_width,
+      gray_scale=not self.colour,
+      frame_skip=self.frame_skip,
+      repeat_action_probability=self.sticky,
+      full_action_space=self.full_action_set,
+      noop_max=self.noop_max,
+      use_fire_reset=self.fire_reset,
+      zero_discount_on_life_loss=self.life_loss_ends_return,
+      max_episode_steps=self.max_episode_steps,
+      stack_num=1,
+    )
+
+
+def check_task(task: str) -> None:
+  """Raises `EnvironmentError`, with the nearest name, when EnvPool has no such task."""
+  if task not in (tasks := envpool.list_all_envs()):
+    near = difflib.get_close_matches(task, tasks, 1)
+    raise EnvironmentError(f"--env.task={task}: EnvPool has no such game" + (f"; did you mean {near[0]}?" if near else "."))
+
+
+@functools.cache
+def is_atari(task: str) -> bool:
+  """Whether `task` runs on EnvPool's Atari emulator."""
+  return "full_action_space" in envpool.make_spec(task).config._fields
+
+
+def make(
+  task: str,
+  num_envs: int,
+  *,
+  num_pools: int = 1,
+  seed: int = 0,
+  backend: str = "auto",
+  num_threads: int = 0,
+  atari: Atari | None = None,
+) -> "EnvPool":
+  """The environment of `num_pools` devices with `num_envs` games each.
+
+  Args:
+    task: EnvPool's name, for example "Pong-v5".
+    num_envs: per device.
+    num_pools: devices of this process that step games.
+    seed: game i of device d is seeded with `seed + d * num_envs + i`.
+    backend: one of `BACKENDS`; "auto" is the custom call where it works.
+    num_threads: emulator threads per device; 0 shares the cores out.
+    atari: settings of an Atari game; ignored by other tasks.
+
+  Raises:
+    EnvironmentError: no such task, or one without a flat observation and discrete actions.
+  """
+  check_task(task)
+  options = (atari or Atari()).options() if is_atari(task) else {}
+  threads = num_threads or max(1, (os.cpu_count() or 1) // num_pools)
+  pools = [
+    envpool.make(
+      task,
+      env_type="gymnasium",
+      num_envs=num_envs,
+      num_threads=min(threads, num_envs),
+      seed=seed + device * num_envs,
+      **options,
+    )
+    for device in range(num_pools)
+  ]
+  if not hasattr(pools[0].action_space, "n") or not hasattr(pools[0].observation_space, "shape"):
+    raise EnvironmentError(f"--env.task={task}: only games with discrete actions and one observation array can be played.")
+  return EnvPool(pools, choose_backend(backend))
+
+
+def choose_backend(backend: str) -> str:
+  """ "ffi" or "callback": what was asked for, or for "auto" what works on the default JAX platform."""
+  if backend != "auto":
+    return backend
+  platform = jax.default_backend()
+  if platform == "cpu":
+    return "ffi"
+  if platform != "gpu":
+    return "callback"
+  try:
+    trial = EnvPool([envpool.make("Catch-v0", env_type="gymnasium", num_envs=1)], "ffi")
+    state, _ = jax.jit(lambda s: trial.recv(s, None))(trial.reset(jax.random.key(0)))
+    jax.block_until_ready(state)
+  except Exception as error:
+    print(f"warning: EnvPool's custom call fails on this GPU ({type(error).__name__}), using --env.backend=callback.")
+    return "callback"
+  return "ffi"
+
+
+class EnvPool:
+  """See `base.Environment`. Its state is the token u8[8] that orders all calls: whoever holds the newest one is next.
+
+  Holds the pools: keep it alive as long as a program that steps it may run."""
+
+  def __init__(self, pools: list[Any], backend: str):
+    self._pools = pools
+    self._started = [False] * len(pools)
+    calls = [_ffi_calls(pool) if backend == "ffi" else callback.calls(pool) for pool in pools]
+    self._sends = [send for send, _ in calls]
+    self._recvs = [_named(recv, pool) for (_, recv), pool in zip(calls, pools, strict=True)]
+    frame = pools[0].observation_space
+    shape = _frame_shape(tuple(frame.shape))
+    self.backend = backend
+    self.spec = Spec(len(pools[0]), int(pools[0].action_space.n), shape, np.dtype(frame.dtype).type)
+
+  def reset(self, key: Key, device: int = 0) -> Array:
+    """See `base.Environment`. Games draw from EnvPool's own generators, so `key` is unused. No program may be running."""
+    del key
+    if self._started[device]:
+      self._pools[device].recv()  # the step that was begun last
+    self._pools[device].async_reset()
+    self._started[device] = True
+    return jnp.zeros(8, jnp.uint8)
+
+  def send(self, state: Array, action: Array) -> Array:
+    """See `base.Environment`; raises ValueError on a wrong shape or dtype, and clips: EnvPool would read out of bounds."""
+    if action.shape != (self.spec.num_envs,) or action.dtype != jnp.int32:
+      raise ValueError(f"actions must be int32[{self.spec.num_envs}], not {action.dtype}{list(action.shape)}")
+    action = jnp.clip(action, 0, self.spec.num_actions - 1)
+    return self._on_own_pool(self._sends, state, action)
+
+  def recv(self, state: Array, after: Array | None = None) -> tuple[Array, TimeStep]:
+    """See `base.Environment`."""
+    if after is not None:
+      state = ordering.after(state, after)
+    return self._on_own_pool(self._recvs, state)
+
+  def _on_own_pool(self, calls: list[Callable], *operands: Any) -> Any:
+    if len(calls) == 1:
+      return calls[0](*operands)
+    return jax.lax.switch(parallel.axis_index() % len(calls), calls, *operands)
+
+
+def _ffi_calls(pool: Any) -> tuple[Callable, Callable]:
+  """EnvPool's custom calls: send(token, action) -> token, recv(token) -> (token, *fields)."""
+  raw = make_xla(pool)
+  ids = np.arange(len(pool), dtype=np.int32)
+  return lambda token, action: raw.send(token, ids, ids, action), raw.recv
+
+
+def _frame_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+  """EnvPool's [1, H, W] or [3, H, W] -> [H, W] or [H, W, 3]; no axis of size 1, which XLA would pad."""
+  if len(shape) != 3:
+    return shape
+  return shape[1:] if shape[0] == 1 else (*shape[1:], shape[0])
+
+
+def _named(recv: Callable, pool: Any) -> Callable[[Array], tuple[Array, TimeStep]]:
+  """Turns EnvPool's raw fields into a `TimeStep`."""
+  names = list(pool._state_keys)
+
+  def named_recv(token: Array) -> tuple[Array, TimeStep]:
+    token, *fields = recv(token)
+    return token, time_step(dict(zip(names, fields, strict=True)))
+
+  return named_recv
+
+
+def time_step(raw: dict[str, Array]) -> TimeStep:
+  """From EnvPool's fields.
+
+  EnvPool's own discount is 0 also where an episode is truncated. Atari says with `info:terminated` whether the game is over, other
+  games by `done` without `trunc`; a game over exactly at the step limit counts as over.
+  """
+  frame = raw["obs"]
+  if frame.ndim == 4:
+    frame = jnp.squeeze(frame, 1) if frame.shape[1] == 1 else jnp.moveaxis(frame, 1, -1)
+  done = raw["done"].astype(bool)
+  over = raw["info:terminated"].astype(bool) if "info:terminated" in raw else ~raw["trunc"].astype(bool)
+  first = (raw["step_type"] == 0) & (raw["elapsed_step"] == 0)
+  discount = jnp.where(done, ~over, raw["discount"] != 0) | first
+  return TimeStep(
+    frame=frame,
+    reward=jnp.where(first, 0.0, raw.get("info:reward", raw["reward"]).astype(jnp.float32)),
+    discount=discount.astype(jnp.float32),
+    first=first,
+    last=done,
+  )

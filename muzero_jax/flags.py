@@ -1,0 +1,73 @@
+"""absl flags, generated from the configuration. The only place, with launch/, that knows absl."""
+
+import dataclasses
+import sys
+from collections.abc import Sequence
+
+from absl import flags
+
+from muzero_jax import config as configs
+from muzero_jax.config import Config, ConfigError
+
+_DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+
+
+def parse(argv: Sequence[str], config: Config | None = None, usage: str = "") -> Config:
+  """The configuration that a command line asks for.
+
+  Args:
+    argv: the command's name, then `--name=value`, `--switch`, `--noswitch` and `--flagfile=FILE`, later ones winning.
+    config: the defaults.
+    usage: what `--help` says first; it then prints every flag and exits with 0.
+
+  Raises:
+    ConfigError: an unknown flag, a value of another type or out of range, an argument that is no flag.
+  """
+  config = config or Config()
+  if any(word in ("--help", "-help", "-h", "--helpfull", "--helpshort") for word in argv[1:]):
+    print(help_text(config, usage))
+    sys.exit(0)
+  parser = flags.FlagValues()
+  flags.DEFINE_string("flagfile", "", "read flags from this file", flag_values=parser)
+  flags.DEFINE_string("undefok", "", "flags that may be unknown", flag_values=parser)
+  for name, (value, field) in configs.flatten(config).items():
+    _DEFINE[type(value)](name, value, field.metadata["help"], flag_values=parser)
+  try:
+    rest = parser(list(argv))[1:]
+  except flags.Error as error:
+    raise ConfigError(_sentence(error)) from error
+  if rest:
+    raise ConfigError(f"'{rest[0]}' is no flag: write --name=value, for example --env.task=Pong-v5.")
+  config = configs.replace(config, {name: parser[name].value for name in configs.flatten(config)})
+  configs.check(config)
+  return config
+
+
+def help_text(config: Config, usage: str) -> str:
+  """Every flag with its help, choices, range and default, group by group."""
+  lines = [usage, "", "--flagfile=FILE reads flags from a file, one a line; later flags win. Switches: --name and --noname."]
+  group = None
+  for name, (value, field) in configs.flatten(config).items():
+    head = name.partition(".")[0] if "." in name else ""
+    if head != group:
+      group = head
+      about = getattr(config, head).__doc__ if head else "The run."
+      lines += ["", about.splitlines()[0]]
+    lines += [f"  --{name}={str(value).lower() if isinstance(value, bool) else value}", f"      {_describe(field)}"]
+  return "\n".join(lines)
+
+
+def _describe(field: dataclasses.Field) -> str:
+  choices, low, high = (field.metadata[key] for key in ("choices", "minimum", "maximum"))
+  text = field.metadata["help"]
+  if choices:
+    return f"{text} [{', '.join(choices)}]"
+  if low is not None or high is not None:
+    return f"{text} [{'' if low is None else low}..{'' if high is None else high}]"
+  return text
+
+
+def _sentence(error: flags.Error) -> str:
+  """absl's message in one line; its booleans come as a tuple in brackets."""
+  text = " ".join(str(error).replace("('", "").replace("', '", " ").replace("')", "").split())
+  return text if text.endswith((".", "?")) else f"{text}."

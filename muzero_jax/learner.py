@@ -1,0 +1,117 @@
+"""The learner: sample, make targets, unroll, sum the losses, take a gradient step."""
+
+import dataclasses
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from muzero_jax import parallel
+from muzero_jax.augmentation import augment
+from muzero_jax.replay.frames import Chances, Replay, Ring, stack_at
+from muzero_jax.replay.sampling import Sampler
+from muzero_jax.targets.maker import TargetMaker
+from muzero_jax.types import Array, Context, Example, Key, LearnerState, Metrics, Model, Params, Sample, Targets, Term
+
+
+@dataclasses.dataclass(frozen=True)
+class Learner:
+  """One gradient step at a time on one device's batch; with `mean`, on all devices'."""
+
+  model: Model
+  terms: dict[str, tuple[float, Term]]  # name -> weight, term
+  optimizer: optax.GradientTransformation
+  ring: Ring
+  sampler: Sampler
+  targets: TargetMaker
+  batch_size: int  # N, per device
+  target_period: int = 200  # gradient steps between copies to the target network
+  shift: int = 0  # pixels of shift augmentation; 0 is none
+  mean: Callable = parallel.mean  # of gradients over devices
+
+  def init(self, key: Key) -> LearnerState:
+    """The start of learning."""
+    keys = jax.random.split(key, len(self.terms) + 1)
+    own = {name: term.init(k) for (name, (_, term)), k in zip(self.terms.items(), keys[1:], strict=True)}
+    params = {"model": self.model.init(keys[0]), **{name: p for name, p in own.items() if p}}
+    return LearnerState(
+      params=params,
+      # A copy: arrays that are donated must not be shared.
+      target_params=jax.tree.map(jnp.copy, params["model"]),
+      opt_state=self.optimizer.init(params),
+      step=jnp.zeros((), jnp.int32),
+    )
+
+  def update(self, state: LearnerState, replay: Replay, key: Key) -> tuple[LearnerState, Chances, Metrics]:
+    """One gradient step. Of the replay only the chances change."""
+    sample_key, target_key, loss_key = jax.random.split(key, 3)
+    sample = self.sampler.sample(self.ring, replay, sample_key, self.batch_size, state.step)
+    targets = self.targets(state.target_params, target_key, sample.example)
+    gradient, (error, metrics) = jax.grad(self.loss, has_aux=True)(state.params, sample, targets, loss_key)
+    gradient = self.mean(gradient)
+    updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
+    params = optax.apply_updates(state.params, updates)
+    step = state.step + 1
+    copy = step % self.target_period == 0
+    target_params = jax.tree.map(lambda new, old: jnp.where(copy, new, old), params["model"], state.target_params)
+    metrics |= {
+      "learner/gradient_norm": one(optax.global_norm(gradient)),
+      "replay/age": average(sample.example.age.astype(jnp.float32)),
+      "replay/oldest": one(sample.example.age.max().astype(jnp.float32)),
+      "learner/target_age": one((state.step % self.target_period).astype(jnp.float32)),
+    }
+    chances = self.sampler.update(replay.chances, sample, error)
+    return LearnerState(params, target_params, opt_state, step), chances, metrics
+
+  def loss(self, params: Params, sample: Sample, targets: Targets, key: Key) -> tuple[Array, tuple[Array, Metrics]]:
+    """The weighted sum of all terms over a batch.
+
+    Returns:
+      f32[], and the root's |value error| f32[N] with the metrics.
+    """
+    shift_key, action_key = jax.random.split(key)
+    example = augment(shift_key, sample.example, self.shift) if self.shift else sample.example
+    context = self.unroll(params, example, targets, action_key)
+    losses = {name: term.loss(params, context) for name, (_, term) in self.terms.items()}
+    total = sum(weight * losses[name] for name, (weight, _) in self.terms.items())
+    total = jnp.mean(sample.weight * total)
+    error = jnp.abs(self.model.decode(context.value_logits[:, 0]) - targets.value[:, 0])
+    metrics = {f"loss/{name}": average(loss) for name, loss in losses.items()}
+    metrics |= {"loss/total": one(total), "learner/value_error": average(error)}
+    return total, (jax.lax.stop_gradient(error), jax.lax.stop_gradient(metrics))
+
+  def unroll(self, params: Params, example: Example, targets: Targets, key: Key) -> Context:
+    """Encodes the examples' first steps and follows their actions; behind the end, random ones."""
+    model, steps = self.model, targets.reward.shape[1]
+    stack = self.ring.stack
+    frames = jax.vmap(lambda f, b: stack_at(f, b, stack - 1, stack))(example.frames, example.first)
+    root = model.encode(params["model"], frames)
+    size, num_actions = example.action.shape[0], example.policy.shape[-1]
+    random = jax.random.randint(key, (size, steps), 0, num_actions, jnp.int32)
+    actions = jnp.where(targets.alive[:, :-1] > 0, example.action[:, :steps], random)
+
+    def step(hidden: Array, action: Array) -> tuple[Array, tuple[Array, Array]]:
+      hidden, reward_logits = model.step(params["model"], halve_gradient(hidden), action)
+      return hidden, (hidden, reward_logits)
+
+    _, (later, reward_logits) = jax.lax.scan(step, root, actions.T)
+    hidden = jnp.swapaxes(jnp.concatenate([root[None], later]), 0, 1)
+    logits = model.predict(params["model"], hidden.reshape(-1, *hidden.shape[2:]))
+    policy_logits, value_logits = (x.reshape(size, steps + 1, -1) for x in logits)
+    return Context(example, targets, hidden, policy_logits, value_logits, jnp.swapaxes(reward_logits, 0, 1))
+
+
+def halve_gradient(x: Array) -> Array:
+  """x, through which half of the gradient flows back (MuZero, appendix G)."""
+  return x / 2 + jax.lax.stop_gradient(x / 2)
+
+
+def one(value: Array) -> Array:
+  """A metric seen once: f32[2]."""
+  return jnp.stack([value, jnp.ones_like(value)])
+
+
+def average(values: Array) -> Array:
+  """A metric seen in every entry of f32[...]: f32[2]."""
+  return jnp.stack([values.sum(), jnp.float32(values.size)])

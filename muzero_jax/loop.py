@@ -1,0 +1,99 @@
+"""The loop: one program that plays, remembers and learns. `tick` is all of it."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from muzero_jax import actor, ordering
+from muzero_jax.actor import ActorState
+from muzero_jax.envs.base import Environment
+from muzero_jax.learner import Learner
+from muzero_jax.networks.model import root
+from muzero_jax.replay.frames import Chances, Replay, Ring
+from muzero_jax.search.base import Search
+from muzero_jax.types import Array, Key, LearnerState, Metrics, Model, record
+
+
+@record
+class Shared:
+  """The same on all devices."""
+
+  learner: LearnerState
+  ticks: Array  # i32   ticks done: agent steps of each environment
+
+
+@record
+class Local:
+  """Each device's own."""
+
+  actor: ActorState
+  replay: Replay
+  key: Key
+  learned: Array  # f32[]   comes with the last gradient step: what waits for it waits for the learner
+
+
+@dataclasses.dataclass(frozen=True)
+class Loop:
+  """Plays with every environment, and learns while the emulators step."""
+
+  environment: Environment
+  model: Model
+  search: Search
+  ring: Ring
+  learner: Learner
+  updates: int = 1  # gradient steps each time the learner is due
+  every: int = 1  # ticks between those times
+  warmup: int = 0  # rows in the replay before the first
+
+  def tick(self, shared: Shared, local: Local) -> tuple[Shared, Local, Metrics]:
+    """Remember what happened, act once in every environment, learn while the emulators step."""
+    key, search_key, learn_key = jax.random.split(local.key, 3)
+    state, params = local.actor, shared.learner.params["model"]
+    env, time = self.environment.recv(state.env, after=local.learned)  # the emulators are done
+    replay = self.ring.add(local.replay, state.decision, time, shared.learner.step)
+    origin = root(self.model, params, self.ring.recent(replay))
+    decision = self.search(params, search_key, origin)
+    env = self.environment.send(env, decision.action)  # the emulators start
+    due = (replay.head > self.warmup) & (shared.ticks % self.every == 0) & ~ordering.never(env)
+    learner, chances, learned, metrics = self.learn(due, shared.learner, replay, learn_key)  # the device is busy
+
+    tally = actor.count(state.tally, time)
+    metrics |= actor.episode_metrics(tally, time) | actor.search_metrics(origin, decision)
+    replay = dataclasses.replace(replay, chances=chances)
+    return (
+      Shared(learner, shared.ticks + 1),
+      Local(ActorState(env, decision, tally), replay, key, learned),
+      metrics,
+    )
+
+  def learn(self, due: Array, state: LearnerState, replay: Replay, key: Key) -> tuple[LearnerState, Chances, Array, Metrics]:
+    """`updates` gradient steps if `due`. The replay is only read; its frames do not pass through the branches, or XLA copies them."""
+
+    def step(carry: tuple[LearnerState, Chances], key: Key):
+      state, chances = carry
+      state, chances, metrics = self.learner.update(state, dataclasses.replace(replay, chances=chances), key)
+      return (state, chances), metrics
+
+    def steps(carry):
+      carry, metrics = jax.lax.scan(step, carry, jax.random.split(key, self.updates))
+      return carry, jax.tree.map(lambda x: x.sum(0), metrics)
+
+    def skip(carry):
+      _, metrics = jax.eval_shape(steps, carry)
+      return carry, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+
+    (state, chances), metrics = jax.lax.cond(due, steps, skip, (state, replay.chances))
+    return state, chances, metrics["learner/gradient_norm"][0], metrics
+
+  def run(self, shared: Shared, local: Local, ticks: Array) -> tuple[Shared, Local, Metrics]:
+    """`ticks` (i32[], traced: any number with one compilation) ticks, with the sums of their metrics."""
+    _, _, metrics = jax.eval_shape(self.tick, shared, local)
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+
+    def body(_, carry):
+      shared, local, metrics = carry
+      shared, local, new = self.tick(shared, local)
+      return shared, local, jax.tree.map(jnp.add, metrics, new)
+
+    return jax.lax.fori_loop(0, ticks, body, (shared, local, nothing))

@@ -1,0 +1,71 @@
+"""Latent consistency (EfficientZero, Ye et al. 2021, section 4.1): what the dynamics predicts should look like what the encoder sees.
+
+SimSiam (Chen and He 2021): the unrolled latent is projected and predicted, the encoded later frame is projected without gradient, and
+their negative cosine similarity is the loss.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.replay.frames import stack_at
+from muzero_jax.types import Array, Context, Key, Model, Params, Term
+
+
+class Projector(nn.Module):
+  """Latents [N, ...] -> f32[N, width]."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    x = x.reshape(x.shape[0], -1).astype(jnp.float32)
+    x = nn.relu(nn.LayerNorm()(nn.Dense(self.width)(x)))
+    return nn.LayerNorm()(nn.Dense(self.width)(x))
+
+
+class Predictor(nn.Module):
+  """f32[N, width] -> f32[N, width]."""
+
+  width: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    return nn.Dense(x.shape[-1])(nn.relu(nn.LayerNorm()(nn.Dense(self.width)(x))))
+
+
+def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: int = 512) -> Term:
+  """The term; its examples must come with k later frames.
+
+  Args:
+    model: its `encode` gives the targets.
+    stack: S.
+    hidden: shape of one latent with a batch axis.
+    width: of the projections; the predictor's bottleneck is half of it.
+  """
+  projector, predictor = Projector(width), Predictor(width // 2)
+
+  def init(key: Key) -> Params:
+    keys = jax.random.split(key)
+    projected, projector_params = projector.init_with_output(keys[0], jnp.zeros(hidden.shape))
+    return {"projector": projector_params, "predictor": predictor.init(keys[1], projected)}
+
+  def loss(params: Params, context: Context) -> Array:
+    own = params["consistency"]
+    size, steps = context.hidden.shape[0], context.hidden.shape[1] - 1
+    positions = stack + jnp.arange(steps)
+    stacks = jax.vmap(lambda f, b: jax.vmap(lambda i: stack_at(f, b, i, stack))(positions))(
+      context.example.frames, context.example.first
+    )
+    seen = model.encode(params["model"], stacks.reshape(-1, *stacks.shape[2:]))
+    unrolled = context.hidden[:, 1:].reshape(-1, *context.hidden.shape[2:])
+    target = jax.lax.stop_gradient(projector.apply(own["projector"], seen))
+    prediction = predictor.apply(own["predictor"], projector.apply(own["projector"], unrolled))
+    similarity = jnp.sum(_unit(prediction) * _unit(target), -1).reshape(size, steps)
+    return -jnp.mean(similarity * context.targets.alive[:, 1:], -1)
+
+  return Term(init, loss)
+
+
+def _unit(x: Array) -> Array:
+  return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-6)

@@ -1,0 +1,60 @@
+"""The MuZero loss (Schrittwieser et al. 2020, eq. 1) as three terms: reward, value and policy.
+
+Cross-entropies in float32. Losses at unroll steps 1..k count 1/k each (appendix G), so that the unroll as a whole counts as
+much as the root.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.types import Array, Context, Key, Model, Params, Term
+
+
+def cross_entropy(probabilities: Array, logits: Array) -> Array:
+  """-sum p log softmax(logits) over the last axis, in float32."""
+  return -jnp.sum(probabilities * jax.nn.log_softmax(logits.astype(jnp.float32)), -1)
+
+
+def step_scale(unroll: int) -> Array:
+  """f32[k+1]: 1 for the root, 1/k for every step of the unroll."""
+  return jnp.concatenate([jnp.ones(1), jnp.full(unroll, 1 / unroll)])
+
+
+def _no_parameters(key: Key) -> Params:
+  del key
+  return {}
+
+
+def reward(model: Model) -> Term:
+  """Of the k transitions of the unroll, the one into the terminal state and those between absorbing states included."""
+
+  def loss(params: Params, context: Context) -> Array:
+    del params
+    errors = cross_entropy(model.encode_scalar(context.targets.reward), context.reward_logits)
+    return jnp.mean(errors * context.targets.known[:, 1:], -1)
+
+  return Term(_no_parameters, loss)
+
+
+def value(model: Model) -> Term:
+  """Of the k+1 states of the unroll, absorbing ones included."""
+
+  def loss(params: Params, context: Context) -> Array:
+    del params
+    targets = context.targets
+    errors = cross_entropy(model.encode_scalar(targets.value), context.value_logits)
+    return jnp.sum(errors * targets.known * step_scale(errors.shape[1] - 1), -1)
+
+  return Term(_no_parameters, loss)
+
+
+def policy(model: Model) -> Term:
+  """Of those of the k+1 states in which there is something to decide."""
+  del model
+
+  def loss(params: Params, context: Context) -> Array:
+    del params
+    errors = cross_entropy(context.targets.policy, context.policy_logits)
+    return jnp.sum(errors * context.targets.alive * step_scale(errors.shape[1] - 1), -1)
+
+  return Term(_no_parameters, loss)

@@ -1,0 +1,1 @@
+"""Networks: the MuZero model and its categorical scalars."""

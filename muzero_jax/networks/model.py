@@ -1,0 +1,84 @@
+"""From flax modules to a `Model` of pure functions; what all networks share: input, latent scaling, heads."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.networks.scalars import Support
+from muzero_jax.types import Array, Model, Params, Root
+
+
+def scale_latent(hidden: Array, epsilon: float = 1e-5) -> Array:
+  """Each latent of [N, ...] into 0..1 by its own minimum and maximum (MuZero, appendix G); a constant one becomes 0."""
+  axes = tuple(range(1, hidden.ndim))
+  low = jnp.min(hidden, axes, keepdims=True)
+  high = jnp.max(hidden, axes, keepdims=True)
+  return (hidden - low) / jnp.maximum(high - low, epsilon)
+
+
+def stacked_input(frames: Array, dtype) -> Array:
+  """[N, S, *frame_shape] -> [N, H, W, channels] or [N, features]: the newest frame, then what changed from frame to frame.
+
+  A linear map of the stack. Differences show a small moving object (Pong's ball) that the static picture drowns.
+  """
+  frames = frames.astype(dtype) / (255 if frames.dtype == jnp.uint8 else 1)
+  newest = frames[:, -1:]
+  inputs = jnp.concatenate([newest, frames[:, 1:] - frames[:, :-1]], 1)
+  if inputs.ndim == 3:
+    return inputs.reshape(inputs.shape[0], -1)
+  if inputs.ndim == 4:
+    return jnp.moveaxis(inputs, 1, -1)
+  return jnp.moveaxis(inputs, 1, -2).reshape(*inputs.shape[0:1], *inputs.shape[2:4], -1)
+
+
+class Logits(nn.Module):
+  """A head's last layers in float32: a hidden layer, then a layer that starts at zero, so that nothing is claimed at first."""
+
+  hidden: int
+  outputs: int
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    x = x.reshape(x.shape[0], -1).astype(jnp.float32)
+    x = nn.relu(nn.LayerNorm()(nn.Dense(self.hidden)(x)))
+    return nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)(x)
+
+
+def make_model(
+  representation: nn.Module, dynamics: nn.Module, prediction: nn.Module, support: Support, frames: jax.ShapeDtypeStruct
+) -> Model:
+  """A `Model` from three modules.
+
+  Args:
+    representation: frames u8[N, S, *frame_shape] -> hidden [N, ...].
+    dynamics: hidden, action i32[N] -> hidden, reward logits f32[N, bins].
+    prediction: hidden -> policy logits f32[N, A], value logits f32[N, bins].
+    support: of values and rewards.
+    frames: shape and dtype of one stack, [S, *frame_shape].
+  """
+
+  def init(key) -> Params:
+    keys = jax.random.split(key, 3)
+    stack = jnp.zeros((1, *frames.shape), frames.dtype)
+    hidden, represented = representation.init_with_output(keys[0], stack)
+    return {
+      "representation": represented,
+      "dynamics": dynamics.init(keys[1], hidden, jnp.zeros(1, jnp.int32)),
+      "prediction": prediction.init(keys[2], hidden),
+    }
+
+  return Model(
+    init=init,
+    encode=lambda params, frames: representation.apply(params["representation"], frames),
+    predict=lambda params, hidden: prediction.apply(params["prediction"], hidden),
+    step=lambda params, hidden, action: dynamics.apply(params["dynamics"], hidden, action),
+    decode=support.decode,
+    encode_scalar=support.encode,
+  )
+
+
+def root(model: Model, params: Params, frames: Array) -> Root:
+  """What a search starts from, for stacks u8[N, S, *frame_shape]."""
+  hidden = model.encode(params, frames)
+  policy_logits, value_logits = model.predict(params, hidden)
+  return Root(hidden, policy_logits, model.decode(value_logits))

@@ -1,0 +1,176 @@
+"""The residual network for images: pre-activation blocks, no batch statistics, a square latent at a 16th of the frame's size.
+
+After EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), with layer norms in place of batch norms: acting and
+learning compute the same function.
+"""
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.networks import conv
+from muzero_jax.networks.model import Logits, make_model, scale_latent, stacked_input
+from muzero_jax.networks.scalars import Support
+from muzero_jax.types import Array, Model
+
+
+@dataclasses.dataclass(frozen=True)
+class Size:
+  """Widths and depths. The encoder is a first convolution and then stages, each halving the picture and adding blocks."""
+
+  first: tuple[int, int, int]  # channels, kernel, stride of the first convolution
+  stages: tuple[tuple[int, int, bool], ...]  # channels, blocks, pooled (average) instead of strided
+  channels: int  # of the latent
+  blocks: int  # of the dynamics and of the prediction
+  head_channels: int = 16
+  head_hidden: int = 32
+  encoder_blocks: int = 0  # after the first convolution
+
+
+SIZES = {
+  # No down-sampling, for boards of 10 x 10 and the like (MinAtar).
+  "grid": Size(first=(16, 3, 1), stages=(), channels=16, blocks=1),
+  # For CPUs. The first layer sees each 4x4 patch once, which is a matrix product: 84x84 -> 21 -> 11 -> 6.
+  "tiny": Size(first=(32, 4, 4), stages=((32, 0, False), (32, 1, False)), channels=32, blocks=1),
+  "small": Size(first=(32, 4, 4), stages=((64, 1, False), (64, 1, False)), channels=64, blocks=1),
+  # 84x84 -> 42 -> 21 -> 11 -> 6.
+  "efficientzero": Size(
+    first=(32, 3, 2), stages=((64, 1, False), (64, 1, True), (64, 1, True)), channels=64, blocks=1, encoder_blocks=1
+  ),
+  "muzero": Size(
+    first=(128, 3, 2),
+    stages=((256, 3, False), (256, 3, True), (256, 0, True)),
+    channels=256,
+    blocks=16,
+    head_channels=32,
+    head_hidden=256,
+    encoder_blocks=2,
+  ),
+}
+
+
+class Norm(nn.Module):
+  """Layer norm over the whole feature map, or per channel over height and width."""
+
+  dtype: Any
+  per_channel: bool = False
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    axes = (-3, -2) if self.per_channel else (-3, -2, -1)
+    return nn.LayerNorm(reduction_axes=axes, feature_axes=-1, dtype=self.dtype)(x)
+
+
+def convolution(channels: int, dtype: Any, kernel: int = 3, stride: int = 1) -> nn.Conv:
+  """A convolution of this network."""
+  return nn.Conv(channels, (kernel, kernel), stride, dtype=dtype, use_bias=False, conv_general_dilated=conv.conv_general_dilated)
+
+
+class Block(nn.Module):
+  """A pre-activation residual block (He et al. 2016), which may halve the picture and change the channels."""
+
+  channels: int
+  dtype: Any
+  stride: int = 1
+  per_channel: bool = False
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    y = nn.relu(Norm(self.dtype, self.per_channel)(x))
+    if self.stride != 1 or x.shape[-1] != self.channels:
+      x = convolution(self.channels, self.dtype, 1 if self.stride == 1 else 3, self.stride)(y)
+    y = convolution(self.channels, self.dtype, stride=self.stride)(y)
+    y = nn.relu(Norm(self.dtype, self.per_channel)(y))
+    return x + convolution(self.channels, self.dtype)(y)
+
+
+class Representation(nn.Module):
+  """Frames u8[N, S, H, W(, colours)] -> latent [N, H', W', channels] in 0..1."""
+
+  size: Size
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, frames: Array) -> Array:
+    x = stacked_input(frames, self.dtype)
+    channels, kernel, stride = self.size.first
+    x = convolution(channels, self.dtype, kernel, stride)(x)
+    # While the picture is large the norm is per channel: over the whole map a ball of a few pixels drowns in the static background.
+    x = Norm(self.dtype, per_channel=True)(x)
+    for _ in range(self.size.encoder_blocks):
+      x = Block(channels, self.dtype, per_channel=True)(x)
+    for number, (channels, blocks, pooled) in enumerate(self.size.stages):
+      if pooled:
+        x = nn.avg_pool(x, (3, 3), (2, 2), "SAME")
+      else:
+        x = Block(channels, self.dtype, stride=2, per_channel=number == 0)(x)
+      for _ in range(blocks):
+        x = Block(channels, self.dtype)(x)
+    if x.shape[-1] != self.size.channels:
+      x = convolution(self.size.channels, self.dtype)(x)
+    return scale_latent(Norm(self.dtype)(x))
+
+
+class Dynamics(nn.Module):
+  """Latent and action -> the next latent and the reward's logits."""
+
+  size: Size
+  num_actions: int
+  bins: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, hidden: Array, action: Array) -> tuple[Array, Array]:
+    size = self.size
+    # Constant planes through a 1x1 convolution are a bias per channel: the same, cheaper.
+    bias = nn.Embed(self.num_actions, size.channels, dtype=self.dtype)(action)
+    x = convolution(size.channels, self.dtype)(nn.relu(Norm(self.dtype)(hidden))) + bias[:, None, None]
+    x = hidden + Norm(self.dtype)(x)
+    for _ in range(size.blocks):
+      x = Block(size.channels, self.dtype)(x)
+    x = scale_latent(x)
+    return x, Head(size, self.bins, self.dtype)(x)
+
+
+class Head(nn.Module):
+  """A 1x1 convolution, then the last layers in float32."""
+
+  size: Size
+  outputs: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, hidden: Array) -> Array:
+    x = convolution(self.size.head_channels, self.dtype, kernel=1)(hidden)
+    return Logits(self.size.head_hidden, self.outputs)(nn.relu(Norm(self.dtype)(x)))
+
+
+class Prediction(nn.Module):
+  """Latent -> policy logits f32[N, A], value logits f32[N, bins]."""
+
+  size: Size
+  num_actions: int
+  bins: int
+  dtype: Any
+
+  @nn.compact
+  def __call__(self, hidden: Array) -> tuple[Array, Array]:
+    x = hidden
+    for _ in range(self.size.blocks):
+      x = Block(self.size.channels, self.dtype)(x)
+    return Head(self.size, self.num_actions, self.dtype)(x), Head(self.size, self.bins, self.dtype)(x)
+
+
+def resnet(size: str, num_actions: int, support: Support, frames: jax.ShapeDtypeStruct, dtype: Any = jnp.float32) -> Model:
+  """The model of a named size for stacks of `frames` ([S, H, W] or [S, H, W, colours]); `dtype` is that of the trunk."""
+  shape = SIZES[size]
+  return make_model(
+    Representation(shape, dtype),
+    Dynamics(shape, num_actions, support.bins, dtype),
+    Prediction(shape, num_actions, support.bins, dtype),
+    support,
+    frames,
+  )

@@ -1,0 +1,53 @@
+"""Scalars as categorical distributions (MuZero, Schrittwieser et al. 2020, appendix F).
+
+A scalar x is squashed by h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x (Pohlen et al. 2018) and spread over the two nearest of the integers
+-size .. size. Everything in float32.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.types import Array
+
+EPSILON = 0.001
+
+
+def transform(x: Array) -> Array:
+  """h(x), elementwise."""
+  return jnp.sign(x) * (jnp.sqrt(jnp.abs(x) + 1) - 1) + EPSILON * x
+
+
+def inverse(y: Array) -> Array:
+  """The x with h(x) = y, elementwise; written without the differences of near-equal numbers that float32 would lose."""
+  a = jnp.abs(y)
+  # u = sqrt(|x| + 1) solves eps u^2 + u = a + 1 + eps; with u = 1 + w, w is the positive root of eps w^2 + (1 + 2 eps) w = a.
+  b = 1 + 2 * EPSILON
+  w = 2 * a / (b + jnp.sqrt(b * b + 4 * EPSILON * a))
+  return jnp.sign(y) * w * (w + 2)
+
+
+@dataclasses.dataclass(frozen=True)
+class Support:
+  """The integers -size .. size in transformed space: 2 size + 1 bins."""
+
+  size: int = 300
+
+  @property
+  def bins(self) -> int:
+    """How many."""
+    return 2 * self.size + 1
+
+  def encode(self, x: Array) -> Array:
+    """Scalars f32[...] -> probabilities f32[..., bins] on the two bins nearest to h(x); beyond the support, on its end."""
+    y = jnp.clip(transform(x.astype(jnp.float32)), -self.size, self.size) + self.size
+    low = jnp.minimum(jnp.floor(y), self.bins - 2)
+    share = y - low
+    index = low.astype(jnp.int32)
+    return jax.nn.one_hot(index, self.bins) * (1 - share)[..., None] + jax.nn.one_hot(index + 1, self.bins) * share[..., None]
+
+  def decode(self, logits: Array) -> Array:
+    """Logits [..., bins] -> scalars f32[...]: the expectation in transformed space, transformed back."""
+    values = jnp.arange(-self.size, self.size + 1, dtype=jnp.float32)
+    return inverse(jax.nn.softmax(logits.astype(jnp.float32)) @ values)

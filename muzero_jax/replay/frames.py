@@ -1,0 +1,188 @@
+"""The ring of steps. Examples are references into it; frames are stored once and shared by every example that shows them.
+
+Rows are ticks, columns environments. Row h % C is written at the head h together with the decision of the row before it. An example
+starts at a row once the L = k+n+1 rows from there on are complete, and ends when the first frame of its stack is overwritten: the
+garbage collector is the write head. `Chances` says how likely each row is sampled.
+"""
+
+import dataclasses
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from muzero_jax.types import Array, Decision, Example, TimeStep, record
+
+
+@record
+class Chances:
+  """How likely each example is sampled: what the learner may change about the replay."""
+
+  mass: Array  # f32[C, B]   0 where no example starts
+  row_mass: Array  # f32[C]   mass summed over environments
+  top: Array  # f32[]   the highest mass given so far; new examples enter with it
+
+
+@record
+class Replay:
+  """The ring's arrays, per device. P is a frame's size."""
+
+  frame: Array  # u8[C, B, P]   flat: XLA pads short last axes on some devices
+  first: Array  # bool[C, B]
+  last: Array  # bool[C, B]
+  reward: Array  # f32[C, B]   into the row
+  discount: Array  # f32[C, B]   into the row
+  action: Array  # i32[C, B]   out of the row, as all of a decision
+  policy: Array  # f32[C, B, A]
+  value: Array  # f32[C, B]
+  log_prob: Array  # f32[C, B]
+  played: Array  # i32[C]   learner steps when the row was played
+  chances: Chances
+  head: Array  # i32[]   rows written since the start
+
+
+@dataclasses.dataclass(frozen=True)
+class Ring:
+  """The ring's sizes, and how to write to it and read from it.
+
+  Raises:
+    ValueError: the capacity is too small to hold a single example.
+  """
+
+  rows: int  # C
+  num_envs: int  # B
+  num_actions: int  # A
+  frame_shape: tuple[int, ...]
+  frame_dtype: Any = np.uint8
+  stack: int = 4  # S
+  unroll: int = 5  # k
+  window: int = 11  # L = k + n + 1
+  later: int = 0  # E
+
+  def __post_init__(self):
+    if self.rows < self.smallest(self.stack, self.window):
+      raise ValueError(f"a ring of {self.rows} rows cannot hold an example; it needs {self.smallest(self.stack, self.window)}")
+    if self.later >= self.window:
+      raise ValueError(f"{self.later} later frames are more than a window of {self.window} steps has")
+
+  @staticmethod
+  def smallest(stack: int, window: int) -> int:
+    """The fewest rows in which one example is complete before it is overwritten."""
+    return stack + window + 1
+
+  def init(self) -> Replay:
+    """An empty ring."""
+    rows = (self.rows, self.num_envs)
+
+    def zeros(*shape, dtype=jnp.float32):
+      return jnp.zeros(shape, dtype)
+
+    return Replay(
+      frame=zeros(*rows, math.prod(self.frame_shape), dtype=self.frame_dtype),
+      first=zeros(*rows, dtype=bool),
+      last=zeros(*rows, dtype=bool),
+      reward=zeros(*rows),
+      discount=zeros(*rows),
+      action=zeros(*rows, dtype=jnp.int32),
+      policy=zeros(*rows, self.num_actions),
+      value=zeros(*rows),
+      log_prob=zeros(*rows),
+      played=zeros(self.rows, dtype=jnp.int32),
+      chances=Chances(zeros(*rows), zeros(self.rows), jnp.ones((), jnp.float32)),
+      head=jnp.zeros((), jnp.int32),
+    )
+
+  def nbytes(self) -> int:
+    """Bytes of the whole ring."""
+    arrays = jax.tree.leaves(jax.eval_shape(self.init))
+    return sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
+
+  def add(self, replay: Replay, decision: Decision, time: TimeStep, step: Array) -> Replay:
+    """Writes step `time`, and the decision that led from the row before to it.
+
+    Args:
+      replay: the ring, updated in place when donated.
+      decision: of the step before `time`; ignored on the very first row.
+      time: the newest step.
+      step: i32[], learner steps done.
+    """
+    head, rows = replay.head, self.rows
+    row, before = head % rows, (head - 1) % rows
+    last = replay.last.at[row].set(time.last)
+    return Replay(
+      frame=replay.frame.at[row].set(time.frame.reshape(self.num_envs, -1)),
+      first=replay.first.at[row].set(time.first),
+      last=last,
+      reward=replay.reward.at[row].set(time.reward),
+      discount=replay.discount.at[row].set(time.discount),
+      action=replay.action.at[before].set(decision.action),
+      policy=replay.policy.at[before].set(decision.policy),
+      value=replay.value.at[before].set(decision.value),
+      log_prob=replay.log_prob.at[before].set(decision.log_prob),
+      played=replay.played.at[row].set(step),
+      chances=self._chances(replay.chances, head, last),
+      head=head + 1,
+    )
+
+  def _chances(self, chances: Chances, head: Array, last: Array) -> Chances:
+    """One row of examples becomes complete, one ends."""
+    # Complete is what the decision that is written with row `head` was missing from. No example starts at an episode's end,
+    # where no action counts.
+    ready = (head - self.window) % self.rows
+    fresh = jnp.where((head >= self.window) & ~last[ready], chances.top, 0.0)
+    ended = (head + self.stack - 1) % self.rows  # its oldest frame is overwritten now
+    return Chances(
+      mass=chances.mass.at[ready].set(fresh).at[ended].set(0.0),
+      row_mass=chances.row_mass.at[ready].set(fresh.sum()).at[ended].set(0.0),
+      top=chances.top,
+    )
+
+  def cut(self, replay: Replay) -> Replay:
+    """Marks the newest row as the last of its episodes, for when the environments start anew: truncated, not terminated."""
+    return dataclasses.replace(replay, last=replay.last.at[(replay.head - 1) % self.rows].set(True))
+
+  def recent(self, replay: Replay) -> Array:
+    """The newest stack of every environment, u8[B, S, *frame_shape]."""
+    rows = (replay.head - self.stack + jnp.arange(self.stack)) % self.rows
+    frames, first = jnp.swapaxes(replay.frame[rows], 0, 1), jnp.swapaxes(replay.first[rows], 0, 1)
+    # Before the first row is written there is nothing: rows of the future are zeros, and hidden by the first row's `first`.
+    stacks = jax.vmap(lambda f, b: stack_at(f, b, self.stack - 1, self.stack))(frames, first)
+    return stacks.reshape(self.num_envs, self.stack, *self.frame_shape)
+
+  def example(self, replay: Replay, index: Array, step: Array) -> Example:
+    """The example that starts at `index` (i32[]: row * B + environment), when `step` learner steps are done."""
+    row, env = index // self.num_envs, index % self.num_envs
+    seen = (row - self.stack + 1 + jnp.arange(self.stack + self.later)) % self.rows
+    steps = (row + jnp.arange(self.window)) % self.rows
+    out, into = steps[:-1], steps[1:]
+    return Example(
+      frames=replay.frame[seen, env].reshape(-1, *self.frame_shape),
+      first=replay.first[seen, env],
+      action=replay.action[out, env],
+      reward=replay.reward[into, env],
+      discount=replay.discount[into, env],
+      last=replay.last[steps, env],
+      policy=replay.policy[steps[: self.unroll + 1], env],
+      value=replay.value[steps, env],
+      log_prob=replay.log_prob[out, env],
+      age=step - replay.played[row],
+    )
+
+
+def stack_at(frames: Array, first: Array, position: Array | int, stack: int) -> Array:
+  """The S frames up to `position` of one sequence, not reaching across an episode's start.
+
+  Args:
+    frames: [T, ...], consecutive steps.
+    first: bool[T].
+    position: of the newest frame, at least S-1 (i32[] or int).
+    stack: S.
+
+  Returns:
+    [S, ...], oldest first; before an episode's S-th frame its first frame is repeated (EnvPool's rule).
+  """
+  steps = jnp.arange(first.shape[0])
+  start = jnp.max(jnp.where(first & (steps <= position), steps, 0))
+  return frames[jnp.maximum(position - stack + 1 + jnp.arange(stack), start)]

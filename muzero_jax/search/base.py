@@ -1,0 +1,67 @@
+"""What all searches share: the model as mctx sees it, and the protocol of a search.
+
+Searches run on plain scalars: categorical predictions are decoded before they enter a tree.
+"""
+
+import dataclasses
+from typing import Any, Protocol
+
+import jax.numpy as jnp
+import mctx
+
+from muzero_jax.types import Array, Decision, Key, Model, Params, Root
+
+
+class Search(Protocol):
+  """A `SearchFn` that knows its variants."""
+
+  def __call__(self, params: Params, key: Key, root: Root) -> Decision:
+    """Acts in self-play, with exploration; its policy is a target."""
+    ...
+
+  @property
+  def simulations(self) -> int:
+    """Tree expansions per root."""
+    ...
+
+  def for_evaluation(self) -> "Search":
+    """The variant that acts as well as it can."""
+    ...
+
+  def for_reanalysis(self) -> "Search":
+    """The variant that makes targets for steps played before."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelInTree:
+  """mctx's `recurrent_fn`: one step of the model, with scalars decoded. The discount is gamma everywhere: ends of episodes are
+  learned as absorbing states."""
+
+  model: Model
+  gamma: float
+
+  def __call__(self, params: Params, key: Key, action: Array, hidden: Any) -> tuple[mctx.RecurrentFnOutput, Any]:
+    """For actions i32[B] at hidden states [B, ...]."""
+    del key
+    hidden, reward_logits = self.model.step(params, hidden, action)
+    policy_logits, value_logits = self.model.predict(params, hidden)
+    value = self.model.decode(value_logits)
+    output = mctx.RecurrentFnOutput(
+      reward=self.model.decode(reward_logits),
+      discount=jnp.full_like(value, self.gamma),
+      prior_logits=policy_logits,
+      value=value,
+    )
+    return output, hidden
+
+
+def mctx_root(root: Root) -> mctx.RootFnOutput:
+  """The same in mctx's words."""
+  return mctx.RootFnOutput(prior_logits=root.policy_logits, value=root.value, embedding=root.hidden)
+
+
+def log_prob(policy: Array, action: Array) -> Array:
+  """log policy[b, action[b]], f32[B]; finite also where the policy is 0."""
+  chosen = jnp.take_along_axis(policy, action[:, None], 1)[:, 0]
+  return jnp.log(jnp.maximum(chosen, jnp.finfo(jnp.float32).tiny))

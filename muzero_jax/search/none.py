@@ -1,0 +1,58 @@
+"""No tree: act straight from the policy head, and improve it by looking one step ahead.
+
+The policy target is CMPO's (Hessel et al. 2021, "Muesli", eq. 6): the prior, reweighted by the exponent of each action's clipped
+advantage under the model, for which every action is tried once, all of them in one batch.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.search.base import ModelInTree, log_prob
+from muzero_jax.types import Array, Decision, Key, Model, Params, Root
+
+
+@dataclasses.dataclass(frozen=True)
+class NoSearch:
+  """Samples from the prior; in evaluation takes the improved policy's best action."""
+
+  model: Model
+  gamma: float  # per agent step
+  scale: float = 0.1  # of advantages, in units of reward: one of this size multiplies an action's odds by e
+  clip: float = 3.0  # of scaled advantages
+  greedy: bool = False
+
+  @property
+  def simulations(self) -> int:
+    """There is no tree."""
+    return 0
+
+  def for_evaluation(self) -> "NoSearch":
+    """Greedy."""
+    return dataclasses.replace(self, greedy=True)
+
+  def for_reanalysis(self) -> "NoSearch":
+    """The same."""
+    return self
+
+  def __call__(self, params: Params, key: Key, root: Root) -> Decision:
+    """See `base.Search`. The value is the prior's expectation of Q."""
+    prior = jax.nn.softmax(root.policy_logits)
+    q = self._look_ahead(params, key, root)
+    value = jnp.sum(prior * q, -1)
+    advantage = jnp.clip((q - value[:, None]) / self.scale, -self.clip, self.clip)
+    logits = root.policy_logits + advantage
+    policy = jax.nn.softmax(logits)
+    noise = jax.random.gumbel(key, logits.shape)
+    behaviour = logits + 1e-6 * noise if self.greedy else root.policy_logits + noise
+    action = jnp.argmax(behaviour, -1).astype(jnp.int32)
+    return Decision(action, policy, value, log_prob(policy if self.greedy else prior, action))
+
+  def _look_ahead(self, params: Params, key: Key, root: Root) -> Array:
+    """Q of every action, f32[B, A]."""
+    size, num_actions = root.policy_logits.shape
+    hidden = jnp.repeat(root.hidden, num_actions, 0)
+    actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)
+    output, _ = ModelInTree(self.model, self.gamma)(params, key, actions, hidden)
+    return (output.reward + output.discount * output.value).reshape(size, num_actions)

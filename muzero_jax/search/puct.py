@@ -1,0 +1,86 @@
+"""MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root, visit counts as policy target."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import mctx
+
+from muzero_jax.search.base import ModelInTree, log_prob, mctx_root
+from muzero_jax.types import Array, Decision, Key, Model, Params, Root
+
+
+def qtransform_over_tree(tree: mctx.Tree, node: Array, *, epsilon: float = 1e-8) -> Array:
+  """Q of a node's children in 0..1 by the smallest and largest Q of the whole tree, as in the paper (appendix B, eq. 5).
+
+  mctx's default takes the extremes among siblings, so that anywhere in the tree the best sibling scores 1.
+
+  Args:
+    tree: unbatched.
+    node: i32[].
+    epsilon: smallest spread that is stretched to 0..1.
+
+  Returns:
+    f32[A]; unvisited children score 0.
+  """
+  visited = tree.children_visits > 0
+  q = tree.children_rewards + tree.children_discounts * tree.children_values
+  low = jnp.min(jnp.where(visited, q, jnp.inf))
+  high = jnp.max(jnp.where(visited, q, -jnp.inf))
+  # Before the first visit there are no extremes, and nothing visited to scale by them.
+  spread = jnp.where(high >= low, jnp.maximum(high - low, epsilon), 1.0)
+  return jnp.where(visited[node], (q[node] - low) / spread, 0.0)
+
+
+QTRANSFORMS = {"node": mctx.qtransform_by_parent_and_siblings, "tree": qtransform_over_tree}
+
+
+@dataclasses.dataclass(frozen=True)
+class Puct:
+  """Acts by visit counts to the power 1/temperature; the policy target is the visit distribution at temperature 1."""
+
+  model: Model
+  gamma: float  # per agent step
+  num_simulations: int
+  qtransform: str = "tree"  # a key of QTRANSFORMS
+  pb_c_init: float = 1.25
+  pb_c_base: float = 19652.0
+  dirichlet_alpha: float = 0.3
+  dirichlet_fraction: float = 0.25
+  temperature: float = 1.0
+  max_depth: int | None = None
+
+  @property
+  def simulations(self) -> int:
+    """Tree expansions per root."""
+    return self.num_simulations
+
+  def for_evaluation(self) -> "Puct":
+    """Without Dirichlet noise, with the most visited action."""
+    return dataclasses.replace(self, dirichlet_fraction=0.0, temperature=0.0)
+
+  def for_reanalysis(self) -> "Puct":
+    """Without Dirichlet noise."""
+    return dataclasses.replace(self, dirichlet_fraction=0.0)
+
+  def __call__(self, params: Params, key: Key, root: Root) -> Decision:
+    """See `base.Search`. `log_prob` is that of the distribution acted from, at this temperature."""
+    output = mctx.muzero_policy(
+      params,
+      key,
+      mctx_root(root),
+      ModelInTree(self.model, self.gamma),
+      self.num_simulations,
+      max_depth=self.max_depth,
+      qtransform=QTRANSFORMS[self.qtransform],
+      dirichlet_fraction=self.dirichlet_fraction,
+      dirichlet_alpha=self.dirichlet_alpha,
+      pb_c_init=self.pb_c_init,
+      pb_c_base=self.pb_c_base,
+      temperature=self.temperature,
+    )
+    policy = output.action_weights
+    action = output.action.astype(jnp.int32)
+    sharpened = jnp.log(jnp.maximum(policy, jnp.finfo(jnp.float32).tiny)) / max(self.temperature, 1e-3)
+    behaviour = jax.nn.softmax(sharpened, -1)
+    return Decision(action, policy, output.search_tree.node_values[:, 0], log_prob(behaviour, action))

@@ -1,0 +1,56 @@
+"""The one recursion behind every return."""
+
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.types import Array
+
+
+def mixed_returns(reward: Array, discount: Array, value: Array, mixing: Array) -> Array:
+  """G_t = r_{t+1} + d_{t+1} ((1 - m_{t+1}) v_{t+1} + m_{t+1} G_{t+1}), for one sequence.
+
+  n-step returns, TD(lambda) (Sutton and Barto 2018, eq. 12.18) and their off-policy relatives differ by the mixing vector alone. The
+  last step always bootstraps.
+
+  Args:
+    reward: f32[T], r_1 .. r_T.
+    discount: f32[T], d_1 .. d_T, with gamma in it.
+    value: f32[T], v_1 .. v_T.
+    mixing: f32[T], m_1 .. m_T: 1 goes on, 0 bootstraps; m_T is taken as 0.
+
+  Returns:
+    f32[T], G_0 .. G_{T-1}.
+  """
+
+  def backward(later: Array, step: tuple) -> tuple[Array, Array]:
+    r, d, v, m = step
+    now = r + d * ((1 - m) * v + m * later)
+    return now, now
+
+  _, returns = jax.lax.scan(backward, value[-1], (reward, discount, value, mixing), reverse=True)
+  return returns
+
+
+def n_step_returns(reward: Array, discount: Array, value: Array, last: Array, *, n: int, count: int, trace: float = 1.0) -> Array:
+  """The returns of the first `count` steps of one sequence, each over the full next n steps.
+
+  Args:
+    reward: f32[T], r_1 .. r_T with T >= count - 1 + n.
+    discount: f32[T], with gamma in it.
+    value: f32[T], v_1 .. v_T.
+    last: bool[T], whether steps 1 .. T end an episode; where they do, the return bootstraps from that step's own value (the
+      discount says with which weight: 0 where the episode terminated).
+    n: steps until the bootstrap.
+    count: how many returns.
+    trace: lambda of TD(lambda); 1 gives n-step returns.
+
+  Returns:
+    f32[count], G_0 .. G_{count-1}.
+  """
+  mixing = jnp.where(last, 0.0, trace)
+
+  def one(start: Array) -> Array:
+    window = [jax.lax.dynamic_slice_in_dim(x, start, n) for x in (reward, discount, value, mixing)]
+    return mixed_returns(*window)[0]
+
+  return jax.vmap(one)(jnp.arange(count))

@@ -1,0 +1,232 @@
+"""A run on the host's side: dispatch rounds, report the round before, evaluate, save, stop when told to."""
+
+import dataclasses
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from muzero_jax import experiment, loop, memory, metrics, parallel, scoring, workdir
+from muzero_jax.actor import restarted
+from muzero_jax.checkpoint import Checkpoints
+from muzero_jax.config import Config, ConfigError
+from muzero_jax.experiment import Experiment
+from muzero_jax.types import record
+
+ROUND_SECONDS = 2.0  # how long the device works before the host looks: signals and the progress bar wait for it
+
+
+@record
+class State:
+  """All that changes in a run, on the devices."""
+
+  shared: loop.Shared
+  local: loop.Local
+
+
+def train(config: Config) -> int:
+  """Runs, or goes on with, what the configuration describes.
+
+  Returns:
+    The process's exit code: 0, or 128 + the signal that stopped it, after saving.
+
+  Raises:
+    ConfigError, EnvironmentError: what was asked for cannot be done.
+  """
+  folder, lock = workdir.open_workdir(config)
+  with lock:
+    workdir.compare(config, folder)
+    checkpoints = Checkpoints(folder, config.checkpoint.keep)
+    run = experiment.build(config, checkpoints.latest() or 0)
+    print(memory.plan(run), flush=True)
+    workdir.describe(config, folder)
+    return Training(config, folder, run, checkpoints).go()
+
+
+class Stop:
+  """Remembers a SIGINT or SIGTERM; a second one acts as it always does."""
+
+  def __init__(self):
+    self.signal = 0
+    for number in (signal.SIGINT, signal.SIGTERM):
+      signal.signal(number, self._stop)
+
+  def _stop(self, number: int, _: Any) -> None:
+    self.signal = number
+    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    print("\nstopping after this round; saving ...", flush=True)
+
+
+class RoundLength:
+  """How many ticks a round takes, so that it lasts about `ROUND_SECONDS`: never more than twice the round before."""
+
+  def __init__(self):
+    self.restart()
+
+  def restart(self) -> None:
+    """The next round may be slower than those before by any factor."""
+    self._ticks, self._clock = 8, time.perf_counter()
+
+  def choose(self, limit: int) -> int:
+    """Ticks of the next round, at most `limit`."""
+    return min(self._ticks, limit)
+
+  def learn(self, ticks: int) -> None:
+    """A round of `ticks` is over."""
+    now = time.perf_counter()
+    wanted = int(ticks / max(now - self._clock, 1e-6) * ROUND_SECONDS)
+    self._ticks, self._clock = max(1, min(wanted, 2 * self._ticks)), now
+
+
+class Training:
+  """One process's part of a run."""
+
+  def __init__(self, config: Config, folder: Path, run: Experiment, checkpoints: Checkpoints):
+    self.config, self.folder, self.run, self.checkpoints = config, folder, run, checkpoints
+    self.total = -(-config.env_steps // run.width)  # ticks
+    self.state, self.progress = self._start()
+    self.ticks = int(self.state.shared.ticks)
+    self.warm = self.ticks + run.loop.warmup - int(self.state.local.replay.head[0])  # the tick at which learning starts
+    self.scores = scoring.Scoring(config, folder, run.loop.model, run.loop.search)
+
+  @property
+  def env_steps(self) -> int:
+    """Agent steps done, all devices."""
+    return self.ticks * self.run.width
+
+  def go(self) -> int:
+    """Trains to the end, or until a signal."""
+    stop = Stop()
+    if self.ticks >= self.total:
+      print(f"This run has done its {self.env_steps:,} steps; ask for more with --env_steps.", flush=True)
+    else:
+      with self._reporter() as reporter:
+        self._rounds(reporter, stop)
+    if stop.signal:
+      print(f"stopped at {self.env_steps:,} steps; start again with the same command to go on.", flush=True)
+    else:
+      self.scores.finish(self._params(), self.env_steps)
+    self.checkpoints.close()
+    return 128 + stop.signal if stop.signal else 0
+
+  def _rounds(self, reporter: metrics.Reporter, stop: Stop) -> None:
+    program = self._compile(reporter.say)
+    reporter.resume_clock()
+    length, waiting = RoundLength(), None
+    while self.ticks < self.total and not stop.signal:
+      ticks = length.choose(self._next_event() - self.ticks)
+      shared, local, new = program(self.state.shared, self.state.local, np.int32(ticks))
+      self.state = State(shared, local)
+      if waiting:
+        self._collect(reporter, *waiting, length)
+      self.ticks += ticks
+      waiting = (self.env_steps, ticks, new)
+      if self.ticks == self.warm:
+        length.restart()
+      if self._due(self.config.save_every) or self._due(self.config.evaluate_every):
+        waiting = self._collect(reporter, *waiting, length)
+        self._duties(reporter)
+    if waiting:
+      self._collect(reporter, *waiting, length)
+    self._save(reporter)
+
+  def _compile(self, say: Callable[[str], None]) -> Callable:
+    """The one program of the run; it raises where it would have to be compiled again."""
+    say("compiling ...")
+    program = parallel.pmapped(self.run.loop.run, self.run.devices, donate=(0, 1))
+    return program.lower(self.state.shared, self.state.local, np.int32(0)).compile()
+
+  def _collect(self, reporter: metrics.Reporter, env_steps: int, ticks: int, new: Any, length: "RoundLength") -> None:
+    """Waits for a round and reports it."""
+    reporter.add(env_steps, new)
+    length.learn(ticks)
+    loss = metrics.means(reporter.pending).get("loss/total", 0.0)
+    if not np.isfinite(loss):
+      raise ConfigError(
+        f"The loss became {loss} at {env_steps:,} steps: lower --optimizer.learning_rate. The checkpoints before are kept."
+      )
+    if env_steps // self.run.width % self._period(self.config.log_every) == 0 or env_steps >= self.total * self.run.width:
+      reporter.write()
+
+  def _duties(self, reporter: metrics.Reporter) -> None:
+    """What is done between rounds."""
+    if self._due(self.config.evaluate_every) and self.ticks < self.total:
+      row = self.scores.evaluate(self._params(), self.env_steps)
+      if row:
+        reporter.say(scoring.sentence(row))
+    if self._due(self.config.save_every):
+      self._save(reporter)
+    reporter.resume_clock()
+
+  def _period(self, env_steps: int) -> int:
+    """In ticks."""
+    return max(1, env_steps // self.run.width)
+
+  def _due(self, every: int) -> bool:
+    return every > 0 and self.ticks % self._period(every) == 0
+
+  def _next_event(self) -> int:
+    """The tick before which no round may run on."""
+    config = self.config
+    periods = [self._period(every) for every in (config.log_every, config.save_every, config.evaluate_every) if every]
+    events = [(self.ticks // period + 1) * period for period in periods]
+    return min(self.total, *events, *([self.warm] if self.ticks < self.warm else []))
+
+  def _params(self) -> Any:
+    """Of the model, on one device: evaluation is a program of its own."""
+    return jax.device_put(jax.device_get(self.state.shared.learner.params["model"]), jax.local_devices()[0])
+
+  def _reporter(self) -> metrics.Reporter:
+    return metrics.Reporter(
+      self.folder,
+      total=self.total * self.run.width,
+      start=self.env_steps,
+      simulations=self.run.loop.search.simulations,
+      frames=self.config.env.frame_skip if self.scores.atari else 1,
+      devices=self.run.devices.size,
+      updates=int(self.state.shared.learner.step),
+      seconds=self.progress.get("seconds", 0.0),
+      pending=self.progress.get("pending", {}),
+    )
+
+  def _save(self, reporter: metrics.Reporter) -> None:
+    local = self.state.local
+    progress = {
+      "ticks": self.ticks,
+      "devices": self.run.devices.size,
+      "seconds": reporter.seconds,
+      "pending": {name: list(pair) for name, pair in reporter.pending.items()},
+    }
+    small = dataclasses.replace(local, replay=None)
+    self.checkpoints.save(self.env_steps, progress, self.state.shared, small, local.replay if self.config.checkpoint.replay else None)
+
+  def _start(self) -> tuple[State, dict[str, Any]]:
+    """The newest checkpoint's state, or a new one."""
+    shared, local = self.run.shared(), self.run.local()
+    if self.checkpoints.latest() is None:
+      return State(shared, local), {}
+    progress = self.checkpoints.progress()
+    print(f"resuming at {self.checkpoints.latest():,} steps", flush=True)
+    shared = self.checkpoints.restore(learner=shared)["learner"]
+    return State(shared, self._restore_local(local, progress["devices"])), progress
+
+  def _restore_local(self, new: loop.Local, devices: int) -> loop.Local:
+    """Each device's state. Without a saved replay, or on another number of devices, games and replay start anew."""
+    keep = self.checkpoints.has_replay() and devices == self.run.devices.size
+    if not keep:
+      why = "it was not saved (--checkpoint.replay)" if devices == self.run.devices.size else "the number of devices changed"
+      print(f"the replay starts empty: {why}", flush=True)
+      return new
+    small = dataclasses.replace(new, replay=None)
+    restored = self.checkpoints.restore(local=small, replay=new.replay)
+    local = dataclasses.replace(restored["local"], replay=restored["replay"])
+    if self.config.env.kind != "envpool":
+      return local
+    # EnvPool cannot save a game: episodes start anew, and those in the replay are cut off where they were.
+    cut = jax.jit(jax.vmap(self.run.loop.ring.cut), donate_argnums=0)
+    fresh = jax.vmap(restarted)(local.actor, new.actor.env)
+    return dataclasses.replace(local, actor=fresh, replay=cut(local.replay))
