@@ -8,12 +8,14 @@ from launch import cli
 
 def main(argv: list[str]) -> int:
   """Reads the flags, chooses the devices, trains."""
-  from muzero_jax import flags, train
+  from muzero_jax import config as configs
+  from muzero_jax import flags
 
-  config = flags.parse(argv, usage=__doc__)
-  import jax
+  config = flags.parse(argv, configs.Config(), usage=__doc__)
+  configs.check(config)
+  cli.use_devices(config.cpu_devices)
+  from muzero_jax import train
 
-  jax.config.update("jax_num_cpu_devices", config.cpu_devices)
   return train.train(config)
 
 

@@ -1,10 +1,12 @@
 """What a run goes on from, with orbax: written in the background, complete or not there at all."""
 
+import re
 from pathlib import Path
 from typing import Any
 
 import jax
 import orbax.checkpoint as ocp
+from etils import epath
 
 from muzero_jax.config import ConfigError
 
@@ -12,12 +14,30 @@ _ITEMS = ("learner", "local", "replay", "progress")
 
 
 class Checkpoints:
-  """The checkpoints below `workdir/checkpoints`, by agent steps."""
+  """The checkpoints below `workdir/checkpoints`, by agent steps. A context: on leaving it, all is written.
 
-  def __init__(self, workdir: Path, keep: int = 2):
+  Args:
+    workdir: of the run.
+    keep: how many of the newest are kept.
+    read_only: for who only looks, perhaps while the run goes on.
+  """
+
+  def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
     self.folder = Path(workdir).resolve() / "checkpoints"
-    options = ocp.CheckpointManagerOptions(max_to_keep=keep, enable_async_checkpointing=True, cleanup_tmp_directories=True)
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=None if read_only else keep,
+      enable_async_checkpointing=True,
+      cleanup_tmp_directories=not read_only,
+      create=not read_only,
+      read_only=read_only,
+    )
     self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=_ITEMS)
+
+  def __enter__(self) -> "Checkpoints":
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    self.close()
 
   def latest(self) -> int | None:
     """The newest checkpoint's agent steps, or None."""
@@ -47,10 +67,6 @@ class Checkpoints:
     """Of the newest checkpoint."""
     return self._restore(progress=ocp.args.JsonRestore())["progress"]
 
-  def has_replay(self) -> bool:
-    """Whether the newest checkpoint holds a replay."""
-    return (self.folder / str(self.latest()) / "replay").exists()
-
   def restore(self, **abstract: Any) -> dict[str, Any]:
     """Items of the newest checkpoint.
 
@@ -60,14 +76,21 @@ class Checkpoints:
     Raises:
       ConfigError: the checkpoint has other shapes, so it is of another network or of another number of games.
     """
-    targets = {name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in abstract.items()}
-    try:
-      return self._restore(**targets)
-    except (ValueError, KeyError, TypeError) as error:
-      raise ConfigError(
-        f"The checkpoint in {self.folder} does not fit these settings: it is of another network, game or number of games. "
-        "Use the settings that the run was started with (config.json), or another --workdir."
-      ) from error
+    for name, tree in abstract.items():
+      if not self.fits(name, tree):
+        raise ConfigError(
+          f"The checkpoint in {self.folder} does not fit these settings: its {name} has other shapes, so it is of another network, "
+          "game or number of games. Use the settings that the run was started with (config.json), or another --workdir."
+        )
+    return self._restore(**{name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in abstract.items()})
+
+  def fits(self, item: str, tree: Any) -> bool:
+    """Whether the newest checkpoint holds, under this name, what has the shapes of `tree`."""
+    return (self.folder / str(self.latest()) / item).exists() and _shapes(self._saved(item)) == _shapes(tree)
+
+  def _saved(self, item: str) -> Any:
+    """What the newest checkpoint holds under a name, as a pytree of shapes, without reading it."""
+    return ocp.StandardCheckpointHandler().metadata(epath.Path(self.folder / str(self.latest()) / item)).tree
 
   def _restore(self, **targets: Any) -> dict[str, Any]:
     return dict(self._manager.restore(self.latest(), args=ocp.args.Composite(**targets)))
@@ -76,6 +99,17 @@ class Checkpoints:
     """Waits until all is written."""
     self._manager.wait_until_finished()
     self._manager.close()
+
+
+def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
+  """Path -> shape of every leaf, the same for dataclasses, tuples and the dictionaries that metadata comes in."""
+
+  def shape(leaf: Any) -> tuple[int, ...]:
+    is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return tuple((jax.random.key_data(leaf) if is_key else leaf).shape)
+
+  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
+  return {"/".join(re.findall(r"\w+", jax.tree_util.keystr(path))): shape(leaf) for path, leaf in leaves}
 
 
 def _abstract(x: Any) -> Any:

@@ -214,15 +214,18 @@ def replace(config: Any, settings: dict[str, Any]) -> Any:
   Raises:
     ConfigError: a name is unknown.
   """
-  changes: dict[str, Any] = {}
-  for name, value in settings.items():
-    head, _, rest = name.partition(".")
-    if head not in {field.name for field in dataclasses.fields(config)}:
+  known = flatten(config)
+  for name in settings:
+    if name not in known:
       raise ConfigError(f"There is no setting --{name} in version {__version__}.")
-    if rest:
-      changes[head] = replace(changes.get(head, getattr(config, head)), {rest: value})
-    else:
-      changes[head] = value
+  return _replace(config, settings)
+
+
+def _replace(config: Any, settings: dict[str, Any]) -> Any:
+  changes: dict[str, Any] = {name: value for name, value in settings.items() if "." not in name}
+  for group in {name.partition(".")[0] for name in settings if "." in name}:
+    inner = {name.partition(".")[2]: value for name, value in settings.items() if name.startswith(f"{group}.")}
+    changes[group] = _replace(getattr(config, group), inner)
   return dataclasses.replace(config, **changes)
 
 
@@ -234,10 +237,14 @@ def differences(old: Config, new: Config) -> list[str]:
   ]
 
 
-def check(config: Config) -> None:
-  """Raises ConfigError on the first setting that cannot be."""
+def check_ranges(config: Any) -> None:
+  """Raises ConfigError on the first setting that is out of its range."""
   for name, (value, field) in flatten(config).items():
     _check_one(name, value, field)
+
+
+def check(config: Config) -> None:
+  """Raises ConfigError on the first settings that do not go together."""
   rules = [
     (
       config.env.kind == "catch" and config.network.kind == "resnet" and config.network.size != "grid",

@@ -3,27 +3,30 @@
 import dataclasses
 import sys
 from collections.abc import Sequence
+from typing import Any, TypeVar
 
 from absl import flags
 
 from muzero_jax import config as configs
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import ConfigError
 
 _DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 
 
-def parse(argv: Sequence[str], config: Config | None = None, usage: str = "") -> Config:
-  """The configuration that a command line asks for.
+Settings = TypeVar("Settings")
+
+
+def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Settings:
+  """The settings that a command line asks for.
 
   Args:
     argv: the command's name, then `--name=value`, `--switch`, `--noswitch` and `--flagfile=FILE`, later ones winning.
-    config: the defaults.
+    config: the defaults: a tree of frozen dataclasses made of `config.option`s.
     usage: what `--help` says first; it then prints every flag and exits with 0.
 
   Raises:
     ConfigError: an unknown flag, a value of another type or out of range, an argument that is no flag.
   """
-  config = config or Config()
   if any(word in ("--help", "-help", "-h", "--helpfull", "--helpshort") for word in argv[1:]):
     print(help_text(config, usage))
     sys.exit(0)
@@ -39,13 +42,13 @@ def parse(argv: Sequence[str], config: Config | None = None, usage: str = "") ->
   if rest:
     raise ConfigError(f"'{rest[0]}' is no flag: write --name=value, for example --env.task=Pong-v5.")
   config = configs.replace(config, {name: parser[name].value for name in configs.flatten(config)})
-  configs.check(config)
+  configs.check_ranges(config)
   return config
 
 
-def help_text(config: Config, usage: str) -> str:
+def help_text(config: Any, usage: str | None) -> str:
   """Every flag with its help, choices, range and default, group by group."""
-  lines = [usage, "", "--flagfile=FILE reads flags from a file, one a line; later flags win. Switches: --name and --noname."]
+  lines = [usage or "", "", "--flagfile=FILE reads flags from a file, one a line; later flags win. Switches: --name and --noname."]
   group = None
   for name, (value, field) in configs.flatten(config).items():
     head = name.partition(".")[0] if "." in name else ""
@@ -69,5 +72,5 @@ def _describe(field: dataclasses.Field) -> str:
 
 def _sentence(error: flags.Error) -> str:
   """absl's message in one line; its booleans come as a tuple in brackets."""
-  text = " ".join(str(error).replace("('", "").replace("', '", " ").replace("')", "").split())
+  text = " ".join(str(error).replace("ERROR:: ", "").replace("('", "").replace("', '", " ").replace("')", "").split())
   return text if text.endswith((".", "?")) else f"{text}."

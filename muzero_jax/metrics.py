@@ -28,7 +28,8 @@ _SHOWN = {
 
 def sums(metrics: Metrics) -> Sums:
   """Over devices, on the host: f32[D, 2] each -> (sum, weight). Waits for the program that computes them."""
-  return {name: tuple(float(v) for v in np.asarray(x, np.float64).sum(0)) for name, x in jax.device_get(metrics).items()}
+  host = {name: np.asarray(x, np.float64).sum(0) for name, x in jax.device_get(metrics).items()}
+  return {name: (float(total), float(weight)) for name, (total, weight) in host.items()}
 
 
 def add(a: Sums, b: Sums) -> Sums:

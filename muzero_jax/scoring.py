@@ -5,13 +5,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-import envpool
 import jax
 
 from muzero_jax import experiment, metrics
 from muzero_jax.config import Config
 from muzero_jax.curve import draw_curve
-from muzero_jax.envs.envpool import is_atari
+from muzero_jax.envs import envpool
 from muzero_jax.evaluate import Evaluator, references, summary
 from muzero_jax.search.base import Search
 from muzero_jax.search.random import Random
@@ -29,7 +28,7 @@ class Scoring:
   def __init__(self, config: Config, folder: Path, model: Model, search: Search, protocol: str = ""):
     self.folder, self._model, self._search = folder, model, search
     self.protocol, self.config = experiment.for_protocol(config, protocol or config.evaluation.protocol)
-    self.atari = config.env.kind == "envpool" and is_atari(config.env.task)
+    self.atari = config.env.kind == "envpool" and envpool.is_atari(config.env.task)
     self.task = config.env.task if config.env.kind != "catch" else "catch"
     self._evaluator: Evaluator | None = None
 
@@ -73,15 +72,8 @@ class Scoring:
     """Records one game in `video/`, in colour where it is Atari."""
     offset = -2 - env_steps
     evaluator = experiment.make_evaluator(self.config, self._search.for_evaluation(), self._model, 1, offset)
-    renderer = None
-    if self.atari:
-      renderer = envpool.make(
-        self.config.env.task,
-        env_type="gymnasium",
-        num_envs=1,
-        seed=experiment.env_seed(self.config.seed, offset),
-        **experiment.atari(self.config).options() | dict(img_height=210, img_width=160, gray_scale=False),
-      )
+    seed = experiment.env_seed(self.config.seed, offset)
+    renderer = envpool.renderer(self.config.env.task, seed, experiment.atari(self.config)) if self.atari else None
     path = self.folder / "video" / f"{env_steps}.mp4"
     score, steps = record_game(evaluator, params, jax.random.key(self.config.seed), path, renderer=renderer)
     print(f"video: {path} (a game of {steps:,} steps with a score of {score:g})", flush=True)

@@ -38,13 +38,15 @@ def train(config: Config) -> int:
     ConfigError, EnvironmentError: what was asked for cannot be done.
   """
   folder, lock = workdir.open_workdir(config)
-  with lock:
-    workdir.compare(config, folder)
-    checkpoints = Checkpoints(folder, config.checkpoint.keep)
-    run = experiment.build(config, checkpoints.latest() or 0)
+  with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
+    begun = checkpoints.latest()
+    if begun is not None:  # where nothing was saved yet, there is nothing to go on from
+      workdir.compare(config, folder)
+    run = experiment.build(config, begun or 0)
     print(memory.plan(run), flush=True)
+    training = Training(config, folder, run, checkpoints)
     workdir.describe(config, folder)
-    return Training(config, folder, run, checkpoints).go()
+    return training.go()
 
 
 class Stop:
@@ -110,7 +112,6 @@ class Training:
       print(f"stopped at {self.env_steps:,} steps; start again with the same command to go on.", flush=True)
     else:
       self.scores.finish(self._params(), self.env_steps)
-    self.checkpoints.close()
     return 128 + stop.signal if stop.signal else 0
 
   def _rounds(self, reporter: metrics.Reporter, stop: Stop) -> None:
@@ -197,7 +198,6 @@ class Training:
     local = self.state.local
     progress = {
       "ticks": self.ticks,
-      "devices": self.run.devices.size,
       "seconds": reporter.seconds,
       "pending": {name: list(pair) for name, pair in reporter.pending.items()},
     }
@@ -212,16 +212,14 @@ class Training:
     progress = self.checkpoints.progress()
     print(f"resuming at {self.checkpoints.latest():,} steps", flush=True)
     shared = self.checkpoints.restore(learner=shared)["learner"]
-    return State(shared, self._restore_local(local, progress["devices"])), progress
+    return State(shared, self._restore_local(local)), progress
 
-  def _restore_local(self, new: loop.Local, devices: int) -> loop.Local:
-    """Each device's state. Without a saved replay, or on another number of devices, games and replay start anew."""
-    keep = self.checkpoints.has_replay() and devices == self.run.devices.size
-    if not keep:
-      why = "it was not saved (--checkpoint.replay)" if devices == self.run.devices.size else "the number of devices changed"
-      print(f"the replay starts empty: {why}", flush=True)
-      return new
+  def _restore_local(self, new: loop.Local) -> loop.Local:
+    """Each device's state. Where the replay was not saved, or has another size now, games and replay start anew."""
     small = dataclasses.replace(new, replay=None)
+    if not (self.checkpoints.fits("replay", new.replay) and self.checkpoints.fits("local", small)):
+      print("the replay starts empty: none of this size was saved (--checkpoint.replay saves it)", flush=True)
+      return new
     restored = self.checkpoints.restore(local=small, replay=new.replay)
     local = dataclasses.replace(restored["local"], replay=restored["replay"])
     if self.config.env.kind != "envpool":

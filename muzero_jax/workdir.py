@@ -39,7 +39,7 @@ def open_workdir(config: Config) -> tuple[Path, IO]:
 
 
 def compare(config: Config, folder: Path) -> None:
-  """Compares the settings with those that the folder's run was started with.
+  """Compares the settings with those that the folder's checkpoints were made with.
 
   Raises:
     ConfigError: a setting differs that may not, and `override_config` is off.

@@ -1,14 +1,57 @@
-"""What all tests share: strictness, and components small enough to compile in seconds."""
+"""What all tests share: two virtual devices, no silent broadcasting, and runs small enough to compile in seconds."""
+
+import dataclasses
 
 import jax
 import pytest
 
+from muzero_jax import config as configs
+
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
-jax.config.update("jax_debug_key_reuse", False)
 
 
 @pytest.fixture
 def key():
   """A PRNG key."""
   return jax.random.key(0)
+
+
+def catch_config(workdir="", **settings) -> configs.Config:
+  """A run of Catch of a few seconds; settings by dotted name with '__' for the dots."""
+  small = {
+    "workdir": str(workdir),
+    "env.kind": "catch",
+    "env.num_envs": 4,
+    "env.stack": 2,
+    "env_steps": 512,
+    "log_every": 128,
+    "save_every": 0,
+    "network.kind": "mlp",
+    "network.support": 5,
+    "search.num_simulations": 2,
+    "replay.capacity": 512,
+    "replay.warmup": 128,
+    "targets.unroll": 2,
+    "targets.n_step": 3,
+    "learner.batch_size": 8,
+    "learner.updates_per_step": 0.125,
+    "evaluation.episodes": 4,
+    "evaluation.random_episodes": 4,
+  }
+  config = configs.replace(configs.Config(), small | {name.replace("__", "."): value for name, value in settings.items()})
+  configs.check_ranges(config)
+  configs.check(config)
+  return config
+
+
+@pytest.fixture(scope="session")
+def make_config():
+  """`catch_config`."""
+  return catch_config
+
+
+@pytest.fixture
+def replaced():
+  """`dataclasses.replace`."""
+  return dataclasses.replace

@@ -39,7 +39,10 @@ class Spec:
 class Environment(Protocol):
   """B games on one device. `send` and `recv` are pure functions for use under jit, called alternately, `recv` first."""
 
-  spec: Spec
+  @property
+  def spec(self) -> Spec:
+    """Sizes."""
+    ...
 
   def reset(self, key: Key, device: int = 0) -> EnvState:
     """Starts every game of the given local device anew (on the host, between programs). The next `recv` yields first steps."""

@@ -113,6 +113,12 @@ def make(
   return EnvPool(pools, choose_backend(backend))
 
 
+def renderer(task: str, seed: int, atari: Atari) -> Any:
+  """A pool of one Atari game that shows the emulator's own picture, u8[1, 3, 210, 160], and else plays like `make`'s first game."""
+  picture = dict(img_height=210, img_width=160, gray_scale=False)
+  return envpool.make(task, env_type="gymnasium", num_envs=1, seed=seed, **atari.options() | picture)
+
+
 def choose_backend(backend: str) -> str:
   """ "ffi" or "callback": what was asked for, or for "auto" what works on the default JAX platform."""
   if backend != "auto":
@@ -138,7 +144,7 @@ class EnvPool:
   Holds the pools: keep it alive as long as a program that steps it may run."""
 
   def __init__(self, pools: list[Any], backend: str):
-    self._pools = pools
+    self.pools = pools
     self._started = [False] * len(pools)
     calls = [_ffi_calls(pool) if backend == "ffi" else callback.calls(pool) for pool in pools]
     self._sends = [send for send, _ in calls]
@@ -152,8 +158,8 @@ class EnvPool:
     """See `base.Environment`. Games draw from EnvPool's own generators, so `key` is unused. No program may be running."""
     del key
     if self._started[device]:
-      self._pools[device].recv()  # the step that was begun last
-    self._pools[device].async_reset()
+      self.pools[device].recv()  # the step that was begun last
+    self.pools[device].async_reset()
     self._started[device] = True
     return jnp.zeros(8, jnp.uint8)
 

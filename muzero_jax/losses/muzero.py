@@ -43,7 +43,7 @@ def value(model: Model) -> Term:
     del params
     targets = context.targets
     errors = cross_entropy(model.encode_scalar(targets.value), context.value_logits)
-    return jnp.sum(errors * targets.known * step_scale(errors.shape[1] - 1), -1)
+    return jnp.sum(errors * targets.known * step_scale(errors.shape[1] - 1)[None], -1)
 
   return Term(_no_parameters, loss)
 
@@ -55,6 +55,6 @@ def policy(model: Model) -> Term:
   def loss(params: Params, context: Context) -> Array:
     del params
     errors = cross_entropy(context.targets.policy, context.policy_logits)
-    return jnp.sum(errors * context.targets.alive * step_scale(errors.shape[1] - 1), -1)
+    return jnp.sum(errors * context.targets.alive * step_scale(errors.shape[1] - 1)[None], -1)
 
   return Term(_no_parameters, loss)

@@ -1,0 +1,30 @@
+# Makes .venv and installs what the files named as arguments list. Sourced by run.sh and test.sh, from the repository's root.
+# PYTHON=/path/to/python chooses another interpreter.
+
+find_python() {
+  local name
+  for name in ${PYTHON:-} python3.12 python3.11 python3 python; do
+    if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+      echo "$name"
+      return
+    fi
+  done
+  echo "error: no Python 3.11 or 3.12 found; install one, or name it: PYTHON=/path/to/python $0" >&2
+  return 1
+}
+
+install() {
+  local python stamp=.venv/installed
+  python=$(find_python) || exit 1
+  if [ ! -x .venv/bin/python ]; then
+    echo "making .venv with $("$python" --version) ..."
+    "$python" -m venv .venv || { echo "error: $python cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }
+  fi
+  if ! cat "$@" | cmp -s - "$stamp"; then
+    echo "installing ..."
+    local files=() file
+    for file in "$@"; do files+=(-r "$file"); done
+    .venv/bin/python -m pip install --quiet --disable-pip-version-check "${files[@]}" || exit 1
+    cat "$@" >"$stamp"
+  fi
+}

@@ -1,0 +1,44 @@
+"""A trained agent from a run's folder, on one device, whatever it was trained on."""
+
+import dataclasses
+from pathlib import Path
+
+
+from muzero_jax import experiment, workdir
+from muzero_jax.checkpoint import Checkpoints
+from muzero_jax.config import Config, ConfigError
+from muzero_jax.search.base import Search
+from muzero_jax.types import Model, Params
+
+
+@dataclasses.dataclass(frozen=True)
+class Agent:
+  """What it takes to play."""
+
+  folder: Path
+  config: Config
+  model: Model
+  search: Search
+  params: Params  # of the model
+  env_steps: int  # agent steps it was trained for
+
+
+def restore(folder: str) -> Agent:
+  """The agent of the newest checkpoint.
+
+  Raises:
+    ConfigError: there is no run in the folder, or no checkpoint yet.
+  """
+  if not folder:
+    raise ConfigError("--workdir is missing: name the folder of a run.")
+  path = Path(folder).expanduser().absolute()
+  config = workdir.load(path)
+  if not (path / "checkpoints").exists():
+    raise ConfigError(f"--workdir={folder}: the run has no checkpoint yet.")
+  with Checkpoints(path, read_only=True) as checkpoints:
+    env_steps = checkpoints.latest()
+    if env_steps is None:
+      raise ConfigError(f"--workdir={folder}: the run has no checkpoint yet.")
+    run = experiment.build(dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=1)))
+    shared = checkpoints.restore(learner=run.shared())["learner"]
+  return Agent(path, config, run.loop.model, run.loop.search, shared.learner.params["model"], env_steps)

@@ -1,0 +1,95 @@
+"""Settings: their names, ranges and differences; flags made from them."""
+
+import pathlib
+
+import pytest
+
+from muzero_jax import config as configs
+from muzero_jax import flags
+from muzero_jax.config import Config, ConfigError
+
+PRESETS = pathlib.Path(__file__).parent.parent / "launch" / "presets"
+
+
+def parse(*words: str) -> Config:
+  return flags.parse(["train", *words], Config())
+
+
+def test_names_promised_to_users():
+  names = configs.values(Config())
+  promised = ["workdir", "seed", "env_steps", "env.task", "env.num_envs", "search.kind", "search.num_simulations"]
+  for name in [*promised, "learner.batch_size", "replay.capacity", "override_config", "checkpoint.replay"]:
+    assert name in names
+
+
+def test_flags_reach_the_configuration():
+  config = parse("--search.kind=puct", "--env.num_envs=3", "--optimizer.learning_rate=0.5", "--video", "--noenv.fire_reset")
+  assert (config.search.kind, config.env.num_envs, config.optimizer.learning_rate) == ("puct", 3, 0.5)
+  assert config.video and not config.env.fire_reset
+  assert parse() == Config()
+
+
+def test_later_flags_win_over_a_flagfile(tmp_path):
+  (tmp_path / "a.flags").write_text("# a comment\n--env.num_envs=3\n--seed=4\n")
+  config = parse(f"--flagfile={tmp_path}/a.flags", "--seed=5")
+  assert (config.env.num_envs, config.seed) == (3, 5)
+
+
+@pytest.mark.parametrize(
+  ("words", "said"),
+  [
+    (["--serch.kind=puct"], "search.kind"),
+    (["--search.kind=alpha"], "--search.kind=alpha: must be one of gumbel, puct, none"),
+    (["--search.num_simulations=0"], "--search.num_simulations=0: must be at least 1"),
+    (["--targets.discount=1.5"], "--targets.discount=1.5: must be at most 1"),
+    (["--targets.discount=nan"], "must be a number"),
+    (["--env.num_envs=many"], "--env.num_envs=many"),
+    (["--video=7"], "--video=7"),
+    (["--flagfile=nowhere.flags"], "nowhere.flags"),
+    (["Pong-v5"], "'Pong-v5' is no flag"),
+  ],
+)
+def test_a_bad_flag_is_one_sentence_that_names_it(words, said):
+  with pytest.raises(ConfigError) as caught:
+    parse(*words)
+  assert said in str(caught.value)
+  assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+  "settings",
+  [
+    {"env.kind": "catch"},
+    {"loss.reward": 0.0, "loss.value": 0.0, "loss.policy": 0.0},
+    {"env.kind": "catch", "network.kind": "mlp", "learner.shift": 2},
+    {"evaluation.protocol": "machado"},
+    {"evaluation.protocol": "100k", "env.full_action_set": True},
+  ],
+)
+def test_settings_that_do_not_go_together(settings):
+  with pytest.raises(ConfigError, match="--"):
+    configs.check(configs.replace(Config(), settings))
+
+
+def test_help_lists_every_flag_with_its_default(capsys):
+  with pytest.raises(SystemExit) as caught:
+    parse("--help")
+  assert caught.value.code == 0
+  text = capsys.readouterr().out
+  for name, value in configs.values(Config()).items():
+    assert f"--{name}={str(value).lower() if isinstance(value, bool) else value}\n" in text
+
+
+def test_differences_name_flag_and_both_values():
+  old, new = Config(), configs.replace(Config(), {"search.kind": "puct", "env_steps": 5, "log_every": 7, "checkpoint.keep": 9})
+  assert configs.differences(old, new) == ["--search.kind: was gumbel, now puct"]
+
+
+def test_unknown_settings_are_refused():
+  with pytest.raises(ConfigError, match=r"--search\.nothing"):
+    configs.replace(Config(), {"search.nothing": 1})
+
+
+@pytest.mark.parametrize("preset", sorted(PRESETS.glob("*.flags")), ids=lambda path: path.stem)
+def test_presets_are_valid(preset):
+  configs.check(parse(f"--flagfile={preset}"))

@@ -1,0 +1,72 @@
+"""Imports point down, and each foreign library is known in one place only."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+# A module imports from earlier layers, or from its own. A folder stands for all of its modules.
+LAYERS = [
+  ["types", "ordering", "parallel", "config"],
+  ["envs", "networks", "replay", "targets", "augmentation"],
+  ["search", "losses"],
+  ["actor", "learner"],
+  ["loop", "evaluate"],
+  ["flags", "experiment", "checkpoint", "metrics", "video", "curve"],
+  ["memory", "scoring", "workdir"],
+  ["restore", "train"],
+]
+HOMES = {
+  "mctx": ["search/"],
+  "envpool": ["envs/envpool.py"],
+  "gymnax": ["envs/gymnax.py"],
+  "orbax": ["checkpoint.py"],
+  "absl": ["flags.py"],
+  "tensorboardX": ["metrics.py"],
+  "matplotlib": ["curve.py"],
+  "imageio": ["video.py"],
+}
+MODULES = sorted((ROOT / "muzero_jax").rglob("*.py"))
+
+
+def imports(path: pathlib.Path) -> set[str]:
+  """Dotted names that a file imports, with what it takes from them."""
+  names = set()
+  for node in ast.walk(ast.parse(path.read_text())):
+    if isinstance(node, ast.Import):
+      names |= {alias.name for alias in node.names}
+    elif isinstance(node, ast.ImportFrom):
+      names |= {f"{node.module}.{alias.name}" for alias in node.names}
+  return names
+
+
+def layer(dotted: str) -> int | None:
+  """Of muzero_jax.a.b: where a stands in LAYERS."""
+  part = dotted.split(".")[1]
+  return next((number for number, names in enumerate(LAYERS) if part in names), None)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_down(path):
+  own = "muzero_jax." + ".".join(path.relative_to(ROOT / "muzero_jax").with_suffix("").parts)
+  if path.name == "__init__.py":
+    assert not any(name.startswith("muzero_jax") for name in imports(path))
+    return
+  assert layer(own) is not None, f"{own} has no layer"
+  for name in imports(path):
+    if name.startswith("muzero_jax.") and name != "muzero_jax.__version__":
+      assert layer(name) <= layer(own), f"{own} imports {name} from above"
+
+
+@pytest.mark.parametrize("library", HOMES)
+def test_a_library_is_known_in_one_place(library):
+  for path in MODULES:
+    inside = path.relative_to(ROOT / "muzero_jax").as_posix()
+    if not inside.startswith(tuple(HOMES[library])):
+      assert not any(name.split(".")[0] == library for name in imports(path)), f"{inside} imports {library}"
+
+
+def test_files_are_small():
+  for path in [*MODULES, *(ROOT / "launch").glob("*.py")]:
+    assert path.read_text().count("\n") <= 300, path

@@ -1,0 +1,416 @@
+"""The learner, with linear models whose gradients are worked by hand, and once with the real parts."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from muzero_jax.learner import Learner, halve_gradient
+from muzero_jax.losses import muzero
+from muzero_jax.networks.mlp import mlp
+from muzero_jax.networks.scalars import Support
+from muzero_jax.replay.frames import Ring
+from muzero_jax.replay.sampling import Prioritized
+from muzero_jax.targets import bootstrap, policy
+from muzero_jax.targets.maker import TargetMaker
+from muzero_jax.types import Decision, Example, Model, Sample, Targets, Term, TimeStep
+
+ACTIONS, UNROLL, STACK = 4, 2, 1
+
+
+def linear_model():
+  """h_0 = e * frame; h' = w * h, or the action itself where w is None; the value is h."""
+
+  def step(params, hidden, action):
+    if params["w"] is None:
+      return action[:, None].astype(jnp.float32), jnp.zeros((hidden.shape[0], 1))
+    return params["w"] * hidden, hidden
+
+  return Model(
+    init=lambda key: {"e": jnp.float32(1), "w": jnp.float32(1)},
+    encode=lambda params, frames: params["e"] * frames[:, -1],
+    predict=lambda params, hidden: (jnp.zeros((hidden.shape[0], ACTIONS)), hidden),
+    step=step,
+    decode=lambda logits: logits[..., 0],
+    encode_scalar=lambda scalar: scalar[..., None],
+  )
+
+
+def example(frames, action=None, unroll=UNROLL):
+  """Examples whose root shows `frames` (one number each)."""
+  size, length = len(frames), unroll + 2
+  shown = np.zeros((size, STACK + length - 1, 1), np.float32)
+  shown[:, STACK - 1, 0] = frames
+  return Example(
+    frames=jnp.asarray(shown),
+    first=jnp.zeros((size, STACK + length - 1), bool),
+    action=jnp.zeros((size, length - 1), jnp.int32) if action is None else jnp.asarray(action, jnp.int32),
+    reward=jnp.zeros((size, length - 1)),
+    discount=jnp.ones((size, length - 1)),
+    last=jnp.zeros((size, length), bool),
+    policy=jnp.full((size, unroll + 1, ACTIONS), 1 / ACTIONS),
+    value=jnp.zeros((size, length)),
+    log_prob=jnp.zeros((size, length - 1)),
+    age=jnp.arange(size, dtype=jnp.int32),
+  )
+
+
+def targets(size, unroll=UNROLL, **given):
+  ones = jnp.ones((size, unroll + 1))
+  made = Targets(jnp.zeros((size, unroll)), ones * 0, jnp.full((size, unroll + 1, ACTIONS), 1 / ACTIONS), ones, ones)
+  return dataclasses.replace(made, **{name: jnp.asarray(x, jnp.float32) for name, x in given.items()})
+
+
+def term(loss):
+  return Term(init=lambda key: {}, loss=loss)
+
+
+@dataclasses.dataclass(frozen=True)
+class Fixed:
+  """A sampler that always gives the same sample, and returns the errors it is told in place of chances."""
+
+  drawn: Any
+
+  def sample(self, ring, replay, key, size, step):
+    return self.drawn
+
+  def update(self, chances, sample, error):
+    return error
+
+
+def sample(one, weight=None):
+  size = one.action.shape[0]
+  return Sample(one, jnp.arange(size), jnp.ones(size) if weight is None else jnp.asarray(weight, jnp.float32))
+
+
+def learner(terms, drawn=None, **changes):
+  ring = Ring(8, 1, ACTIONS, (1,), np.float32, stack=STACK, unroll=UNROLL, window=UNROLL + 2)
+  size = 1 if drawn is None else drawn.index.shape[0]
+  made = Learner(
+    linear_model(),
+    terms,
+    optax.sgd(1.0),
+    ring,
+    Fixed(drawn),
+    lambda params, key, example: targets(example.action.shape[0]),
+    batch_size=size,
+    mean=lambda x: x,
+  )
+  return dataclasses.replace(made, **changes)
+
+
+def latent(i):
+  """A term whose loss is the latent unrolled i steps."""
+  return {"latent": (1.0, term(lambda params, context: context.hidden[:, i, 0]))}
+
+
+EMPTY = learner({}).ring.init()
+
+
+def test_halve_gradient():
+  value, gradient = jax.value_and_grad(lambda x: halve_gradient(x) * 3)(jnp.float32(5))
+  assert value == 15 and gradient == 1.5
+
+
+def test_gradient_entering_the_dynamics_is_halved_at_each_step(key):
+  """The gradient entering the dynamics is halved at each step; what is predicted is not."""
+  one = sample(example([2.0]))
+  params = {"model": {"e": jnp.float32(1), "w": jnp.float32(3)}}
+  found = []
+  for i in range(UNROLL + 1):
+    value, gradient = jax.value_and_grad(lambda p: learner(latent(i)).loss(p, one, targets(1), key)[0])(params)
+    found.append([float(value), float(gradient["model"]["e"]), float(gradient["model"]["w"])])
+  # h_0 = 2e, h_1 = w h_0 = 6, h_2 = w h_1 = 18. dh_i/de = 2 (w/2)^i. dh_1/dw = h_0 = 2; dh_2/dw = h_1 + w/2 * dh_1/dw = 6 + 3.
+  np.testing.assert_array_equal(found, [[2, 2, 0], [6, 3, 2], [18, 4.5, 9]])
+
+
+def test_gradient_into_the_reward_is_halved(key):
+  """The gradient entering the dynamics is halved, through its reward too; that of root predictions is not."""
+  one = sample(example([2.0]))
+  params = {"model": {"e": jnp.float32(1), "w": jnp.float32(3)}}
+
+  def gradient(loss):
+    return jax.grad(lambda p: learner({"x": (1.0, term(loss))}).loss(p, one, targets(1), key)[0])(params)["model"]["e"]
+
+  # The model's reward logit at a step is its incoming latent: r_1 = h_0 = 2e.
+  assert gradient(lambda params, context: context.reward_logits[:, 0, 0]) == 1
+  assert gradient(lambda params, context: context.value_logits[:, 0, 0]) == 2
+
+
+def test_unroll_uses_the_actions_from_the_root_on(key):
+  """The unroll from step t uses a_t ... a_{t+k-1}; it predicts k rewards (none at the root), k+1 values and k+1 policies."""
+  one = example([7.0, 8.0], action=[[1, 2, 3], [3, 0, 2]])
+  context = learner({}).unroll({"model": {"e": jnp.float32(1), "w": None}}, one, targets(2), key)
+  np.testing.assert_array_equal(context.hidden[..., 0], [[7, 1, 2], [8, 3, 0]])
+  assert context.policy_logits.shape == (2, UNROLL + 1, ACTIONS)
+  assert context.value_logits.shape == (2, UNROLL + 1, 1)
+  assert context.reward_logits.shape == (2, UNROLL, 1)
+
+
+def test_predictions_stand_at_their_examples_and_steps(key):
+  params = {"model": {"e": jnp.float32(1), "w": jnp.float32(3)}}
+  context = learner({}).unroll(params, example([1.0, 2.0]), targets(2), key)
+  np.testing.assert_array_equal(context.value_logits[..., 0], [[1, 3, 9], [2, 6, 18]])
+  np.testing.assert_array_equal(context.reward_logits[..., 0], [[1, 3], [2, 6]])  # of the step's incoming latent
+
+
+def test_random_actions_feed_the_dynamics_after_the_end(key):
+  """After the end random actions feed the dynamics, so that absorbing states are learned as absorbing; before it the real ones."""
+  size = 64
+  one = example([0.0] * size, action=[[2, 2, 2]] * size)
+  alive = [[1, 0, 0]] * (size // 2) + [[1, 1, 0]] * (size // 2)  # ended with step t+1, with step t+2
+  unroll = jax.jit(learner({}).unroll)
+  params = {"model": {"e": jnp.float32(1), "w": None}}
+  actions = np.asarray(unroll(params, one, targets(size, alive=alive), key).hidden[:, 1:, 0])
+  # a_t leads into the end of the first half, a_{t+1} of the second: those are real.
+  assert (actions[:, 0] == 2).all() and (actions[size // 2 :, 1] == 2).all()
+  assert set(actions[: size // 2, 1]) == {0, 1, 2, 3}
+  other = np.asarray(unroll(params, one, targets(size, alive=alive), jax.random.key(1)).hidden[:, 1:, 0])
+  assert (actions != other).any()
+
+
+def test_root_stack_is_the_one_that_was_acted_on(key):
+  """Acting and learning stack in the same way, across resets too."""
+  ring = Ring(12, 1, ACTIONS, (1,), np.float32, stack=3, unroll=UNROLL, window=UNROLL + 2)
+  model = linear_model()._replace(encode=lambda params, frames: frames[..., 0] @ jnp.array([[100.0], [10.0], [1.0]]))
+  replay, acted, add = ring.init(), [], jax.jit(ring.add)
+  decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, ACTIONS)), jnp.zeros(1), jnp.zeros(1))
+  for t in range(8):
+    flag = jnp.array([t in (0, 4)])
+    replay = add(replay, decision, TimeStep(jnp.full((1, 1), t + 1.0), jnp.zeros(1), jnp.ones(1), flag, ~flag), jnp.int32(0))
+    acted.append(float(model.encode(None, ring.recent(replay))[0, 0]))
+  assert acted == [111, 112, 123, 234, 555, 556, 567, 678]
+  examples = jax.vmap(lambda i: ring.example(replay, i, jnp.int32(0)))(jnp.arange(8))
+  unrolled = dataclasses.replace(learner({}), ring=ring, model=model)
+  params = {"model": {"e": jnp.float32(1), "w": jnp.float32(1)}}
+  found = jax.jit(unrolled.unroll)(params, examples, targets(8), key).hidden[:, 0, 0]
+  np.testing.assert_array_equal(found, acted)
+
+
+def test_importance_weights_are_really_used(key):
+  """Importance weights are really used: losses and gradients of an example count its weight, and are averaged over the batch."""
+  drawn = sample(example([2.0, 4.0]), weight=[1, 0.25])
+  made = learner(latent(0), drawn)
+  state, _, metrics = made.update(made.init(key), EMPTY, key)
+  # (1 * 2e + 0.25 * 4e)/2 = 1.5e, so one step of SGD at rate 1 makes e = 1 - 1.5.
+  assert metrics["loss/total"].tolist() == [1.5, 1]
+  assert state.params["model"]["e"] == -0.5
+
+
+def test_terms_are_weighted(key):
+  terms = {
+    "a": (2.0, term(lambda params, context: context.hidden[:, 0, 0])),
+    "b": (0.5, term(lambda params, context: 8 * jnp.ones(context.hidden.shape[0]))),
+  }
+  total, (_, metrics) = learner(terms).loss({"model": linear_model().init(key)}, sample(example([3.0, 5.0])), targets(2), key)
+  assert total == 2 * 4 + 0.5 * 8  # the mean of 3 and 5, and 8
+  assert metrics["loss/a"].tolist() == [8, 2] and metrics["loss/b"].tolist() == [16, 2]
+
+
+def test_gradients_are_averaged_over_devices(key):
+  """What the optimiser gets has been through `mean`."""
+  made = learner(latent(0), sample(example([2.0])), mean=lambda tree: jax.tree.map(lambda x: 10 * x, tree))
+  state, _, metrics = made.update(made.init(key), EMPTY, key)
+  assert state.params["model"]["e"] == 1 - 20
+  assert metrics["learner/gradient_norm"].tolist() == [20, 1]
+
+
+def test_priorities_are_absolute_value_errors(key):
+  """A priority is |value - target| of the root, of the example that was sampled, as plain scalars and before the step."""
+  drawn = sample(example([2.0, 4.0, -1.0]), weight=[1, 0.5, 0.25])
+  given = targets(3, value=[[5, 0, 0], [3, 9, 9], [-1, 0, 0]])
+  made = learner(latent(1), drawn, targets=lambda params, key, example: given)
+  state = dataclasses.replace(made.init(key), params={"model": {"e": jnp.float32(1), "w": jnp.float32(3)}})  # later values differ
+  _, errors, metrics = made.update(state, EMPTY, key)
+  # |2 - 5|, |4 - 3|, |-1 + 1|; weights do not enter.
+  np.testing.assert_array_equal(errors, [3, 1, 0])
+  assert metrics["learner/value_error"].tolist() == [4, 3]
+  assert metrics["replay/age"].tolist() == [0 + 1 + 2, 3] and metrics["replay/oldest"].tolist() == [2, 1]
+
+
+def test_target_network_is_copied_every_period(key):
+  """The target network is bounded in age: every `target_period` gradient steps it becomes the newest parameters."""
+  seen = []
+
+  def note(params, key, example):
+    seen.append(float(params["e"]))
+    return targets(1)
+
+  made = learner(latent(0), sample(example([1.0])), target_period=3, targets=note)
+  state = made.init(key)
+  found, ages = [], []
+  for _ in range(7):
+    state, _, metrics = made.update(state, EMPTY, key)
+    found.append([float(state.params["model"]["e"]), float(state.target_params["e"])])
+    ages.append(metrics["learner/target_age"].tolist())
+  # The gradient is 1: e falls by 1 a step, from 1. After steps 3 and 6 the target is a copy.
+  assert found == [[0, 1], [-1, 1], [-2, -2], [-3, -2], [-4, -2], [-5, -5], [-6, -5]]
+  assert seen == [1, 1, 1, -2, -2, -2, -5]  # targets are made with the target network
+  assert ages == [[a, 1] for a in (0, 1, 2, 0, 1, 2, 0)]
+  assert state.step == 7
+
+
+def test_target_parameters_are_no_alias(key):
+  """The target network starts as a copy, in memory of its own: the state can be donated."""
+  made = learner(latent(0), sample(example([1.0])))
+  state = jax.jit(made.update, donate_argnums=0)(made.init(key), EMPTY, key)[0]
+  assert state.target_params["e"] == 1
+
+
+def value_targets():
+  """Values of the target network, which is what the parameters of `linear_model` make of the last frame that is given."""
+  network = bootstrap.TargetNetwork(linear_model(), STACK, UNROLL, 1, every_step=False)
+  return TargetMaker(network, policy.recorded, UNROLL, n=1, gamma=0.5)
+
+
+def squared_error(params, context):
+  return (context.value_logits[:, 0, 0] - context.targets.value[:, 0]) ** 2
+
+
+def test_target_network_carries_no_gradient(key):
+  """The target network carries no gradient, even where it is the network itself."""
+  one = example([2.0])
+  one = dataclasses.replace(one, frames=jnp.full_like(one.frames, 2.0))
+  made = learner({"value": (1.0, term(squared_error))})
+
+  def total(params):
+    return made.loss(params, sample(one), value_targets()(params["model"], key, one), key)[0]
+
+  params = {"model": {"e": jnp.float32(3), "w": jnp.float32(1)}}
+  # v = 2e = 6, target = 0.5 * 6 = 3: the loss is (6 - 3)^2, its gradient 2 * 3 * 2 = 12 (with the target's, 2 * 3 * (2 - 1) = 6).
+  assert total(params) == 9
+  assert jax.grad(total)(params)["model"]["e"] == 12
+
+
+def test_targets_see_no_augmentation(key):
+  """Acting and reanalysis see no augmentation: targets are made from the frames as they are, losses from shifted ones."""
+  frames = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
+  one = dataclasses.replace(example([0.0, 0.0]), frames=jnp.asarray(frames), first=jnp.zeros((2, 3), bool))
+  seen = {}
+
+  def note_targets(params, key, example):
+    seen["targets"] = np.asarray(example.frames)
+    return targets(2)
+
+  def note_loss(params, context):
+    seen["loss"] = np.asarray(context.example.frames)
+    return context.hidden[:, 0, 0]
+
+  model = linear_model()._replace(encode=lambda params, x: params["e"] * x[:, -1, :1, 0].astype(jnp.float32))
+  made = learner({"note": (1.0, term(note_loss))}, sample(one), model=model, targets=note_targets, shift=1)
+  made.update(made.init(key), EMPTY, jax.random.key(3))
+  np.testing.assert_array_equal(seen["targets"], frames)
+  assert seen["loss"].shape == frames.shape and not np.array_equal(seen["loss"], frames)
+  plain = dataclasses.replace(made, shift=0)
+  plain.update(plain.init(key), EMPTY, jax.random.key(3))
+  np.testing.assert_array_equal(seen["loss"], frames)
+
+
+def test_parameters_of_terms_are_learned(key):
+  own = Term(init=lambda key: {"x": jnp.float32(5)}, loss=lambda params, context: params["own"]["x"] * jnp.ones(1))
+  made = learner({"own": (2.0, own), **latent(0)}, sample(example([1.0])))
+  state = made.init(key)
+  assert set(state.params) == {"model", "own"}  # none for terms without parameters
+  assert set(state.target_params) == {"e", "w"}  # of the model only
+  state, _, _ = made.update(state, EMPTY, key)
+  assert state.params["own"]["x"] == 5 - 2
+
+
+# With the real parts: a game of two transitions, whose frame is a number and whose reward is the first action's.
+
+
+def recorded_game(ring):
+  """Steps 0, 1, 2 of an episode, over and over: action a_0 in {0, 1} pays 0 or 1 at step 1; the action at step 1 pays nothing."""
+  random = np.random.default_rng(0)
+  replay, add = ring.init(), jax.jit(ring.add)
+  action = np.zeros(ring.num_envs, np.int32)
+  for t in range(ring.rows - 1):
+    at = np.full(ring.num_envs, t % 3)
+    frame = np.eye(3, dtype=np.float32)[at]
+    zeros, second = jnp.zeros(ring.num_envs), jnp.tile(jnp.array([0.0, 1.0]), (ring.num_envs, 1))
+    decided = Decision(jnp.asarray(action), second, zeros, zeros)
+    time = TimeStep(
+      jnp.asarray(frame),
+      jnp.asarray(np.where(at == 1, action, 0), jnp.float32),
+      jnp.asarray(at != 2, jnp.float32),
+      jnp.asarray(at == 0),
+      jnp.asarray(at == 2),
+    )
+    replay = add(replay, decided, time, jnp.int32(0))
+    action = random.integers(0, 2, ring.num_envs).astype(np.int32)
+  return replay
+
+
+@pytest.fixture(scope="module")
+def trained():
+  """The model, the replay, a function from a seed to the state after 150 updates; state, chances and metrics of seed 1."""
+  ring = Ring(32, 4, 2, (3,), np.float32, stack=1, unroll=2, window=2 + 2 + 1)
+  model = mlp("tiny", 2, Support(3), jax.ShapeDtypeStruct((1, 3), jnp.float32))
+  makers = {"reward": muzero.reward, "value": muzero.value, "policy": muzero.policy}
+  terms = {name: (1.0, make(model)) for name, make in makers.items()}
+  maker = TargetMaker(bootstrap.recorded, policy.recorded, unroll=2, n=2, gamma=0.5)
+  made = Learner(model, terms, optax.adam(3e-3), ring, Prioritized(), maker, batch_size=16, target_period=50, mean=lambda x: x)
+  replay = recorded_game(ring)
+
+  def update(carry, key):
+    state, chances = carry
+    state, chances, metrics = made.update(state, dataclasses.replace(replay, chances=chances), key)
+    return (state, chances), metrics
+
+  start = jax.jit(made.init)(jax.random.key(0))
+  run = jax.jit(lambda start, keys: jax.lax.scan(update, (start, replay.chances), keys))
+  (state, chances), metrics = run(start, jax.random.split(jax.random.key(1), 150))
+
+  def again(seed):
+    return run(start, jax.random.split(jax.random.key(seed), 150))[0][0]
+
+  return model, replay, again, state, chances, jax.tree.map(np.asarray, metrics)
+
+
+def test_losses_fall(trained):
+  """Learning learns: reward, value and policy losses of a game that is all there is to know."""
+  metrics = trained[-1]
+  for name in ("reward", "value", "policy"):
+    curve = metrics[f"loss/{name}"][:, 0] / metrics[f"loss/{name}"][:, 1]
+    assert np.isfinite(curve).all()
+    assert curve[-10:].mean() < 0.5 * curve[:5].mean(), name
+  assert metrics["learner/target_age"][:, 0].max() == 49
+
+
+def test_rewards_values_and_absorbing_states_are_learned(trained):
+  """The model knows the reward of each action, the value of what it leads to, and that nothing comes after the end."""
+  model, _, _, state, _, _ = trained
+  params = state.params["model"]
+  step, predict = jax.jit(model.step), jax.jit(model.predict)
+  hidden = jax.jit(model.encode)(params, jnp.tile(jnp.array([1.0, 0, 0]), (2, 1, 1)))
+  hidden, reward = step(params, hidden, jnp.array([0, 1]))
+  np.testing.assert_allclose(model.decode(reward), [0, 1], atol=0.2)
+  policy_logits, _ = predict(params, hidden)
+  assert (jax.nn.softmax(policy_logits)[:, 1] > 0.9).all()  # the recorded policy
+  for action in ([0, 1], [1, 0]):
+    hidden, reward = step(params, hidden, jnp.array(action))
+    np.testing.assert_allclose(model.decode(reward), [0, 0], atol=0.2)
+    np.testing.assert_allclose(model.decode(predict(params, hidden)[1]), [0, 0], atol=0.2)
+
+
+def test_priorities_reach_the_ring(trained):
+  """A priority written back belongs to the example that was sampled; the row sums follow."""
+  _, replay, _, _, chances, _ = trained
+  before, after = np.asarray(replay.chances.mass), np.asarray(chances.mass)
+  np.testing.assert_array_equal(before > 0, after > 0)
+  assert ((before > 0) & (before != after)).sum() > 20
+  np.testing.assert_allclose(chances.row_mass, after.sum(1), rtol=1e-5)
+
+
+def test_one_seed_gives_one_run(trained):
+  """One seed gives the same learner twice, bit for bit; two give different ones."""
+  _, _, run, state, _, _ = trained
+  same, other = run(1), run(2)
+  for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(same), strict=True):
+    np.testing.assert_array_equal(a, b)
+  pairs = zip(jax.tree.leaves(state.params), jax.tree.leaves(other.params), strict=True)
+  assert any(bool(jnp.any(a != b)) for a, b in pairs)

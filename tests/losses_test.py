@@ -1,0 +1,324 @@
+"""Loss terms against cross-entropies and similarities worked by hand."""
+
+import dataclasses
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from muzero_jax.losses import consistency as consistency_module
+from muzero_jax.losses import muzero
+from muzero_jax.losses.consistency import consistency
+from muzero_jax.types import Context, Example, Model, Targets
+
+LN2 = float(np.log(2))
+
+
+def one_hot_model(encode=None):
+  """Scalars 0, 1, 2 are the bins."""
+  return Model(
+    init=lambda key: {},
+    encode=encode,
+    predict=lambda params, hidden: (hidden, hidden),
+    step=lambda params, hidden, action: (hidden, hidden),
+    decode=lambda logits: jnp.argmax(logits, -1).astype(jnp.float32),
+    encode_scalar=lambda scalar: jax.nn.one_hot(scalar.astype(jnp.int32), 3),
+  )
+
+
+def targets(size, unroll, **given):
+  """Targets of zeros, all alive and known, but for what is given."""
+  steps = jnp.ones((size, unroll + 1))
+  zeros = Targets(
+    reward=jnp.zeros((size, unroll)), value=steps * 0, policy=jnp.full((size, unroll + 1, 2), 0.5), alive=steps, known=steps
+  )
+  return dataclasses.replace(zeros, **{name: jnp.asarray(x, jnp.float32) for name, x in given.items()})
+
+
+def context(made, *, example=None, hidden=None):
+  """Predictions: values and rewards (1/2, 1/4, 1/4) everywhere, policies (3/4, 1/4) at the root and (1/2, 1/2) after it."""
+  size, steps = made.value.shape
+  scalar = jnp.log(jnp.array([0.5, 0.25, 0.25])) + 7  # logits are known up to a constant
+  policy = jnp.log(jnp.array([[0.75, 0.25]] + [[0.5, 0.5]] * (steps - 1)))
+  return Context(
+    example=example,
+    targets=made,
+    hidden=hidden,
+    policy_logits=jnp.tile(policy[None], (size, 1, 1)),
+    value_logits=jnp.tile(scalar[None, None], (size, steps, 1)),
+    reward_logits=jnp.tile(scalar[None, None], (size, steps - 1, 1)),
+  )
+
+
+def loss(term, made):
+  return np.asarray(term(one_hot_model()).loss({}, context(made)))
+
+
+def test_cross_entropy_by_hand():
+  # -(1/2 ln 1/2 + 1/2 ln 1/4) = ln 2 / 2 + ln 2.
+  logits = jnp.log(jnp.array([0.5, 0.25, 0.25])) - 3
+  np.testing.assert_allclose(muzero.cross_entropy(jnp.array([0.5, 0.5, 0.0]), logits), 1.5 * LN2, rtol=1e-6)
+
+
+def test_cross_entropy_is_float32():
+  """All losses in float32, whatever the trunk's precision: 601 bins of half-precision logits lose nothing more."""
+  logits = jnp.linspace(-3, 3, 601).astype(jnp.bfloat16)
+  found = muzero.cross_entropy(jnp.full(601, 1 / 601), logits)
+  wide = np.asarray(logits, np.float64)
+  expected = np.log(np.exp(wide).sum()) - wide.mean()
+  assert found.dtype == jnp.float32
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_step_scale_is_one_at_the_root_and_one_over_k_after():
+  """Loss at unroll steps 1..k is scaled by 1/k."""
+  np.testing.assert_allclose(muzero.step_scale(4), [1, 0.25, 0.25, 0.25, 0.25])
+  np.testing.assert_allclose(muzero.step_scale(1), [1, 1])
+
+
+def test_value_loss_by_hand():
+  """The root counts 1, each of the k = 2 steps 1/2."""
+  # Bin 0 costs ln 2, bins 1 and 2 cost 2 ln 2: (1 + (2 + 1)/2) ln 2 and (2 + (1 + 2)/2) ln 2.
+  np.testing.assert_allclose(loss(muzero.value, targets(2, 2, value=[[0, 1, 0], [2, 0, 1]])), [2.5 * LN2, 3.5 * LN2], rtol=1e-6)
+
+
+def test_reward_loss_by_hand():
+  """Each of the k rewards counts 1/k; there is none at the root."""
+  # (1 + 2)/2 ln 2; (2 + 2)/2 ln 2.
+  np.testing.assert_allclose(loss(muzero.reward, targets(2, 2, reward=[[0, 1], [2, 1]])), [1.5 * LN2, 2 * LN2], rtol=1e-6)
+
+
+def test_policy_loss_by_hand():
+  made = targets(2, 2, policy=[[[1, 0], [1, 0], [0.5, 0.5]], [[0, 1], [1, 0], [0, 1]]])
+  # At the root -ln 3/4 or -ln 1/4; each later step costs ln 2, counted 1/2.
+  np.testing.assert_allclose(loss(muzero.policy, made), [np.log(4 / 3) + LN2, 2 * LN2 + LN2], rtol=1e-6)
+
+
+def test_masked_policy_after_the_end():
+  """After the end of an episode there is no policy loss."""
+  made = targets(2, 2, policy=[[[1, 0], [1, 0], [1, 0]]] * 2, alive=[[1, 1, 0], [1, 0, 0]])
+  np.testing.assert_allclose(loss(muzero.policy, made), [np.log(4 / 3) + LN2 / 2, np.log(4 / 3)], rtol=1e-6)
+
+
+def test_absorbing_states_are_learned():
+  """After the end, value and reward targets of 0 are learned: known, not alive; the terminal reward is learned."""
+  made = targets(1, 2, value=[[2, 0, 0]], reward=[[1, 0]], alive=[[1, 0, 0]], known=[[1, 1, 1]])
+  np.testing.assert_allclose(loss(muzero.value, made), [(2 + (1 + 1) / 2) * LN2], rtol=1e-6)
+  np.testing.assert_allclose(loss(muzero.reward, made), [(2 + 1) / 2 * LN2], rtol=1e-6)
+
+
+def test_nothing_is_learned_behind_a_truncation():
+  """Truncated is not terminated: what follows it is unknown, and costs nothing. The reward into the cut-off step is learned."""
+  made = targets(1, 2, value=[[2, 1, 0]], reward=[[1, 0]], alive=[[1, 1, 0]], known=[[1, 1, 0]])
+  np.testing.assert_allclose(loss(muzero.value, made), [(2 + 2 / 2) * LN2], rtol=1e-6)
+  np.testing.assert_allclose(loss(muzero.reward, made), [2 / 2 * LN2], rtol=1e-6)
+
+
+def test_masked_steps_have_no_gradient():
+  """No gradient flows from a step that is masked."""
+  made = targets(1, 2, alive=[[1, 0, 0]], known=[[1, 1, 0]])
+
+  def total(logits, term, name):
+    return term(one_hot_model()).loss({}, dataclasses.replace(context(made), **{name: logits})).sum()
+
+  for term, name, learned in (
+    (muzero.value, "value_logits", [True, True, False]),
+    (muzero.policy, "policy_logits", [True, False, False]),
+    (muzero.reward, "reward_logits", [True, False]),
+  ):
+    gradient = jax.grad(total)(jax.random.normal(jax.random.key(0), getattr(context(made), name).shape), term, name)
+    assert np.abs(gradient).sum((0, 2)).astype(bool).tolist() == learned
+
+
+def test_muzero_terms_have_no_parameters(key):
+  for term in (muzero.reward, muzero.value, muzero.policy):
+    assert term(one_hot_model()).init(key) == {}
+
+
+# Consistency. Frames are vectors; the encoder multiplies the flattened stack by the parameter.
+
+STACK, UNROLL, FEATURES, WIDTH = 2, 2, 3, 8
+HIDDEN = jax.ShapeDtypeStruct((1, STACK * FEATURES), jnp.float32)
+
+
+def flatten(params, frames):
+  return params * frames.reshape(frames.shape[0], -1)
+
+
+def example(size, first=()):
+  """Frames of steps t-1 .. t+2 (S + k of them); `first` names steps t+i."""
+  random = np.random.default_rng(0)
+  flags = np.isin(np.arange(1 - STACK, UNROLL + 1), first)
+  return Example(
+    frames=jnp.asarray(random.normal(size=(size, STACK + UNROLL, FEATURES)), jnp.float32),
+    first=jnp.asarray(np.tile(flags, (size, 1))),
+    **{name: None for name in ("action", "reward", "discount", "last", "policy", "value", "log_prob", "age")},
+  )
+
+
+def views(one):
+  """What the encoder sees at t .. t+k, written out: the frames before and of the step, the first frame repeated at a start."""
+  stacks = []
+  for i in range(UNROLL + 1):
+    before, now = one.frames[:, i], one.frames[:, i + 1]
+    stacks.append(jnp.where(one.first[:, i + 1, None], jnp.concatenate([now, now], -1), jnp.concatenate([before, now], -1)))
+  return jnp.stack(stacks, 1)
+
+
+def consistency_term():
+  return consistency(one_hot_model(flatten), STACK, HIDDEN, WIDTH)
+
+
+@pytest.fixture(scope="module")
+def plain():
+  """The term with the identity for a predictor, so that both sides pass the same projector; its parameters, its compiled loss."""
+
+  class Identity(nn.Module):
+    width: int
+
+    def __call__(self, x):
+      return x
+
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setattr(consistency_module, "Predictor", Identity)
+    term = consistency_term()
+  params = {"model": jnp.float32(1), "consistency": jax.jit(term.init)(jax.random.key(0))}
+  return term, params, jax.jit(term.loss)
+
+
+@pytest.fixture(scope="module")
+def full():
+  """The term as it is, its own parameters, and the gradient of its loss by the encoder, its parameters and the latents."""
+  term = consistency_term()
+
+  def total(encoder, own, hidden, one, made):
+    return term.loss({"model": encoder, "consistency": own}, context(made, example=one, hidden=hidden)).sum()
+
+  return term, jax.jit(term.init)(jax.random.key(0)), jax.jit(jax.value_and_grad(total, (0, 1, 2)))
+
+
+def consistency_loss(plain, hidden, one, **masks):
+  _, params, loss = plain
+  return np.asarray(loss(params, context(targets(hidden.shape[0], UNROLL, **masks), example=one, hidden=hidden)))
+
+
+def test_equal_views_are_minus_one(plain):
+  """Unrolled latents that are what the encoder sees at t+1 .. t+k cost -1 through identical projections."""
+  one = example(3)
+  np.testing.assert_allclose(consistency_loss(plain, views(one), one), [-1, -1, -1], rtol=1e-5)
+
+
+def test_views_are_those_of_the_same_step(plain):
+  """The latent unrolled i steps is compared with the view of t+i: one step off is not -1."""
+  one = example(3)
+  assert (consistency_loss(plain, jnp.roll(views(one), 1, 1), one) > -0.95).all()
+  assert (consistency_loss(plain, jnp.roll(views(one), -1, 1), one) > -0.95).all()
+
+
+def test_root_is_not_compared(plain):
+  one = example(3)
+  np.testing.assert_allclose(consistency_loss(plain, views(one).at[:, 0].set(9.0), one), [-1, -1, -1], rtol=1e-5)
+
+
+def test_views_stack_as_acting_does(plain):
+  """A frame stack never reaches across a reset, nor does a view's."""
+  one = example(3, first=[1])
+  np.testing.assert_allclose(consistency_loss(plain, views(one), one), [-1, -1, -1], rtol=1e-5)
+
+
+def test_consistency_is_masked_after_the_end(key, plain):
+  """After the end there is no consistency loss: k = 2 steps count 1/2 each while they are alive, and hold no gradient else."""
+  one = example(3)
+  alive = [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
+  np.testing.assert_allclose(consistency_loss(plain, views(one), one, alive=alive), [-1, -0.5, 0], rtol=1e-5)
+  term, params, _ = plain
+  made = targets(3, UNROLL, alive=alive)
+  wrong = views(one) + jax.random.normal(key, (3, UNROLL + 1, STACK * FEATURES))
+  gradient = jax.grad(lambda hidden: term.loss(params, context(made, example=one, hidden=hidden)).sum())(wrong)
+  moved = np.abs(gradient).max(-1) > 0
+  np.testing.assert_array_equal(moved, [[False, True, True], [False, True, False], [False, False, False]])
+
+
+def layer_norm(x, p):
+  return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
+
+
+def dense(x, p):
+  return x @ p["kernel"] + p["bias"]
+
+
+def by_numpy(own, one, hidden):
+  """The loss in float64 numpy: project both, predict one, negative cosine, mean over steps."""
+  own = jax.tree.map(lambda x: np.asarray(x, np.float64), own)
+  projector, predictor = own["projector"]["params"], own["predictor"]["params"]
+
+  def project(x):
+    x = np.maximum(layer_norm(dense(x, projector["Dense_0"]), projector["LayerNorm_0"]), 0)
+    return layer_norm(dense(x, projector["Dense_1"]), projector["LayerNorm_1"])
+
+  target = project(np.asarray(views(one)[:, 1:], np.float64))
+  x = project(np.asarray(hidden[:, 1:], np.float64))
+  narrow, wide = sorted((predictor["Dense_0"], predictor["Dense_1"]), key=lambda p: p["bias"].size)  # the bottleneck comes first
+  x = dense(np.maximum(layer_norm(dense(x, narrow), predictor["LayerNorm_0"]), 0), wide)
+  norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(target, axis=-1)
+  return -((x * target).sum(-1) / norms).mean(1)
+
+
+def test_consistency_agrees_with_numpy(key, full):
+  one, (term, own, _) = example(3), full
+  hidden = jax.random.normal(key, (3, UNROLL + 1, STACK * FEATURES))
+  params = {"model": jnp.float32(1), "consistency": own}
+  found = jax.jit(term.loss)(params, context(targets(3, UNROLL), example=one, hidden=hidden))
+  np.testing.assert_allclose(found, by_numpy(own, one, hidden), rtol=1e-4, atol=1e-5)
+
+
+def test_target_side_carries_no_gradient(key, full):
+  """Stop-gradient on the target side: nothing flows into the encoder through the later views, all through the unrolled latents."""
+  one, made, (_, own, gradients) = example(3), targets(3, UNROLL), full
+  hidden = jax.random.normal(key, (3, UNROLL + 1, STACK * FEATURES))
+  value, (encoder, parameters, latents) = gradients(jnp.float32(1.5), own, hidden, one, made)
+  assert encoder == 0
+  assert gradients(jnp.float32(-1.5), own, hidden, one, made)[0] != value
+  assert (np.abs(latents[:, 1:]).max(-1) > 0).all() and not latents[:, 0].any()
+  assert any(bool(jnp.any(x != 0)) for x in jax.tree.leaves(parameters["predictor"]))
+
+
+def test_projector_learns_from_the_unrolled_side_only(key, plain):
+  """Stop-gradient on the target side holds for the projector too: its gradient is that with the target's projector held fixed."""
+  one, (term, params, _) = example(2), plain
+  own = params["consistency"]["projector"]
+  hidden = jax.random.normal(key, (2, UNROLL + 1, STACK * FEATURES))
+
+  def total(own):
+    params = {"model": jnp.float32(1), "consistency": {"projector": own, "predictor": {}}}
+    return term.loss(params, context(targets(2, UNROLL), example=one, hidden=hidden)).sum()
+
+  project = consistency_module.Projector(WIDTH).apply
+  later = views(one)[:, 1:].reshape(-1, STACK * FEATURES)
+
+  def half(moving, fixed):
+    x, y = project(moving, hidden[:, 1:].reshape(-1, STACK * FEATURES)), project(fixed, later)
+    cosine = (x * y).sum(-1) / (jnp.linalg.norm(x, axis=-1) * jnp.linalg.norm(y, axis=-1))
+    return -cosine.reshape(2, UNROLL).mean(1).sum()
+
+  expected = jax.jit(jax.grad(half))(own, own)
+  found = jax.jit(jax.grad(total))(own)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), found, expected)
+
+
+def test_constant_latents_give_no_nan(full):
+  """A constant latent gives no NaN: it is scaled to zeros, and the similarity of a zero vector has a finite gradient."""
+  _, own, gradients = full
+  value, found = gradients(jnp.float32(1), own, jnp.zeros((3, UNROLL + 1, STACK * FEATURES)), example(3), targets(3, UNROLL))
+  assert np.isfinite(value)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
+
+
+def test_masked_constant_latents_give_no_nan(full):
+  """A masked step cannot spoil the gradient of the others: its latent may be anything, constant too."""
+  one, (_, own, gradients) = example(3), full
+  hidden = views(one).at[:, 2].set(0.0)
+  _, found = gradients(jnp.float32(1), own, hidden, one, targets(3, UNROLL, alive=[[1, 1, 0]] * 3))
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
