@@ -152,7 +152,7 @@ def search(run: Any, ticks: int) -> Callable[[], Any]:
       return key, frames.at[:, 0].add((decision.value.sum() > 1e30).astype(frames.dtype))
 
     frames = run.loop.ring.recent(local.replay)
-    key, frames = jax.lax.fori_loop(0, count, body, (local.key, frames))
+    _, frames = jax.lax.fori_loop(0, count, body, (local.key, frames))
     return shared, local.learned, jnp.ravel(frames)[0]
 
   state = run.shared(), run.local()
@@ -197,8 +197,8 @@ def report(run: Any, parts: dict[str, dict[str, float]]) -> dict[str, Any]:
   print(f"{'part':12} {'ms a tick':>10} {'least':>8} {'most':>8} {'steps/s':>10} {'of the loop':>12}")
   for name, seconds in parts.items():
     ms = [1e3 * seconds[key] for key in ("median", "least", "most")]
-    rate = f"{width / seconds['median']:10,.0f}" if seconds["median"] > 1e-6 else f"{'-':>10}"
-    print(f"{name:12} {ms[0]:10.2f} {ms[1]:8.2f} {ms[2]:8.2f} {rate} {seconds['median'] / total:12.0%}")
+    speed = f"{width / seconds['median']:10,.0f}" if seconds["median"] > 1e-6 else f"{'-':>10}"
+    print(f"{name:12} {ms[0]:10.2f} {ms[1]:8.2f} {ms[2]:8.2f} {speed} {seconds['median'] / total:12.0%}")
   print(f"{'rest':12} {1e3 * (total - known):10.2f} {'':8} {'':8} {'':10} {1 - known / total:12.0%}")
   ratio = parts["emulators"]["median"] / parts["environment"]["median"]
   print(f"environment layer: {ratio:.3f} of the emulators' own rate")
@@ -212,8 +212,8 @@ def report(run: Any, parts: dict[str, dict[str, float]]) -> dict[str, Any]:
     updates_per_tick=updates,
     seconds_per_tick=parts,
     environment_ratio=ratio,
-    env_steps_per_second=width / total,
-    simulations_per_second=width / total * steps.search.simulations,
+    env_steps_per_second=rate,
+    simulations_per_second=rate * steps.search.simulations,
     updates_per_second=updates / total,
   )
 

@@ -3,7 +3,6 @@
 import dataclasses
 from pathlib import Path
 
-
 from muzero_jax import experiment, workdir
 from muzero_jax.checkpoint import Checkpoints
 from muzero_jax.config import Config, ConfigError

@@ -68,4 +68,5 @@ def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: i
 
 
 def _unit(x: Array) -> Array:
-  return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-6)
+  """x at length 1; a zero vector stays zero, with a finite gradient (that of a norm is NaN there)."""
+  return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), 1e-12))

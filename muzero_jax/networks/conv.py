@@ -14,7 +14,13 @@ from muzero_jax.types import Array
 
 
 def conv_general_dilated(lhs: Array, rhs: Array, window_strides, padding, **kwargs) -> Array:
-  """`lax.conv_general_dilated` for undilated, ungrouped NHWC images; pass it to `flax.linen.Conv`."""
+  """`lax.conv_general_dilated` for undilated, ungrouped NHWC images; pass it to `flax.linen.Conv`.
+
+  Raises:
+    ValueError: dilation or groups are asked for, which the CPU's gradient does not know.
+  """
+  if kwargs.get("feature_group_count", 1) != 1 or any(max(kwargs.get(name) or (1,)) > 1 for name in ("lhs_dilation", "rhs_dilation")):
+    raise ValueError("convolutions of this network have neither groups nor dilation")
   if jax.default_backend() != "cpu":
     return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
   if isinstance(padding, str):

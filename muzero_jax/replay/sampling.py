@@ -70,14 +70,15 @@ class Prioritized:
 def draw(chances: Chances, key: Key, size: int) -> Array:
   """i32[size]: indices (row * B + environment), each with a chance proportional to its mass."""
   row_key, env_key = jax.random.split(key)
-  rows = inverse_cdf(jnp.cumsum(chances.row_mass), jax.random.uniform(row_key, (size,)))
-  within = jnp.cumsum(chances.mass[rows], 1)
-  envs = jax.vmap(inverse_cdf)(within, jax.random.uniform(env_key, (size,)))
+  rows = inverse_cdf(chances.row_mass, jax.random.uniform(row_key, (size,)))
+  envs = jax.vmap(inverse_cdf)(chances.mass[rows], jax.random.uniform(env_key, (size,)))
   return rows * chances.mass.shape[1] + envs
 
 
-def inverse_cdf(cumulative: Array, uniform: Array) -> Array:
-  """Where in an unnormalised cumulative sum f32[M] the shares `uniform` (in 0..1) fall; never on an entry without mass."""
+def inverse_cdf(mass: Array, uniform: Array) -> Array:
+  """Where in the cumulative sum of masses f32[M] the shares `uniform` (in 0..1) fall; never on an entry without mass."""
+  # XLA sums in parallel: the sum of an entry without mass may differ from its neighbour's in the last bit. It must not.
+  cumulative = jax.lax.cummax(jnp.where(mass > 0, jnp.cumsum(mass), 0.0))
   total = cumulative[-1]
   target = jnp.minimum(uniform * total, jnp.nextafter(total, jnp.zeros_like(total)))
   return jnp.searchsorted(cumulative, target, side="right").astype(jnp.int32)

@@ -9,8 +9,9 @@ import mctx
 from muzero_jax.search.base import ModelInTree, log_prob, mctx_root
 from muzero_jax.types import Decision, Key, Model, Params, Root
 
-# Far below any difference that matters, enough to decide exact ties (a policy head that still is at its zero start) at random.
-TIE_BREAK = 1e-6
+# Below any difference that matters, yet above float32's resolution of logits + sigma(Q): decides exact ties (a policy head that
+# still is at its zero start) at random.
+TIE_BREAK = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)

@@ -46,7 +46,12 @@ def n_step_returns(reward: Array, discount: Array, value: Array, last: Array, *,
 
   Returns:
     f32[count], G_0 .. G_{count-1}.
+
+  Raises:
+    ValueError: the sequence is too short.
   """
+  if reward.shape[0] < count - 1 + n:  # a slice that starts too late would be moved silently
+    raise ValueError(f"{count} returns over {n} steps need {count - 1 + n} transitions, not {reward.shape[0]}")
   mixing = jnp.where(last, 0.0, trace)
 
   def one(start: Array) -> Array:
