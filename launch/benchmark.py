@@ -202,9 +202,8 @@ def report(run: Any, parts: dict[str, dict[str, float]]) -> dict[str, Any]:
   print(f"{'rest':12} {1e3 * (total - known):10.2f} {'':8} {'':8} {'':10} {1 - known / total:12.0%}")
   ratio = parts["emulators"]["median"] / parts["environment"]["median"]
   print(f"environment layer: {ratio:.3f} of the emulators' own rate")
-  print(
-    f"loop: {width / total:,.0f} steps/s, {width / total * steps.search.simulations:,.0f} simulations/s, {updates / total:,.2f} updates/s"
-  )
+  rate = width / total
+  print(f"loop: {rate:,.0f} steps/s, {rate * steps.search.simulations:,.0f} simulations/s, {updates / total:,.2f} updates/s")
   return dict(
     device=jax.devices()[0].device_kind,
     devices=run.devices.size,

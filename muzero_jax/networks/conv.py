@@ -1,7 +1,8 @@
 """Convolution with a gradient that XLA:CPU can run.
 
-There the gradients of a convolution take 22 to 35 times as long as the same by im2col and a matrix product (BUILD.md); forward
-convolutions are as fast. So the forward pass stays what it is, and on the CPU only its gradient is taken through im2col.
+There the gradients of a convolution take 22 to 35 times as long as the convolution; forward convolutions are fast (BUILD.md). So on the
+CPU the gradient is written with what is fast: for the kernel a matrix product per kernel position, for the image a forward convolution,
+or where the stride is above 1 the transpose of im2col.
 """
 
 import functools
@@ -38,22 +39,39 @@ def _forward(image, kernel, strides, padding):
 
 
 def _backward(strides, padding, saved, gradient):
-  _, pull_back = jax.vjp(lambda image, kernel: im2col(image, kernel, strides, padding), *saved)
-  return pull_back(gradient)
+  image, kernel = saved
+  return _image_gradient(image, kernel, strides, padding, gradient), _kernel_gradient(image, kernel, strides, padding, gradient)
+
+
+def _image_gradient(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
+  if strides != (1, 1):
+    return jax.vjp(lambda x: im2col(x, kernel, strides, padding), image)[1](gradient)[0]
+  margins = tuple((size - 1 - low, size - 1 - high) for size, (low, high) in zip(kernel.shape[:2], padding, strict=True))
+  return _convolve(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), (1, 1), margins)
+
+
+def _kernel_gradient(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
+  channels, features = kernel.shape[2:]
+  flat = gradient.reshape(-1, features)
+  # One product per position: all patches side by side (im2col) would be nine times the picture, and slower for it.
+  return jnp.stack([x.reshape(-1, channels).T @ flat for x in patches(image, kernel, strides, padding)]).reshape(kernel.shape)
 
 
 _convolve.defvjp(_forward, _backward)
 
 
-def im2col(image: Array, kernel: Array, strides: tuple, padding: tuple) -> Array:
-  """The same convolution as one matrix product. image [N, H, W, C], kernel [h, w, C, D], padding ((top, bottom), (left, right))."""
-  height, width, channels, features = kernel.shape
+def patches(image: Array, kernel: Array, strides: tuple, padding: tuple) -> list[Array]:
+  """What each position of the kernel [h, w, ...] sees of the image [N, H, W, C]: h*w arrays [N, H', W', C]."""
   image = jnp.pad(image, ((0, 0), *padding, (0, 0)))
-  rows = (image.shape[1] - height) // strides[0] + 1
-  columns = (image.shape[2] - width) // strides[1] + 1
-  patches = [
-    image[:, y : y + (rows - 1) * strides[0] + 1 : strides[0], x : x + (columns - 1) * strides[1] + 1 : strides[1]]
+  (height, width), (down, right) = kernel.shape[:2], strides
+  rows, columns = (image.shape[1] - height) // down + 1, (image.shape[2] - width) // right + 1
+  return [
+    image[:, y : y + (rows - 1) * down + 1 : down, x : x + (columns - 1) * right + 1 : right]
     for y in range(height)
     for x in range(width)
   ]
-  return jnp.concatenate(patches, -1) @ kernel.reshape(height * width * channels, features)
+
+
+def im2col(image: Array, kernel: Array, strides: tuple, padding: tuple) -> Array:
+  """The same convolution as one matrix product. image [N, H, W, C], kernel [h, w, C, D], padding ((top, bottom), (left, right))."""
+  return jnp.concatenate(patches(image, kernel, strides, padding), -1) @ kernel.reshape(-1, kernel.shape[-1])
