@@ -14,7 +14,7 @@ from muzero_jax.envs import envpool
 from muzero_jax.evaluate import Evaluator, references, summary
 from muzero_jax.search.base import Search
 from muzero_jax.search.random import Random
-from muzero_jax.types import Model, Params
+from muzero_jax.types import Key, Model, Params
 from muzero_jax.video import record_game
 
 
@@ -45,8 +45,8 @@ class Scoring:
     if not episodes:
       return None
     begun = time.perf_counter()
-    key = jax.random.fold_in(jax.random.key(self.config.seed), 2**31 + env_steps)
-    games = self._player(agent, min(settings.num_envs, episodes)).play(params, key, episodes)
+    player = self._player(agent, min(settings.num_envs, episodes))
+    games = player.play(params, self._key(env_steps, 0), episodes)
     row = {
       "env_steps": env_steps,
       "task": self.task,
@@ -58,6 +58,11 @@ class Scoring:
     }
     metrics.append(self.folder / "evaluations.jsonl", row)
     return row
+
+  def _key(self, env_steps: int, use: int) -> Key:
+    """Of one evaluation, apart from all keys of training."""
+    key = jax.random.fold_in(jax.random.key(self.config.seed), 2**31 + use)
+    return jax.random.fold_in(key, env_steps)
 
   def _player(self, agent: str, num_envs: int) -> Evaluator:
     """The evaluator; it keeps its games and its program for the next time."""
@@ -75,7 +80,7 @@ class Scoring:
     seed = experiment.env_seed(self.config.seed, offset)
     renderer = envpool.renderer(self.config.env.task, seed, experiment.atari(self.config)) if self.atari else None
     path = self.folder / "video" / f"{env_steps}.mp4"
-    score, steps = record_game(evaluator, params, jax.random.key(self.config.seed), path, renderer=renderer)
+    score, steps = record_game(evaluator, params, self._key(env_steps, 1), path, renderer=renderer)
     print(f"video: {path} (a game of {steps:,} steps with a score of {score:g})", flush=True)
     return path
 

@@ -289,3 +289,10 @@ def test_reset_starts_anew_in_the_middle_of_a_game():
   for env in range(2):
     np.testing.assert_array_equal(np.flatnonzero(times.first[:, env]), [0, 11])
     np.testing.assert_array_equal(np.flatnonzero(times.last[:, env]), [10])
+
+
+def test_programs_with_a_pool_in_them_are_not_cached_on_disk():
+  """Persistent compilation caches must not hold programs with an EnvPool pointer in them."""
+  jax.config.update("jax_enable_compilation_cache", True)
+  envpool.make("Catch-v0", 1)
+  assert not jax.config.jax_enable_compilation_cache

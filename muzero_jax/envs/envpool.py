@@ -144,6 +144,8 @@ class EnvPool:
   Holds the pools: keep it alive as long as a program that steps it may run."""
 
   def __init__(self, pools: list[Any], backend: str):
+    # A pool's address stands in the programs that step it: kept on disk, they would never be found again, or worse, be found.
+    jax.config.update("jax_enable_compilation_cache", False)
     self.pools = pools
     self._started = [False] * len(pools)
     calls = [_ffi_calls(pool) if backend == "ffi" else callback.calls(pool) for pool in pools]

@@ -1,0 +1,89 @@
+"""The commands as a user runs them, on the real Pong."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from muzero_jax import metrics
+
+ROOT = pathlib.Path(__file__).parent.parent
+SMALL = [
+  "--env.num_envs=4",
+  "--cpu_devices=2",
+  "--search.num_simulations=2",
+  "--replay.capacity=2000",
+  "--replay.warmup=200",
+  "--learner.batch_size=4",
+  "--learner.updates_per_step=0.125",
+  "--log_every=200",
+  "--checkpoint.replay",
+]
+
+
+def call(command: str, workdir: pathlib.Path, *words: str) -> str:
+  """What `python -m launch.COMMAND --workdir=... words` prints; it must succeed."""
+  process = subprocess.run(
+    [sys.executable, "-m", f"launch.{command}", f"--workdir={workdir}", *words],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+  )
+  assert process.returncode == 0, process.stdout + process.stderr
+  assert process.stderr == "", process.stderr
+  return process.stdout
+
+
+@pytest.fixture(scope="module")
+def pong(tmp_path_factory):
+  """A run of Pong of 400 steps with its folder and what it printed."""
+  folder = tmp_path_factory.mktemp("pong")
+  said = call("train", folder, *SMALL, "--env_steps=400", "--evaluation.episodes=2", "--evaluation.random_episodes=2", "--video")
+  return folder, said
+
+
+def test_pong_trains_and_says_where_everything_is(pong):
+  folder, said = pong
+  rows = metrics.read(folder / "metrics.jsonl")
+  assert [row["env_steps"] for row in rows] == [200, 400]
+  assert rows[-1]["frames"] == 1600
+  assert rows[-1]["updates"] == 25  # a gradient step per tick of 8 steps: those of the last 200 steps
+  trained, chance = metrics.read(folder / "evaluations.jsonl")
+  assert trained["protocol"] == chance["protocol"] == "100k"
+  for score in trained["returns"] + chance["returns"]:
+    assert -21 <= score <= 21
+  video, curve = folder / "video" / "400.mp4", folder / "curve.png"
+  assert video.stat().st_size > 10_000 and curve.exists()
+  last = said.strip().splitlines()[-1]
+  assert str(video) in last and str(curve) in last and "random play" in last and "mean return" in last
+
+
+def test_a_run_of_pong_resumes(pong):
+  """EnvPool's games start anew, the replay is kept."""
+  folder, _ = pong
+  said = call("train", folder, *SMALL, "--env_steps=800", "--evaluation.episodes=0", "--evaluation.random_episodes=0")
+  assert "resuming at 400 steps" in said and "starts empty" not in said
+  assert [(row["env_steps"], row["updates"]) for row in metrics.read(folder / "metrics.jsonl")][-1] == (800, 75)
+  assert json.loads((folder / "config.json").read_text())["config"]["env_steps"] == 800
+
+
+def test_evaluate_and_video(pong):
+  folder, _ = pong
+  said = call("evaluate", folder, "--episodes=3", "--protocol=100k", "--seed=7")
+  assert "of 3 games (protocol 100k" in said
+  assert len(metrics.read(folder / "evaluations.jsonl")[-1]["returns"]) == 3
+  said = call("video", folder, "--seed=1")
+  assert ".mp4" in said
+
+
+def test_benchmark_splits_the_loop(tmp_path):
+  small = ["--env.num_envs=4", "--replay.capacity=2000", "--learner.batch_size=4", "--ticks=4", "--repeats=2"]
+  call("benchmark", tmp_path, *small, f"--json={tmp_path}/figures.json")
+  figures = json.loads((tmp_path / "figures.json").read_text())
+  assert set(figures["seconds_per_tick"]) == {"emulators", "environment", "search", "learner", "loop"}
+  assert figures["env_steps_per_second"] > 0 and 0 < figures["environment_ratio"] < 10
