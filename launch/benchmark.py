@@ -26,21 +26,22 @@ class Options(Config):
 
 @dataclasses.dataclass(frozen=True)
 class Stopwatch:
-  """Calls a function that does `ticks` ticks' worth of work, and reports seconds per tick."""
+  """Calls functions that do `ticks` ticks' worth of work each, and reports seconds per tick."""
 
   ticks: int
   repeats: int
 
-  def __call__(self, work: Callable[[], Any]) -> dict[str, float]:
-    """Median, least and most of the repeats, after one that is not counted."""
+  def __call__(self, *works: Callable[[], Any]) -> list[list[float]]:
+    """The repeats of each function, after one that is not counted; several are called in turn, so that they can be compared."""
     import jax
 
-    seconds = []
+    seconds = [[] for _ in works]
     for _ in range(self.repeats + 1):
-      begun = time.perf_counter()
-      jax.block_until_ready(work())
-      seconds.append((time.perf_counter() - begun) / self.ticks)
-    return dict(median=statistics.median(seconds[1:]), least=min(seconds[1:]), most=max(seconds[1:]))
+      for work, kept in zip(works, seconds, strict=True):
+        begun = time.perf_counter()
+        jax.block_until_ready(work())
+        kept.append((time.perf_counter() - begun) / self.ticks)
+    return [kept[1:] for kept in seconds]
 
 
 def main(argv: list[str]) -> None:
@@ -55,14 +56,13 @@ def main(argv: list[str]) -> None:
 
   run = experiment.build(options)
   watch = Stopwatch(options.ticks, options.repeats)
-  parts = {
-    "emulators": watch(emulators(options, run)),
-    "environment": watch(environment(run, options.ticks)),
-    "search": watch(search(run, options.ticks)),
-    "learner": watch(learner(run, options.ticks)),
-    "loop": watch(loop(run, options.ticks)),
-  }
-  figures = report(run, parts)
+  own, layer = watch(emulators(options, run), environment(run, options.ticks))
+  parts = {"emulators": own, "environment": layer}
+  for name, part in {"search": search, "learner": learner, "loop": loop}.items():
+    (parts[name],) = watch(part(run, options.ticks))
+  ratio = statistics.median(a / b for a, b in zip(own, layer, strict=True))
+  medians = {name: dict(median=statistics.median(x), least=min(x), most=max(x)) for name, x in parts.items()}
+  figures = report(run, medians, ratio)
   if options.json:
     Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
 
@@ -185,7 +185,7 @@ def learner(run: Any, ticks: int) -> Callable[[], Any]:
   return lambda: compiled(shared, filled, np.int32(ticks))[2]
 
 
-def report(run: Any, parts: dict[str, dict[str, float]]) -> dict[str, Any]:
+def report(run: Any, parts: dict[str, dict[str, float]], ratio: float) -> dict[str, Any]:
   """Prints a table and returns it."""
   import jax
 
@@ -200,8 +200,7 @@ def report(run: Any, parts: dict[str, dict[str, float]]) -> dict[str, Any]:
     speed = f"{width / seconds['median']:10,.0f}" if seconds["median"] > 1e-6 else f"{'-':>10}"
     print(f"{name:12} {ms[0]:10.2f} {ms[1]:8.2f} {ms[2]:8.2f} {speed} {seconds['median'] / total:12.0%}")
   print(f"{'rest':12} {1e3 * (total - known):10.2f} {'':8} {'':8} {'':10} {1 - known / total:12.0%}")
-  ratio = parts["emulators"]["median"] / parts["environment"]["median"]
-  print(f"environment layer: {ratio:.3f} of the emulators' own rate")
+  print(f"environment layer: {ratio:.3f} of the emulators' own rate (median of pairs measured in turn)")
   rate = width / total
   print(f"loop: {rate:,.0f} steps/s, {rate * steps.search.simulations:,.0f} simulations/s, {updates / total:,.2f} updates/s")
   return dict(
