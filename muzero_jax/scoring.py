@@ -1,11 +1,13 @@
 """How good the agent of a run is: evaluations.jsonl, and what is made at the end (a random player's score, curve, video)."""
 
 import dataclasses
+import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
+from tqdm import tqdm
 
 from muzero_jax import experiment, metrics
 from muzero_jax.config import Config
@@ -46,7 +48,8 @@ class Scoring:
       return None
     begun = time.perf_counter()
     player = self._player(agent, min(settings.num_envs, episodes))
-    games = player.play(params, self._key(env_steps, 0), episodes)
+    with tqdm(total=episodes, unit="game", desc=f"{agent} player", disable=not sys.stderr.isatty(), leave=False) as bar:
+      games = player.play(params, self._key(env_steps, 0), episodes, between=lambda over: bar.update(min(over, episodes) - bar.n))
     row = {
       "env_steps": env_steps,
       "task": self.task,

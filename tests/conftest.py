@@ -1,7 +1,5 @@
 """What all tests share: two virtual devices, no silent broadcasting, and runs small enough to compile in seconds."""
 
-import dataclasses
-
 import jax
 import pytest
 
@@ -49,9 +47,3 @@ def catch_config(workdir="", **settings) -> configs.Config:
 def make_config():
   """`catch_config`."""
   return catch_config
-
-
-@pytest.fixture
-def replaced():
-  """`dataclasses.replace`."""
-  return dataclasses.replace

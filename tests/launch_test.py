@@ -82,7 +82,7 @@ def test_evaluate_and_video(pong):
 
 
 def test_benchmark_splits_the_loop(tmp_path):
-  small = ["--env.num_envs=4", "--replay.capacity=2000", "--learner.batch_size=4", "--ticks=4", "--repeats=2"]
+  small = ["--env.num_envs=4", "--replay.capacity=2000", "--learner.batch_size=4", "--ticks=4", "--repeats=1"]
   call("benchmark", tmp_path, *small, f"--json={tmp_path}/figures.json")
   figures = json.loads((tmp_path / "figures.json").read_text())
   assert set(figures["seconds_per_tick"]) == {"emulators", "environment", "search", "learner", "loop"}

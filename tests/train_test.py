@@ -104,6 +104,16 @@ def test_other_settings_are_refused_unless_overridden(tmp_path, make_config, cap
   assert "resuming at 128 steps" in capsys.readouterr().out
 
 
+def test_all_ideas_at_once(tmp_path, make_config):
+  """Reanalysis, target network, TD(lambda), priorities, consistency: together they train, and report themselves."""
+  ideas = dict(targets__reanalyse=0.5, targets__bootstrap="target", targets__trace=0.9, loss__consistency=2.0)
+  config = make_config(tmp_path, **ideas, replay__kind="prioritized", evaluation__episodes=0, evaluation__random_episodes=0)
+  assert train.train(config) == 0
+  rows = metrics.read(tmp_path / "metrics.jsonl")
+  assert -1 <= rows[-1]["loss/consistency"] < 0 < rows[-1]["learner/target_age"]
+  assert rows[-1]["updates"] == 48
+
+
 def test_an_evaluation_of_another_protocol_is_refused(make_config):
   config = configs.Config()
   with pytest.raises(ConfigError, match="machado is played with all 18 actions"):
