@@ -6,30 +6,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from fakes import DIGITS as MODEL
+from fakes import digits
 
 from muzero_jax.replay.frames import Ring
 from muzero_jax.targets import bootstrap
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.policy import Reanalysed, recorded
-from muzero_jax.types import Decision, Example, Model, TimeStep
+from muzero_jax.types import Decision, Example, TimeStep
 
 STACK, UNROLL, SIZE = 3, 2, 4
-
-
-def digits(params, frames):
-  """Frames u8[N, S, 1] of digits -> the stack as one decimal number, oldest frame first, times the parameter."""
-  places = 10.0 ** jnp.arange(frames.shape[1] - 1, -1, -1)
-  return params * (frames[..., 0].astype(jnp.float32) @ places)[:, None]
-
-
-MODEL = Model(
-  init=lambda key: jnp.float32(1),
-  encode=digits,
-  predict=lambda params, hidden: (jnp.zeros((hidden.shape[0], 2)), hidden),
-  step=lambda params, hidden, action: (hidden, hidden),
-  decode=lambda logits: logits[..., 0],
-  encode_scalar=lambda scalar: scalar[..., None],
-)
 
 
 def search(params, key, root):
