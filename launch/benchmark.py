@@ -71,10 +71,10 @@ def emulators(options: Options, run: Any) -> Callable[[], None]:
   """EnvPool's own stepping: one pool with as many games and threads as all devices have, driven from Python."""
   import numpy as np
 
-  from muzero_jax import experiment
+  from muzero_jax import components
   from muzero_jax.envs.envpool import EnvPool
 
-  games = experiment.make_environment(options, num_pools=1, seed=1, num_envs=run.width)
+  games = components.make_environment(options, num_pools=1, seed=1, num_envs=run.width)
   if not isinstance(games, EnvPool):
     return lambda: None  # a pure-JAX game has no emulators
   pool = games.pools[0]

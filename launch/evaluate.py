@@ -1,19 +1,23 @@
 """Plays whole games with a run's newest checkpoint, appends the scores to evaluations.jsonl and prints them.
 
-python -m launch.evaluate --workdir=DIR --episodes=N [--protocol=100k|machado]
+python -m launch.evaluate --workdir=DIR[,DIR...] --episodes=N [--protocol=100k|machado] [--json=FILE]
+python -m launch.evaluate --aggregate --workdir=DIR[,DIR...] [--protocol=100k|machado] [--json=FILE]
 """
 
 import dataclasses
+import json
+from pathlib import Path
+from typing import Any
 
 from launch import cli
-from muzero_jax.config import option
+from muzero_jax.config import ConfigError, option
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
   """What to play."""
 
-  workdir: str = option("", "folder of the run")
+  workdir: str = option("", "folder of the run; several, with commas between, are seeds and games of one result")
   episodes: int = option(30, "whole games", minimum=1)
   protocol: str = option(
     "auto", "Atari: sticky actions and start (100k or machado); auto: that of the action set", choices=("auto", "100k", "machado")
@@ -21,26 +25,73 @@ class Options:
   num_envs: int = option(32, "games at a time", minimum=1)
   seed: int = option(0, "added to the run's: other games", minimum=0, maximum=2**20)
   random: bool = option(False, "a random player instead of the agent")
+  aggregate: bool = option(False, "play nothing: sum up the newest evaluation in each folder")
+  json: str = option("", "write the result over all folders to this file, too")
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags, restores, plays."""
+  """Reads the flags, plays or reads what was played, sums up."""
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
+  folders = [folder.strip() for folder in options.workdir.split(",") if folder.strip()] or [""]
+  from muzero_jax import aggregate
+
+  agent = "random" if options.random else "trained"
+  if options.aggregate:
+    runs = [aggregate.newest(folder, agent, options.protocol) for folder in folders]
+  else:
+    runs = [dataclasses.replace(run, row=play(run.folder, agent, options)) for run in plan(folders, options.protocol)]
+  if options.aggregate or options.json or len(runs) > 1:
+    result = aggregate.aggregate(runs)
+    print(aggregate.table(result))
+    if options.json:
+      write(options.json, result)
+
+
+def plan(folders: list[str], protocol: str) -> list[Any]:
+  """The runs (`aggregate.Run`) that are about to be played, without scores; what cannot be is refused before the first game.
+
+  Raises:
+    ConfigError: a folder without a run, runs that do not belong together, a protocol that does not fit.
+  """
   cli.use_devices(1)
+  from muzero_jax import aggregate, experiment, scoring, workdir
+
+  runs = []
+  for folder in folders:
+    _, config = workdir.find(folder)
+    row = {"protocol": experiment.for_protocol(config, protocol)[0], "task": scoring.task_name(config)}
+    runs.append(aggregate.Run(folder, config, row))
+  aggregate.check(runs)
+  return runs
+
+
+def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
+  """Plays one run's games, prints how they went and returns the row that evaluations.jsonl now has."""
   from muzero_jax import restore, scoring
 
-  agent = restore.restore(options.workdir)
+  found = restore.restore(folder)
   evaluation = dataclasses.replace(
-    agent.config.evaluation, episodes=options.episodes, random_episodes=options.episodes, num_envs=options.num_envs
+    found.config.evaluation, episodes=options.episodes, random_episodes=options.episodes, num_envs=options.num_envs
   )
-  config = dataclasses.replace(agent.config, evaluation=evaluation, seed=agent.config.seed + options.seed)
-  scores = scoring.Scoring(config, agent.folder, agent.model, agent.search, options.protocol)
-  row = scores.evaluate(agent.params, agent.env_steps, "random" if options.random else "trained")
+  config = dataclasses.replace(found.config, evaluation=evaluation, seed=found.config.seed + options.seed)
+  scores = scoring.Scoring(config, found.folder, found.model, found.search, options.protocol)
+  row = scores.evaluate(found.params, found.env_steps, agent)
   assert row is not None  # options ask for at least one game
-  print(" ".join(f"{score:g}" for score in row["returns"]))
-  print(scoring.sentence(row))
+  print(f"returns, protocol {row['protocol']}: {' '.join(f'{score:g}' for score in row['returns'])}")
+  print(scoring.details(row), scoring.sentence(row), sep="\n", flush=True)
+  return row
+
+
+def write(path: str, result: dict[str, Any]) -> None:
+  """As JSON."""
+  try:
+    Path(path).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
+  except OSError as error:
+    raise ConfigError(
+      f"--json={path}: cannot be written ({error.strerror}); the scores are kept: name another file, with --aggregate."
+    ) from error
 
 
 if __name__ == "__main__":

@@ -3,10 +3,10 @@
 import dataclasses
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 
-from muzero_jax.types import Array, Decision, Metrics, Root, TimeStep, record
+from muzero_jax.diagnostics import Probe, new_probe
+from muzero_jax.types import Array, Decision, Metrics, TimeStep, record
 
 
 @record
@@ -24,13 +24,15 @@ class ActorState:
   env: Any  # the environment's state
   decision: Decision  # the newest, not yet in the replay
   tally: Tally
+  probe: Probe
 
 
 def new_actor(env: Any, num_envs: int, num_actions: int) -> ActorState:
   """Before the first step."""
   zeros = jnp.zeros(num_envs, jnp.float32)
   count = jnp.zeros(num_envs, jnp.int32)
-  return ActorState(env, Decision(count, jnp.zeros((num_envs, num_actions)), zeros, zeros), new_tally(num_envs))
+  decision = Decision(count, jnp.zeros((num_envs, num_actions)), zeros, zeros, zeros)
+  return ActorState(env, decision, new_tally(num_envs), new_probe(num_envs))
 
 
 def new_tally(num_envs: int) -> Tally:
@@ -56,25 +58,7 @@ def episode_metrics(tally: Tally, time: TimeStep) -> Metrics:
   return {"episode/return": total(tally.score), "episode/length": total(tally.length.astype(jnp.float32))}
 
 
-def search_metrics(root: Root, decision: Decision) -> Metrics:
-  """How the search changed the prior. Entropies in nats."""
-  size = jnp.float32(decision.action.shape[0])
-  policy, prior = decision.policy, jax.nn.softmax(root.policy_logits)
-  agrees = jnp.argmax(policy, -1) == jnp.argmax(prior, -1)
-  values = {
-    "search/entropy": _entropy(policy),
-    "search/prior_entropy": _entropy(prior),
-    "search/value": decision.value,
-    "search/prior_value": root.value,
-    "search/agreement": agrees.astype(jnp.float32),
-  }
-  return {name: jnp.stack([x.sum(), size]) for name, x in values.items()}
-
-
-def _entropy(probabilities: Array) -> Array:
-  return -jnp.sum(probabilities * jnp.log(jnp.maximum(probabilities, 1e-12)), -1)
-
-
 def restarted(actor: ActorState, env: Any) -> ActorState:
   """After the environments were started anew; the newest decision still belongs into the replay."""
-  return dataclasses.replace(actor, env=env, tally=new_tally(actor.tally.score.shape[0]))
+  num_envs = actor.tally.score.shape[0]
+  return dataclasses.replace(actor, env=env, tally=new_tally(num_envs), probe=new_probe(num_envs))

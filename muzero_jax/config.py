@@ -45,8 +45,12 @@ class Env:
 class Network:
   """The model."""
 
-  kind: str = option("resnet", "convolutions for images, mlp for short vectors and small boards", choices=("resnet", "mlp"))
-  size: str = option("tiny", "grid is for 10x10 boards", choices=("grid", "tiny", "small", "efficientzero", "muzero"))
+  kind: str = option(
+    "resnet",
+    "for images; vector: for images, cheaper (CPUs); mlp: for short vectors and small boards",
+    choices=("resnet", "vector", "mlp"),
+  )
+  size: str = option("tiny", "grid is for 10x10 boards", choices=("grid", "nano", "tiny", "small", "efficientzero", "muzero"))
   support: int = option(300, "values and rewards are distributions over -support..support in transformed space", minimum=1)
   precision: str = option("float32", "of the trunk; heads and losses are float32", choices=("float32", "bfloat16"))
 
@@ -107,6 +111,7 @@ class Loss:
   reward: float = option(1.0, "weight", minimum=0)
   value: float = option(0.25, "weight", minimum=0)
   policy: float = option(1.0, "weight", minimum=0)
+  policy_gradient: float = option(0.0, "weight: of the returns that followed what was played, beside the search's targets", minimum=0)
   consistency: float = option(0.0, "weight (EfficientZero: 2)", minimum=0)
 
 

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax import actor
+from muzero_jax import actor, statistics
 from muzero_jax.actor import Tally
 from muzero_jax.envs.base import Environment
 from muzero_jax.networks.model import root
@@ -129,19 +129,26 @@ def finish(games: Games, time: TimeStep) -> Games:
 
 
 def summary(returns: list[float], task: str) -> dict[str, Any]:
-  """mean, median, inter-quartile mean, and the human-normalised score where the game has published references."""
-  ordered = np.sort(np.asarray(returns, np.float64))
-  cut = int(0.25 * len(ordered))
-  row = {
-    "episodes": len(returns),
-    "mean": float(ordered.mean()),
-    "median": float(np.median(ordered)),
-    "iqm": float(ordered[cut : len(ordered) - cut].mean()),
-    "returns": list(returns),
-  }
+  """Statistics of one run's games.
+
+  Args:
+    returns: of whole games, one at least.
+    task: the game.
+
+  Returns:
+    episodes; seeds (1: it is one run); mean, median, iqm; returns; hns, the human-normalised score, where the game has published
+    references; and, of two games or more, intervals (bootstrap over games, [low, high] each) of these, and their level.
+  """
+  row: dict[str, Any] = {"episodes": len(returns), "seeds": 1, "returns": list(returns)}
+  row |= {name: float(of(np.asarray(returns, np.float64))) for name, of in statistics.SUMMARIES.items()}
+  intervals = {name: statistics.interval(of, returns) for name, of in statistics.SUMMARIES.items()}
   reference = references().get(task)
   if reference:
-    row["hns"] = (row["mean"] - reference["random"]) / (reference["human"] - reference["random"])
+    scale = functools.partial(statistics.normalised, random=reference["random"], human=reference["human"])
+    row["hns"] = scale(row["mean"])
+    intervals["hns"] = intervals["mean"] and [scale(bound) for bound in intervals["mean"]]
+  if len(returns) > 1:
+    row |= {"intervals": intervals, "level": statistics.LEVEL}
   return row
 
 

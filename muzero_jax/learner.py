@@ -9,6 +9,7 @@ import optax
 
 from muzero_jax import parallel
 from muzero_jax.augmentation import augment
+from muzero_jax.diagnostics import dead_units, unroll_errors
 from muzero_jax.replay.frames import Chances, Replay, Ring, stack_at
 from muzero_jax.replay.sampling import Sampler
 from muzero_jax.targets.maker import TargetMaker
@@ -79,6 +80,7 @@ class Learner:
     error = jnp.abs(self.model.decode(context.value_logits[:, 0]) - targets.value[:, 0])
     metrics = {f"loss/{name}": average(loss) for name, loss in losses.items()}
     metrics |= {"loss/total": one(total), "learner/value_error": average(error)}
+    metrics |= {"learner/dead_units": one(dead_units(context.hidden[:, 0])), **unroll_errors(self.model, context)}
     return total, (jax.lax.stop_gradient(error), jax.lax.stop_gradient(metrics))
 
   def unroll(self, params: Params, example: Example, targets: Targets, key: Key) -> Context:

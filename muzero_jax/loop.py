@@ -5,8 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from muzero_jax import actor, ordering
+from muzero_jax import actor, diagnostics, ordering
 from muzero_jax.actor import ActorState
+from muzero_jax.diagnostics import Calibration
 from muzero_jax.envs.base import Environment
 from muzero_jax.learner import Learner
 from muzero_jax.networks.model import root
@@ -42,6 +43,7 @@ class Loop:
   search: Search
   ring: Ring
   learner: Learner
+  calibration: Calibration
   updates: int = 1  # gradient steps each time the learner is due
   every: int = 1  # ticks between those times
   warmup: int = 0  # rows in the replay before the first
@@ -59,11 +61,12 @@ class Loop:
     learner, chances, learned, metrics = self.learn(due, shared.learner, replay, learn_key)  # the device is busy
 
     tally = actor.count(state.tally, time)
-    metrics |= actor.episode_metrics(tally, time) | actor.search_metrics(origin, decision)
+    probe, calibration = self.calibration.step(state.probe, time, decision)
+    metrics |= actor.episode_metrics(tally, time) | diagnostics.search_metrics(origin, decision) | calibration
     replay = dataclasses.replace(replay, chances=chances)
     return (
       Shared(learner, shared.ticks + 1),
-      Local(ActorState(env, decision, tally), replay, key, learned),
+      Local(ActorState(env, decision, tally, probe), replay, key, learned),
       metrics,
     )
 

@@ -28,10 +28,7 @@ def restore(folder: str) -> Agent:
   Raises:
     ConfigError: there is no run in the folder, or no checkpoint yet.
   """
-  if not folder:
-    raise ConfigError("--workdir is missing: name the folder of a run.")
-  path = Path(folder).expanduser().absolute()
-  config = workdir.load(path)
+  path, config = workdir.find(folder)
   if not (path / "checkpoints").exists():
     raise ConfigError(f"--workdir={folder}: the run has no checkpoint yet.")
   with Checkpoints(path, read_only=True) as checkpoints:

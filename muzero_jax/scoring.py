@@ -9,7 +9,7 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from muzero_jax import experiment, metrics
+from muzero_jax import components, experiment, metrics, report, statistics
 from muzero_jax.config import Config
 from muzero_jax.curve import draw_curve
 from muzero_jax.envs import envpool
@@ -31,7 +31,7 @@ class Scoring:
     self.folder, self._model, self._search = folder, model, search
     self.protocol, self.config = experiment.for_protocol(config, protocol or config.evaluation.protocol)
     self.atari = config.env.kind == "envpool" and envpool.is_atari(config.env.task)
-    self.task = config.env.task if config.env.kind != "catch" else "catch"
+    self.task = task_name(config)
     self._evaluator: Evaluator | None = None
 
   def evaluate(self, params: Params, env_steps: int, agent: str = "trained") -> dict[str, Any] | None:
@@ -80,8 +80,8 @@ class Scoring:
     """Records one game in `video/`, in colour where it is Atari."""
     offset = -2 - env_steps
     evaluator = experiment.make_evaluator(self.config, self._search.for_evaluation(), self._model, 1, offset)
-    seed = experiment.env_seed(self.config.seed, offset)
-    renderer = envpool.renderer(self.config.env.task, seed, experiment.atari(self.config)) if self.atari else None
+    seed = components.env_seed(self.config.seed, offset)
+    renderer = envpool.renderer(self.config.env.task, seed, components.atari(self.config)) if self.atari else None
     path = self.folder / "video" / f"{env_steps}.mp4"
     score, steps = record_game(evaluator, params, self._key(env_steps, 1), path, renderer=renderer)
     print(f"video: {path} (a game of {steps:,} steps with a score of {score:g})", flush=True)
@@ -100,7 +100,13 @@ class Scoring:
     if self.config.video and not video.exists():
       self.record(params, env_steps)
     places = f"curve: {curve}" + (f"  video: {video}" if video.exists() else "")
+    places += f"  report: {report.write([self.folder])}"
     print(f"{sentence(rows['trained'], rows['random'])}  {places}", flush=True)
+
+
+def task_name(config: Config) -> str:
+  """Under which a run's scores are filed."""
+  return "catch" if config.env.kind == "catch" else config.env.task
 
 
 def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -> str:
@@ -115,3 +121,12 @@ def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -
   if published:
     facts.append(f"published: random {published['random']:g}, human {published['human']:g}")
   return f"{text} ({', '.join(facts)})."
+
+
+def details(row: dict[str, Any]) -> str:
+  """The statistics of an evaluation with their intervals, in words."""
+  intervals = row.get("intervals", {})
+  labels = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-normalised"}
+  facts = [f"{label} {statistics.in_words(row[name], intervals.get(name))}" for name, label in labels.items() if name in row]
+  level = f"; [{row['level']:.0%} bootstrap interval over games]" if intervals else ""
+  return f"{', '.join(facts)} (protocol {row['protocol']}, {row['episodes']} game{'s' * (row['episodes'] > 1)}, 1 seed{level})"

@@ -52,6 +52,7 @@ class Decision:
   policy: Array  # f32[B, A]   the improved policy, a target for the policy head
   value: Array  # f32[B]   the search's value of the root
   log_prob: Array  # f32[B]   log-probability of `action` under the behaviour
+  depth: Array  # f32[B]   steps from the root to the deepest node; not kept in the replay
 
 
 @record

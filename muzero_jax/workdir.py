@@ -67,6 +67,18 @@ def describe(config: Config, folder: Path) -> None:
   os.replace(draft, folder / "config.json")
 
 
+def find(folder: str) -> tuple[Path, Config]:
+  """The place and the settings of the run that --workdir names.
+
+  Raises:
+    ConfigError: no folder was named, there is no run in it, or one of another version.
+  """
+  if not folder:
+    raise ConfigError("--workdir is missing: name the folder of a run.")
+  path = Path(folder).expanduser().absolute()
+  return path, load(path)
+
+
 def load(folder: Path) -> Config:
   """The settings of a run.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from muzero_jax import actor
-from muzero_jax.types import Decision, Root, TimeStep
+from muzero_jax.types import TimeStep
 
 
 def steps(reward, first, last, discount=None):
@@ -86,19 +86,3 @@ def test_restarted_games_score_from_zero_and_keep_the_newest_decision():
   np.testing.assert_array_equal(again.tally.score, [0.0, 0.0])
   np.testing.assert_array_equal(again.tally.length, [0, 0])
   assert again.tally.length.dtype == jnp.int32
-
-
-def test_search_metrics():
-  """Entropies: uniform over 4 is ln 4; a sure choice 0; (1/2, 1/2, 0, 0) is ln 2. The policy agrees with the prior's best action in
-  the second game only: prior bests are 1 and 2, policy bests 0 and 2."""
-  prior = jnp.log(jnp.array([[0.2, 0.4, 0.2, 0.2], [0.25, 0.125, 0.5, 0.125]]))
-  root = Root(jnp.zeros((2, 1)), prior, jnp.array([1.0, 2.0]))
-  policy = jnp.array([[1.0, 0, 0, 0], [0, 0, 0.5, 0.5]])
-  metrics = actor.search_metrics(root, Decision(jnp.zeros(2, jnp.int32), policy, jnp.array([3.0, 5.0]), jnp.zeros(2)))
-  first = -(0.4 * np.log(0.4) + 3 * 0.2 * np.log(0.2))
-  second = -(0.25 * np.log(0.25) + 2 * 0.125 * np.log(0.125) + 0.5 * np.log(0.5))
-  np.testing.assert_allclose(metrics["search/prior_entropy"], [first + second, 2], rtol=1e-6)
-  np.testing.assert_allclose(metrics["search/entropy"], [np.log(2), 2], rtol=1e-6)
-  np.testing.assert_allclose(metrics["search/value"], [8, 2])
-  np.testing.assert_allclose(metrics["search/prior_value"], [3, 2])
-  np.testing.assert_allclose(metrics["search/agreement"], [1, 2])

@@ -50,7 +50,7 @@ SEEING = Model(
 
 def decide(action):
   size = action.shape[0]
-  return Decision(action.astype(jnp.int32), jnp.zeros((size, 3)), jnp.zeros(size), jnp.zeros(size))
+  return Decision(action.astype(jnp.int32), jnp.zeros((size, 3)), jnp.zeros(size), jnp.zeros(size), jnp.zeros(size))
 
 
 def idle(params, key, root):

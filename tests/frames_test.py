@@ -60,6 +60,7 @@ class History:
       policy=jnp.asarray(4000 + 10 * each[:, None] + np.arange(A), jnp.float32),
       value=jnp.asarray(5000 + each, jnp.float32),
       log_prob=jnp.asarray(6000 + each, jnp.float32),
+      depth=jnp.zeros(B),
     )
 
   def stack(self, t, env):
@@ -258,7 +259,7 @@ def test_the_replay_is_updated_in_place():
   def tick(replay, key):
     frame = jax.random.bits(key, (8, 84, 84), jnp.uint8)
     time = TimeStep(frame, jnp.zeros(8), jnp.ones(8), jnp.zeros(8, bool), jnp.zeros(8, bool))
-    decision = Decision(jnp.zeros(8, jnp.int32), jnp.zeros((8, 4)), jnp.zeros(8), jnp.zeros(8))
+    decision = Decision(jnp.zeros(8, jnp.int32), jnp.zeros((8, 4)), jnp.zeros(8), jnp.zeros(8), jnp.zeros(8))
     replay = ring.add(replay, decision, time, jnp.int32(0))
     index = jax.random.randint(key, (4,), 0, 512 * 8)
     example = jax.vmap(lambda i: ring.example(replay, i, jnp.int32(0)))(index)

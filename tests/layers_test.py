@@ -8,14 +8,15 @@ import pytest
 ROOT = pathlib.Path(__file__).parent.parent
 # A module imports from earlier layers, or from its own. A folder stands for all of its modules.
 LAYERS = [
-  ["types", "ordering", "parallel", "config"],
+  ["types", "ordering", "parallel", "config", "statistics"],
   ["envs", "networks", "replay", "targets", "augmentation"],
-  ["search", "losses"],
+  ["search", "losses", "diagnostics"],
   ["actor", "learner"],
   ["loop", "evaluate"],
-  ["flags", "experiment", "checkpoint", "metrics", "video", "curve"],
+  ["flags", "components"],
+  ["experiment", "checkpoint", "metrics", "video", "runs", "curve", "report"],
   ["memory", "scoring", "workdir"],
-  ["restore", "train"],
+  ["restore", "train", "aggregate"],
 ]
 HOMES = {
   "mctx": ["search/"],
@@ -26,6 +27,7 @@ HOMES = {
   "tensorboardX": ["metrics.py"],
   "matplotlib": ["curve.py"],
   "imageio": ["video.py"],
+  "scipy": ["statistics.py"],
 }
 MODULES = sorted((ROOT / "muzero_jax").rglob("*.py"))
 

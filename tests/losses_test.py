@@ -11,6 +11,7 @@ import pytest
 from muzero_jax.losses import consistency as consistency_module
 from muzero_jax.losses import muzero
 from muzero_jax.losses.consistency import consistency
+from muzero_jax.losses.policy_gradient import normalise, policy_gradient
 from muzero_jax.types import Context, Example, Model, Targets
 
 LN2 = float(np.log(2))
@@ -322,3 +323,58 @@ def test_masked_constant_latents_give_no_nan(full):
   hidden = views(one).at[:, 2].set(0.0)
   _, found = gradients(jnp.float32(1), own, hidden, one, targets(3, UNROLL, alive=[[1, 1, 0]] * 3))
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
+
+
+def played(action, log_prob):
+  """An example of which only this is looked at; it goes on for longer than the unroll."""
+  empty = {field.name: None for field in dataclasses.fields(Example)}
+  return Example(**{**empty, "action": jnp.asarray(action), "log_prob": jnp.log(jnp.asarray(log_prob))})
+
+
+def gain(made, example):
+  return -np.asarray(policy_gradient(one_hot_model()).loss({}, context(made, example=example)))
+
+
+def test_policy_gradient_by_hand():
+  """k = 1; values are predicted as 0. Advantages 1, -1 and 3, 1: mean 1, standard deviation sqrt(2). Ratios: at the roots 0.75 / 0.6 =
+  1.25, of which 1.2 count for a good action, and 0.25 / 0.5, which counts in full; after them 1."""
+  example = played([[0, 1, 1], [1, 0, 1]], [[0.6, 0.5, 0.1], [0.5, 0.5, 0.1]])
+  made = targets(2, 1, value=[[1.0, -1.0], [3.0, 1.0]])
+  expected = np.array([1.2 * 1 - 1, 0.5 * 3 + 1]) / (np.sqrt(2) + 1e-3)
+  np.testing.assert_allclose(gain(made, example), expected, rtol=1e-5)
+
+
+def test_policy_gradient_of_bad_actions():
+  """Advantages of -2 everywhere; to have a spread, one of 2. A bad action's ratio counts in full above, and at least 0.8 below."""
+  example = played([[0, 0], [1, 0]], [[0.6, 0.5], [0.5, 0.5]])
+  made = targets(2, 1, value=[[-2.0, 2.0], [-2.0, -2.0]])
+  scale = np.std([-2, 2, -2, -2]) + 1e-3
+  np.testing.assert_allclose(gain(made, example) * scale, [1.25 * -2 + 2, 0.8 * -2 - 2], rtol=1e-5)
+
+
+def test_policy_gradient_leaves_out_what_is_behind_the_end():
+  example = played([[0, 0], [0, 0]], [[0.75, 0.5], [0.75, 0.5]])
+  made = targets(2, 1, value=[[1.0, 50.0], [-1.0, 0.0]], alive=[[1, 0], [1, 0]])
+  np.testing.assert_allclose(gain(made, example), np.array([1, -1]) / 1.001, rtol=1e-5)
+
+
+def test_policy_gradient_moves_the_policy_only():
+  """The advantage carries no gradient: it would make the value worse on purpose."""
+  example, made = played([[0, 0]], [[0.75, 0.5]]), targets(1, 1, value=[[1.0, -1.0]])
+  model = one_hot_model()._replace(decode=lambda logits: logits.sum(-1))
+  before = context(made, example=example)
+
+  def total(policy_logits, value_logits):
+    return policy_gradient(model).loss({}, dataclasses.replace(before, policy_logits=policy_logits, value_logits=value_logits)).sum()
+
+  policy, value = jax.grad(total, argnums=(0, 1))(before.policy_logits, before.value_logits)
+  assert np.abs(policy).max() > 0.01
+  np.testing.assert_array_equal(value, np.zeros(value.shape))
+
+
+def test_normalise_by_hand():
+  """Where the mask is 1: 1 and 5, standard deviation 2. Nothing to divide by is no error."""
+  np.testing.assert_allclose(
+    normalise(jnp.array([[1.0, 9.0, 5.0]]), jnp.array([[1, 0, 1.0]])), np.array([[1, 9, 5]]) / 2.001, rtol=1e-6
+  )
+  assert np.isfinite(normalise(jnp.ones((1, 2)), jnp.zeros((1, 2)))).all()

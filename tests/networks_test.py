@@ -11,6 +11,8 @@ from muzero_jax.networks.mlp import WIDTHS, mlp
 from muzero_jax.networks.model import root, scale_latent, stacked_input
 from muzero_jax.networks.resnet import SIZES, resnet
 from muzero_jax.networks.scalars import Support
+from muzero_jax.networks.vector import SIZES as VECTOR_SIZES
+from muzero_jax.networks.vector import space_to_depth, vector
 
 ACTIONS, STACK = 3, 4
 SUPPORT = Support(5)  # 11 bins
@@ -19,6 +21,7 @@ SUPPORT = Support(5)  # 11 bins
 RUN = {
   "resnet-tiny": (resnet, "tiny", (84, 84)),
   "resnet-grid": (resnet, "grid", (10, 10, 2)),
+  "vector": (vector, "nano", (18, 20)),  # 18 is not whole patches
   "mlp": (mlp, "tiny", (10, 5)),
   "mlp-vector": (mlp, "tiny", (6,)),
 }
@@ -104,6 +107,19 @@ def test_grid_keeps_the_boards_size():
 def test_latents_of_the_mlp(size):
   check_shapes(shapes(size, (10, 5), make=mlp), (WIDTHS[size],), jnp.float32)
   check_shapes(shapes(size, (10, 5), jnp.bfloat16, make=mlp), (WIDTHS[size],), jnp.bfloat16)
+
+
+@pytest.mark.parametrize("size", list(VECTOR_SIZES))
+@pytest.mark.parametrize("shape", [(48, 48), (84, 84), (96, 96, 3)])
+def test_latents_of_the_vector_network(size, shape):
+  check_shapes(shapes(size, shape, make=vector), (VECTOR_SIZES[size].width,), jnp.float32)
+  check_shapes(shapes(size, shape, jnp.bfloat16, make=vector), (VECTOR_SIZES[size].width,), jnp.bfloat16)
+
+
+def test_space_to_depth_by_hand():
+  """3x4 with one channel in patches of 2: rows (0 1 2 3), (4 5 6 7), (8 9 10 11), then zeros."""
+  found = space_to_depth(jnp.arange(12.0).reshape(1, 3, 4, 1), 2)
+  np.testing.assert_array_equal(found, [[[[0, 1, 4, 5], [2, 3, 6, 7]], [[8, 9, 0, 0], [10, 11, 0, 0]]]])
 
 
 def test_every_size_is_tested():

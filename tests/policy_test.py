@@ -22,7 +22,7 @@ def search(params, key, root):
   """Its policy is (the root's value, the parameter)."""
   size = root.value.shape[0]
   shown = jnp.stack([root.value, jnp.full(size, params)], -1)
-  return Decision(jnp.zeros(size, jnp.int32), shown, root.value, jnp.zeros(size))
+  return Decision(jnp.zeros(size, jnp.int32), shown, root.value, jnp.zeros(size), jnp.zeros(size))
 
 
 def no_search(params, key, root):
@@ -102,7 +102,7 @@ def test_reanalysis_stacks_as_acting_did(key):
   for t in range(12):
     first = jnp.array([t in (0, 1, 5, 7)])  # an episode may be a single step long
     time = TimeStep(jnp.array([[t % 9 + 1]], jnp.uint8), jnp.zeros(1), jnp.ones(1), first, jnp.array([t in (0, 4, 6)]))
-    decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, 2)), jnp.zeros(1), jnp.zeros(1))
+    decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, 2)), jnp.zeros(1), jnp.zeros(1), jnp.zeros(1))
     replay = add(replay, decision, time, jnp.int32(0))
     acted.append(int(digits(1.0, ring.recent(replay))[0, 0]))
   # Steps 0 | 1 2 3 4 | 5 6 | 7 ...: frames 1 | 2 3 4 5 | 6 7 | 8 9 1 2 3.

@@ -415,12 +415,13 @@ def test_the_tree_runs_on_plain_scalars_with_a_discount_for_each_root():
     return hidden + 1, jnp.tile(down, (hidden.shape[0], 1))
 
   model = Model(None, None, predict, step, support.decode, None)
-  output, hidden = ModelInTree(model, GAMMA)({}, KEY, jnp.zeros(3, jnp.int32), jnp.zeros((3, D)))
+  output, (hidden, depth) = ModelInTree(model, GAMMA)({}, KEY, jnp.zeros(3, jnp.int32), (jnp.zeros((3, D)), jnp.array([0.0, 1.0, 4.0])))
   low, high = 5.0, 6.0  # by bisection
   for _ in range(60):
     middle = (low + high) / 2
     low, high = (middle, high) if (middle + 1) ** 0.5 - 1 + middle / 1000 < 1.5 else (low, middle)
   assert 5.22 < low < 5.23
+  np.testing.assert_array_equal(depth, [1.0, 2.0, 5.0])
   assert output.value.shape == output.reward.shape == output.discount.shape == (3,)
   np.testing.assert_allclose(output.value, np.full(3, low), rtol=1e-5)
   np.testing.assert_allclose(output.reward, np.full(3, -low), rtol=1e-5)

@@ -34,13 +34,14 @@ class Dynamics(nn.Module):
   num_actions: int
   bins: int
   dtype: Any
+  head: int = 0  # width of the reward's head; 0: as the latent
 
   @nn.compact
   def __call__(self, hidden: Array, action: Array) -> tuple[Array, Array]:
     x = nn.Dense(self.width, dtype=self.dtype)(hidden) + nn.Embed(self.num_actions, self.width, dtype=self.dtype)(action)
     x = nn.relu(nn.LayerNorm(dtype=self.dtype)(x))
     x = scale_latent(hidden + nn.LayerNorm(dtype=self.dtype)(nn.Dense(self.width, dtype=self.dtype)(x)))
-    return x, Logits(self.width, self.bins)(x)
+    return x, Logits(self.head or self.width, self.bins)(x)
 
 
 class Prediction(nn.Module):

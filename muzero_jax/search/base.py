@@ -36,14 +36,15 @@ class Search(Protocol):
 @dataclasses.dataclass(frozen=True)
 class ModelInTree:
   """mctx's `recurrent_fn`: one step of the model, with scalars decoded. The discount is gamma everywhere: ends of episodes are
-  learned as absorbing states."""
+  learned as absorbing states. A node's embedding is its hidden state and its depth."""
 
   model: Model
   gamma: float
 
-  def __call__(self, params: Params, key: Key, action: Array, hidden: Any) -> tuple[mctx.RecurrentFnOutput, Any]:
-    """For actions i32[B] at hidden states [B, ...]."""
+  def __call__(self, params: Params, key: Key, action: Array, node: Any) -> tuple[mctx.RecurrentFnOutput, Any]:
+    """For actions i32[B] at nodes of (hidden [B, ...], depth f32[B])."""
     del key
+    hidden, depth = node
     hidden, reward_logits = self.model.step(params, hidden, action)
     policy_logits, value_logits = self.model.predict(params, hidden)
     value = self.model.decode(value_logits)
@@ -53,12 +54,18 @@ class ModelInTree:
       prior_logits=policy_logits,
       value=value,
     )
-    return output, hidden
+    return output, (hidden, depth + 1)
 
 
 def mctx_root(root: Root) -> mctx.RootFnOutput:
   """The same in mctx's words."""
-  return mctx.RootFnOutput(prior_logits=root.policy_logits, value=root.value, embedding=root.hidden)
+  return mctx.RootFnOutput(prior_logits=root.policy_logits, value=root.value, embedding=(root.hidden, jnp.zeros_like(root.value)))
+
+
+def decision(output: mctx.PolicyOutput, behaviour: Array) -> Decision:
+  """From mctx's words; `behaviour` f32[B, A] are the probabilities acted with."""
+  action, tree = output.action.astype(jnp.int32), output.search_tree
+  return Decision(action, output.action_weights, tree.node_values[:, 0], log_prob(behaviour, action), tree.embeddings[1].max(1))
 
 
 def log_prob(policy: Array, action: Array) -> Array:

@@ -3,10 +3,9 @@
 import dataclasses
 import functools
 
-import jax.numpy as jnp
 import mctx
 
-from muzero_jax.search.base import ModelInTree, log_prob, mctx_root
+from muzero_jax.search.base import ModelInTree, decision, mctx_root
 from muzero_jax.types import Decision, Key, Model, Params, Root
 
 # Below any difference that matters, yet above float32's resolution of logits + sigma(Q): decides exact ties (a policy head that
@@ -59,6 +58,4 @@ class Gumbel:
       max_num_considered_actions=self.max_considered,
       gumbel_scale=self.gumbel_scale,
     )
-    policy = output.action_weights
-    action = output.action.astype(jnp.int32)
-    return Decision(action, policy, output.search_tree.node_values[:, 0], log_prob(policy, action))
+    return decision(output, output.action_weights)

@@ -47,12 +47,12 @@ class NoSearch:
     noise = jax.random.gumbel(key, logits.shape)
     behaviour = logits + 1e-6 * noise if self.greedy else root.policy_logits + noise
     action = jnp.argmax(behaviour, -1).astype(jnp.int32)
-    return Decision(action, policy, value, log_prob(policy if self.greedy else prior, action))
+    return Decision(action, policy, value, log_prob(policy if self.greedy else prior, action), jnp.ones_like(value))
 
   def _look_ahead(self, params: Params, key: Key, root: Root) -> Array:
     """Q of every action, f32[B, A]."""
     size, num_actions = root.policy_logits.shape
     hidden = jnp.repeat(root.hidden, num_actions, 0)
     actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)
-    output, _ = ModelInTree(self.model, self.gamma)(params, key, actions, hidden)
+    output, _ = ModelInTree(self.model, self.gamma)(params, key, actions, (hidden, jnp.zeros(size * num_actions)))
     return (output.reward + output.discount * output.value).reshape(size, num_actions)

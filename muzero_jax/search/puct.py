@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from muzero_jax.search.base import ModelInTree, log_prob, mctx_root
+from muzero_jax.search.base import ModelInTree, decision, mctx_root
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -79,8 +79,6 @@ class Puct:
       pb_c_base=self.pb_c_base,
       temperature=self.temperature,
     )
-    policy = output.action_weights
-    action = output.action.astype(jnp.int32)
-    sharpened = jnp.log(jnp.maximum(policy, jnp.finfo(jnp.float32).tiny)) / max(self.temperature, 1e-3)
+    sharpened = jnp.log(jnp.maximum(output.action_weights, jnp.finfo(jnp.float32).tiny)) / max(self.temperature, 1e-3)
     behaviour = jax.nn.softmax(sharpened, -1)
-    return Decision(action, policy, output.search_tree.node_values[:, 0], log_prob(behaviour, action))
+    return decision(output, behaviour)

@@ -1,0 +1,199 @@
+"""From a configuration to components, one by one."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from muzero_jax.config import Config, ConfigError
+from muzero_jax.envs import catch, envpool, pure
+from muzero_jax.envs.base import Environment, Spec
+from muzero_jax.learner import Learner
+from muzero_jax.losses import consistency, muzero, policy_gradient
+from muzero_jax.networks.mlp import mlp
+from muzero_jax.networks.resnet import resnet
+from muzero_jax.networks.scalars import Support
+from muzero_jax.networks.vector import vector
+from muzero_jax.replay.frames import Ring
+from muzero_jax.replay.sampling import Prioritized, Sampler, Uniform
+from muzero_jax.search.base import Search
+from muzero_jax.search.gumbel import Gumbel
+from muzero_jax.search.none import NoSearch
+from muzero_jax.search.puct import Puct
+from muzero_jax.targets import bootstrap, policy
+from muzero_jax.targets.maker import TargetMaker
+from muzero_jax.types import Model, Term
+
+
+def make_environment(config: Config, *, num_pools: int, seed: int, num_envs: int = 0) -> Environment:
+  """The game, `num_envs` times on each of `num_pools` devices (default: as configured)."""
+  env = config.env
+  num_envs = num_envs or env.num_envs
+  if env.kind == "catch":
+    return pure.PureEnvironment(catch.catch(), num_envs)
+  if env.kind == "gymnax":
+    from muzero_jax.envs import gymnax  # an optional dependency
+
+    return pure.PureEnvironment(gymnax.make(env.task), num_envs)
+  return envpool.make(
+    env.task,
+    num_envs,
+    num_pools=num_pools,
+    seed=seed,
+    backend=env.backend,
+    num_threads=env.num_threads,
+    atari=atari(config),
+  )
+
+
+def env_seed(seed: int, offset: int) -> int:
+  """EnvPool's seed for a run's: game i takes this plus i, so runs lie far apart. `offset` tells uses within a run apart."""
+  return (seed * 1_000_003 + offset * 10_007) % (2**31 - 1_000_000)
+
+
+def atari(config: Config) -> envpool.Atari:
+  """The Atari settings."""
+  env = config.env
+  return envpool.Atari(
+    frame_height=env.frame_size,
+    frame_width=env.frame_size,
+    colour=env.colour,
+    frame_skip=env.frame_skip,
+    sticky=env.sticky,
+    full_action_set=env.full_action_set,
+    noop_max=env.noop_max,
+    fire_reset=env.fire_reset,
+    life_loss_ends_return=env.life_loss_ends_return,
+    max_episode_steps=env.max_episode_steps,
+  )
+
+
+def check_frames(config: Config, spec: Spec) -> None:
+  """Raises ConfigError when the network cannot see the game's frames."""
+  if config.network.kind == "resnet" and len(spec.frame_shape) == 1:
+    raise ConfigError(f"{config.env.task} has no pictures but {spec.frame_shape[0]} numbers: use --network.kind=mlp.")
+  if config.learner.shift and len(spec.frame_shape) == 1:
+    raise ConfigError(f"--learner.shift={config.learner.shift}: {config.env.task} has no pictures to shift.")
+
+
+def make_model(config: Config, spec: Spec) -> Model:
+  """The network, for the environment's frames."""
+  make = {"resnet": resnet, "vector": vector, "mlp": mlp}[config.network.kind]
+  frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
+  return make(config.network.size, spec.num_actions, Support(config.network.support), frames, jnp.dtype(config.network.precision))
+
+
+def make_search(config: Config, model: Model) -> Search:
+  """The search of self-play."""
+  search, gamma = config.search, config.targets.discount
+  depth = search.max_depth or None
+  if search.kind == "none":
+    return NoSearch(model, gamma, search.advantage_scale, search.advantage_clip)
+  if search.kind == "puct":
+    return Puct(
+      model,
+      gamma,
+      search.num_simulations,
+      qtransform=search.qtransform,
+      pb_c_init=search.pb_c_init,
+      pb_c_base=search.pb_c_base,
+      dirichlet_alpha=search.dirichlet_alpha,
+      dirichlet_fraction=search.dirichlet_fraction,
+      temperature=search.temperature,
+      max_depth=depth,
+    )
+  return Gumbel(
+    model,
+    gamma,
+    search.num_simulations,
+    max_considered=search.max_considered,
+    value_scale=search.value_scale,
+    visit_offset=search.visit_offset,
+    epsilon=search.epsilon,
+    max_depth=depth,
+  )
+
+
+def make_ring(config: Config, spec: Spec, num_devices: int) -> Ring:
+  """The replay's sizes on one device."""
+  targets = config.targets
+  window = targets.unroll + targets.n_step + 1
+  later = targets.unroll if targets.reanalyse or config.loss.consistency else 0
+  later = window - 1 if targets.bootstrap == "target" else later
+  rows = config.replay.capacity // (spec.num_envs * num_devices)
+  smallest = Ring.smallest(config.env.stack, window)
+  if rows < smallest:
+    raise ConfigError(
+      f"--replay.capacity={config.replay.capacity}: {num_devices * spec.num_envs} environments need at least "
+      f"{smallest * num_devices * spec.num_envs} steps to complete one example each."
+    )
+  return Ring(
+    rows,
+    spec.num_envs,
+    spec.num_actions,
+    spec.frame_shape,
+    spec.frame_dtype,
+    stack=config.env.stack,
+    unroll=targets.unroll,
+    window=window,
+    later=later,
+  )
+
+
+def make_learner(config: Config, model: Model, search: Search, ring: Ring) -> Learner:
+  """The learner with its targets, losses and optimiser."""
+  return Learner(
+    model,
+    make_terms(config, model, ring),
+    make_optimizer(config),
+    ring,
+    make_sampler(config),
+    make_targets(config, model, search),
+    batch_size=config.learner.batch_size,
+    target_period=config.learner.target_period,
+    shift=config.learner.shift,
+  )
+
+
+def make_sampler(config: Config) -> Sampler:
+  """How examples are drawn."""
+  if config.replay.kind == "prioritized":
+    return Prioritized(config.replay.exponent, config.replay.correction)
+  return Uniform()
+
+
+def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
+  """What is learned towards."""
+  targets, stack = config.targets, config.env.stack
+  values, policies = bootstrap.recorded, policy.recorded
+  if targets.bootstrap == "target":
+    values = bootstrap.TargetNetwork(model, stack, targets.unroll, targets.n_step, every_step=targets.trace < 1)
+  if targets.reanalyse:
+    policies = policy.Reanalysed(model, search.for_reanalysis(), stack, targets.unroll, targets.reanalyse)
+  return TargetMaker(values, policies, targets.unroll, targets.n_step, targets.discount, targets.trace, targets.clip_rewards)
+
+
+def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[float, Term]]:
+  """The loss terms with weight; one of weight 0 is not built."""
+  stack = jax.ShapeDtypeStruct((1, ring.stack, *ring.frame_shape), ring.frame_dtype)
+  hidden = jax.eval_shape(lambda key, x: model.encode(model.init(key), x), jax.random.key(0), stack)
+  makers = {
+    "reward": muzero.reward,
+    "value": muzero.value,
+    "policy": muzero.policy,
+    "policy_gradient": policy_gradient.policy_gradient,
+    "consistency": partial(consistency.consistency, stack=ring.stack, hidden=hidden),
+  }
+  weights = {name: getattr(config.loss, name) for name in makers}
+  return {name: (weight, makers[name](model)) for name, weight in weights.items() if weight}
+
+
+def make_optimizer(config: Config) -> optax.GradientTransformation:
+  """AdamW behind a clip of the gradient's norm, with a linear warm-up. Norms and biases do not decay."""
+  settings = config.optimizer
+  rate = optax.linear_schedule(settings.learning_rate / (settings.warmup + 1), settings.learning_rate, settings.warmup)
+  return optax.chain(
+    optax.clip_by_global_norm(settings.clip) if settings.clip else optax.identity(),
+    optax.adamw(rate, weight_decay=settings.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1)),
+  )

@@ -1,0 +1,45 @@
+"""A policy gradient on what was played: off-policy, clipped (Schulman et al. 2017, "PPO", eq. 7), next to the search's targets.
+
+The search's targets follow the model's Q, whose errors are the same every time a state is met; the returns that followed an action are
+noisy, but right on average. Muesli (Hessel et al. 2021, eq. 11) joins both in the same way.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.losses.muzero import step_scale
+from muzero_jax.types import Array, Context, Key, Model, Params, Term
+
+
+def policy_gradient(model: Model, clip: float = 0.2) -> Term:
+  """The term. It needs `log_prob` to be that of the behaviour, exactly (`--search.kind=none`) or nearly.
+
+  Args:
+    model: decodes the values that returns are compared with.
+    clip: by how much an action's probability may differ from the behaviour's before its gradient stops.
+  """
+
+  def init(key: Key) -> Params:
+    del key
+    return {}
+
+  def loss(params: Params, context: Context) -> Array:
+    del params
+    targets, example = context.targets, context.example
+    steps = targets.value.shape[1]
+    log_policy = jax.nn.log_softmax(context.policy_logits)
+    chosen = jnp.take_along_axis(log_policy, example.action[:, :steps, None], -1)[..., 0]
+    ratio = jnp.exp(chosen - example.log_prob[:, :steps])
+    advantage = jax.lax.stop_gradient(targets.value - model.decode(context.value_logits))
+    advantage = normalise(advantage, targets.alive)
+    gain = jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
+    return -jnp.sum(gain * targets.alive * step_scale(steps - 1)[None], -1)
+
+  return Term(init, loss)
+
+
+def normalise(x: Array, mask: Array, epsilon: float = 1e-3) -> Array:
+  """x f32[N, T] by its standard deviation over the batch, where the mask is 1. Its mean stays."""
+  count = jnp.maximum(mask.sum(), 1.0)
+  mean = jnp.sum(x * mask) / count
+  return x / (jnp.sqrt(jnp.sum(jnp.square(x - mean) * mask) / count) + epsilon)
