@@ -168,10 +168,13 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
   targets, stack = config.targets, config.env.stack
   values, policies = bootstrap.recorded, policy.recorded
   if targets.bootstrap == "target":
-    values = bootstrap.TargetNetwork(model, stack, targets.unroll, targets.n_step, every_step=targets.trace < 1)
+    values = bootstrap.TargetNetwork(
+      model, stack, targets.unroll, targets.n_step, every_step=targets.trace < 1, stale_after=targets.stale_after
+    )
   if targets.reanalyse:
     policies = policy.Reanalysed(model, search.for_reanalysis(), stack, targets.unroll, targets.reanalyse)
-  return TargetMaker(values, policies, targets.unroll, targets.n_step, targets.discount, targets.trace, targets.clip_rewards)
+  returns = (targets.n_step, targets.discount, targets.trace, targets.clip_rewards, targets.stale_after)
+  return TargetMaker(values, policies, targets.unroll, *returns)
 
 
 def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[float, Term]]:

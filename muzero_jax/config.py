@@ -98,6 +98,7 @@ class Targets:
   discount: float = option(0.997, "gamma, per agent step", minimum=0, maximum=1)
   trace: float = option(1.0, "lambda: 1 gives n-step returns, below 1 TD(lambda) over n steps", minimum=0, maximum=1)
   clip_rewards: bool = option(True, "learn from the signs of rewards; scores are reported unclipped")
+  stale_after: int = option(0, "gradient steps of age that make an example's returns one step shorter (at least 1); 0: none", minimum=0)
   bootstrap: str = option(
     "recorded", "values from when the step was played, or of the target network now", choices=("recorded", "target")
   )

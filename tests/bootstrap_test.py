@@ -156,3 +156,14 @@ def test_target_network_carries_no_gradient(key):
 
   assert total(jnp.float32(2)) != total(jnp.float32(1))
   assert jax.grad(total)(jnp.float32(1)) == 0
+
+
+def test_stale_examples_bootstrap_earlier():
+  """n = 2, one step fewer for every 10 gradient steps of age: at 10, steps t+1, t+2 and t+3 are what the returns end in."""
+  stale = dataclasses.replace(network(), stale_after=10)
+  old = dataclasses.replace(example(), age=jnp.int32(10))
+  np.testing.assert_array_equal(stale(jnp.float32(1), batch(old, example())), [[0, 234, 345, 456, 0], [0, 0, 345, 456, 567]])
+  maker = TargetMaker(stale, policy.recorded, UNROLL, N, 0.5, stale_after=10)
+  np.testing.assert_allclose(
+    maker(jnp.float32(1), jax.random.key(0), batch(old, example())).value, [[117, 172.5, 228], [86.25, 114, 141.75]]
+  )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from muzero_jax.targets.returns import mixed_returns, n_step_returns
+from muzero_jax.targets.returns import horizon, mixed_returns, n_step_returns
 
 
 def vector(*numbers):
@@ -127,3 +127,19 @@ def test_agrees_with_a_walk_forward(trace):
     found = jitted(reward, discount, value, last, n=4, count=6, trace=trace)
     expected = [walk(reward, discount, value, last, start, 4, trace) for start in range(6)]
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_horizon_by_hand():
+  """n = 5, one step fewer for every 100 gradient steps of age."""
+  np.testing.assert_array_equal(horizon(jnp.array([0, 99, 100, 250, 400, 9999]), 5, 100), [5, 5, 4, 3, 1, 1])
+  np.testing.assert_array_equal(horizon(jnp.array([0, 9999]), 5, 0), [5, 5])
+
+
+@pytest.mark.parametrize("trace", [1.0, 0.5])
+@pytest.mark.parametrize("steps", [1, 2, 3])
+def test_fewer_steps_are_the_returns_of_a_smaller_n(steps, trace):
+  random = np.random.default_rng(steps)
+  reward, value = (jnp.asarray(random.normal(size=5), jnp.float32) for _ in range(2))
+  discount, last = vector(0.9, 0.9, 0.0, 0.9, 0.9), jnp.array([False, False, True, False, False])
+  found = n_step_returns(reward, discount, value, last, n=3, count=3, trace=trace, steps=jnp.int32(steps))
+  np.testing.assert_allclose(found, n_step_returns(reward, discount, value, last, n=steps, count=3, trace=trace), rtol=1e-6)

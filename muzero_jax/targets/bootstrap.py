@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from muzero_jax.networks.model import root
 from muzero_jax.replay.frames import stack_at
+from muzero_jax.targets.returns import horizon
 from muzero_jax.types import Array, Example, Model, Params
 
 
@@ -29,8 +30,8 @@ def recorded(target_params: Params, example: Example) -> Array:
 class TargetNetwork:
   """The target network's values.
 
-  With n-step returns only those steps are evaluated that some return ends in: n steps after each step of the unroll, or where the
-  episode ends before; the rest is left at 0.
+  With n-step returns only those steps are evaluated that some return ends in: n steps (`returns.horizon`) after each step of the unroll, or
+  where the episode ends before; the rest is left at 0.
   """
 
   model: Model
@@ -38,18 +39,19 @@ class TargetNetwork:
   unroll: int
   n: int
   every_step: bool  # needed when the trace is below 1
+  stale_after: int = 0  # as the returns have it
 
   def __call__(self, target_params: Params, example: Example) -> Array:
     """See `Bootstrap`."""
     size, length = example.last.shape
-    steps = jax.vmap(self._steps)(example.last)
+    steps = jax.vmap(self._steps)(example.last, horizon(example.age, self.n, self.stale_after))
     stacks = jax.vmap(lambda f, b, s: jax.vmap(lambda i: stack_at(f, b, i + self.stack - 1, self.stack))(s))(
       example.frames, example.first, steps
     )
     value = root(self.model, target_params, stacks.reshape(-1, *stacks.shape[2:])).value.reshape(steps.shape)
     return jnp.zeros((size, length)).at[jnp.arange(size)[:, None], steps].set(value)
 
-  def _steps(self, last: Array) -> Array:
+  def _steps(self, last: Array, n: Array) -> Array:
     """The steps of one window to evaluate: i32[k+1], or all L of them."""
     length = last.shape[0]
     if self.every_step:
@@ -58,6 +60,6 @@ class TargetNetwork:
 
     def end(start: Array) -> Array:
       ends = jnp.where(last & (steps >= start), steps, length)
-      return jnp.minimum(start + self.n, jnp.min(ends))
+      return jnp.minimum(start + n, jnp.min(ends))
 
     return jax.vmap(end)(jnp.arange(self.unroll + 1))

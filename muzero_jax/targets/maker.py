@@ -1,6 +1,7 @@
 """All targets of a batch."""
 
 import dataclasses
+import functools
 
 import jax
 
@@ -21,12 +22,12 @@ class TargetMaker:
   gamma: float = 0.997  # per agent step
   trace: float = 1.0  # lambda of TD(lambda); 1 is the n-step return
   clip: bool = True  # learn from the signs of rewards
+  stale_after: int = 0  # gradient steps of age that make returns one step shorter; 0: none do
 
   def __call__(self, target_params: Params, key: Key, example: Example) -> Targets:
     """Examples [N, ...] as they were played, not augmented -> targets [N, ...]."""
     value = self.bootstrap(target_params, example)
-    reward, value, alive, known = jax.vmap(
-      lambda e, v: reward_and_value(e, v, unroll=self.unroll, n=self.n, gamma=self.gamma, trace=self.trace, clip=self.clip)
-    )(example, value)
+    make = functools.partial(reward_and_value, unroll=self.unroll, n=self.n, gamma=self.gamma, trace=self.trace, clip=self.clip)
+    reward, value, alive, known = jax.vmap(functools.partial(make, stale_after=self.stale_after))(example, value)
     policy = self.policy(target_params, key, example)
     return jax.lax.stop_gradient(Targets(reward, value, policy, alive, known))

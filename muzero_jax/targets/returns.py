@@ -31,7 +31,17 @@ def mixed_returns(reward: Array, discount: Array, value: Array, mixing: Array) -
   return returns
 
 
-def n_step_returns(reward: Array, discount: Array, value: Array, last: Array, *, n: int, count: int, trace: float = 1.0) -> Array:
+def horizon(age: Array, n: int, stale_after: int) -> Array:
+  """Steps until the bootstrap: for every `stale_after` gradient steps of age (i32[...]) one fewer than n, at least 1; 0: always n.
+
+  What was played long ago says less about how the agent plays now (EfficientZero, Ye et al. 2021, section 4.3).
+  """
+  return jnp.clip(n - age // stale_after, 1, n) if stale_after else jnp.full_like(age, n)
+
+
+def n_step_returns(
+  reward: Array, discount: Array, value: Array, last: Array, *, n: int, count: int, trace: float = 1.0, steps: Array | None = None
+) -> Array:
   """The returns of the first `count` steps of one sequence, each over the full next n steps.
 
   Args:
@@ -43,6 +53,7 @@ def n_step_returns(reward: Array, discount: Array, value: Array, last: Array, *,
     n: steps until the bootstrap.
     count: how many returns.
     trace: lambda of TD(lambda); 1 gives n-step returns.
+    steps: i32[], bootstraps after so many of the n steps (1 .. n); None: after n.
 
   Returns:
     f32[count], G_0 .. G_{count-1}.
@@ -56,6 +67,7 @@ def n_step_returns(reward: Array, discount: Array, value: Array, last: Array, *,
 
   def one(start: Array) -> Array:
     window = [jax.lax.dynamic_slice_in_dim(x, start, n) for x in (reward, discount, value, mixing)]
+    window[-1] = window[-1] if steps is None else jnp.where(jnp.arange(1, n + 1) < steps, window[-1], 0.0)
     return mixed_returns(*window)[0]
 
   return jax.vmap(one)(jnp.arange(count))

@@ -2,7 +2,7 @@
 
 import jax.numpy as jnp
 
-from muzero_jax.targets.returns import n_step_returns
+from muzero_jax.targets.returns import horizon, n_step_returns
 from muzero_jax.types import Array, Example
 
 
@@ -25,7 +25,7 @@ def masks(discount: Array, last: Array) -> tuple[Array, Array]:
 
 
 def reward_and_value(
-  example: Example, value: Array, *, unroll: int, n: int, gamma: float, trace: float, clip: bool
+  example: Example, value: Array, *, unroll: int, n: int, gamma: float, trace: float, clip: bool, stale_after: int = 0
 ) -> tuple[Array, Array, Array, Array]:
   """For one example.
 
@@ -37,6 +37,7 @@ def reward_and_value(
     gamma: discount per agent step.
     trace: lambda; 1 gives n-step returns.
     clip: whether to learn from the rewards' signs.
+    stale_after: gradient steps of age that make the returns one step shorter (`returns.horizon`).
 
   Returns:
     reward f32[k], value f32[k+1], alive f32[k+1], known f32[k+1]. A terminal transition's reward is learned; after it both targets are
@@ -44,6 +45,8 @@ def reward_and_value(
   """
   reward = jnp.sign(example.reward) if clip else example.reward
   alive, known = masks(example.discount[:unroll], example.last[: unroll + 1])
-  returns = n_step_returns(reward, gamma * example.discount, value[1:], example.last[1:], n=n, count=unroll + 1, trace=trace)
+  steps = horizon(example.age, n, stale_after)
+  discount = gamma * example.discount
+  returns = n_step_returns(reward, discount, value[1:], example.last[1:], n=n, count=unroll + 1, trace=trace, steps=steps)
   values = jnp.where(example.last[: unroll + 1], value[: unroll + 1], returns)
   return reward[:unroll] * alive[:-1], values * alive, alive, known
