@@ -11,10 +11,8 @@ from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
 from muzero_jax.losses import consistency, muzero, policy_gradient
-from muzero_jax.networks.mlp import mlp
-from muzero_jax.networks.resnet import resnet
+from muzero_jax.networks import mlp, resnet, vector
 from muzero_jax.networks.scalars import Support
-from muzero_jax.networks.vector import vector
 from muzero_jax.replay.frames import Ring
 from muzero_jax.replay.sampling import Prioritized, Sampler, Uniform
 from muzero_jax.search.base import Search
@@ -71,17 +69,24 @@ def atari(config: Config) -> envpool.Atari:
 
 def check_frames(config: Config, spec: Spec) -> None:
   """Raises ConfigError when the network cannot see the game's frames."""
-  if config.network.kind == "resnet" and len(spec.frame_shape) == 1:
+  if config.network.kind != "mlp" and len(spec.frame_shape) == 1:
     raise ConfigError(f"{config.env.task} has no pictures but {spec.frame_shape[0]} numbers: use --network.kind=mlp.")
   if config.learner.shift and len(spec.frame_shape) == 1:
     raise ConfigError(f"--learner.shift={config.learner.shift}: {config.env.task} has no pictures to shift.")
 
 
 def make_model(config: Config, spec: Spec) -> Model:
-  """The network, for the environment's frames."""
-  make = {"resnet": resnet, "vector": vector, "mlp": mlp}[config.network.kind]
+  """The network, for the environment's frames.
+
+  Raises:
+    ConfigError: it does not come in this size.
+  """
+  kind, size = config.network.kind, config.network.size
+  make, sizes = {"resnet": (resnet.resnet, resnet.SIZES), "vector": (vector.vector, vector.SIZES), "mlp": (mlp.mlp, mlp.WIDTHS)}[kind]
+  if size not in sizes:
+    raise ConfigError(f"--network.size={size}: the {kind} network comes in {', '.join(sizes)}.")
   frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
-  return make(config.network.size, spec.num_actions, Support(config.network.support), frames, jnp.dtype(config.network.precision))
+  return make(size, spec.num_actions, Support(config.network.support), frames, jnp.dtype(config.network.precision))
 
 
 def make_search(config: Config, model: Model) -> Search:

@@ -93,3 +93,10 @@ def test_unknown_settings_are_refused():
 @pytest.mark.parametrize("preset", sorted(PRESETS.glob("*.flags")), ids=lambda path: path.stem)
 def test_presets_are_valid(preset):
   configs.check(parse(f"--flagfile={preset}"))
+
+
+def test_the_quick_start_can_go_on_as_the_whole_run():
+  """What `launch/run.sh` begins is a beginning of pong_cpu.flags: they differ in nothing that a resumed run may not change."""
+  quick, whole = (parse(f"--flagfile={PRESETS / name}.flags") for name in ("quickstart", "pong_cpu"))
+  assert configs.differences(quick, whole) == []
+  assert quick.env_steps < whole.env_steps

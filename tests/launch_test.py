@@ -60,7 +60,13 @@ def test_pong_trains_and_says_where_everything_is(pong):
   video, curve = folder / "video" / "400.mp4", folder / "curve.png"
   assert video.stat().st_size > 10_000 and curve.exists()
   last = said.strip().splitlines()[-1]
-  assert str(video) in last and str(curve) in last and "random play" in last and "mean return" in last
+  assert (
+    str(video) in last
+    and str(curve) in last
+    and str(folder / "report.html") in last
+    and "random play" in last
+    and "mean return" in last
+  )
 
 
 def test_a_run_of_pong_resumes(pong):

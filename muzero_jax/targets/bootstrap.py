@@ -30,8 +30,8 @@ def recorded(target_params: Params, example: Example) -> Array:
 class TargetNetwork:
   """The target network's values.
 
-  With n-step returns only those steps are evaluated that some return ends in: n steps (`returns.horizon`) after each step of the unroll, or
-  where the episode ends before; the rest is left at 0.
+  With n-step returns only those steps are evaluated that some return ends in: n steps (`returns.horizon`) after each step of the
+  unroll, or where the episode ends before; the rest is left at 0.
   """
 
   model: Model
