@@ -60,13 +60,7 @@ def test_pong_trains_and_says_where_everything_is(pong):
   video, curve = folder / "video" / "400.mp4", folder / "curve.png"
   assert video.stat().st_size > 10_000 and curve.exists()
   last = said.strip().splitlines()[-1]
-  assert (
-    str(video) in last
-    and str(curve) in last
-    and str(folder / "report.html") in last
-    and "random play" in last
-    and "mean return" in last
-  )
+  assert all(str(path) in last for path in (video, curve, folder / "report.html")) and "random play" in last and "mean return" in last
 
 
 def test_a_run_of_pong_resumes(pong):
@@ -93,3 +87,17 @@ def test_benchmark_splits_the_loop(tmp_path):
   figures = json.loads((tmp_path / "figures.json").read_text())
   assert set(figures["seconds_per_tick"]) == {"emulators", "environment", "search", "learner", "loop"}
   assert figures["env_steps_per_second"] > 0 and 0 < figures["environment_ratio"] < 10
+
+
+def test_ablation_trains_what_is_missing_and_prints_a_table(tmp_path):
+  """On a short run of Catch: two variants, one seed each; done again, nothing is trained."""
+  preset = f"--flagfile={ROOT / 'launch' / 'presets' / 'catch.flags'}"
+  words = [preset, "--env_steps=4096", "--log_every=4096", "--evaluation.random_episodes=0", "--seeds=1", "--seed=3"]
+  said = call("ablation", tmp_path, *words, "--only=as it is,priorities").splitlines()
+  assert said[-3].startswith("|---") and said[-2].startswith("| as it is | ") and said[-1].startswith("| priorities | ")
+  kinds = [
+    json.loads((tmp_path / name / "3" / "config.json").read_text())["config"]["replay.kind"] for name in ("as_it_is", "priorities")
+  ]
+  assert kinds == ["uniform", "prioritized"]
+  again = call("ablation", tmp_path, *words, "--only=as it is").splitlines()
+  assert again[-1] == said[-2] and len(metrics.read(tmp_path / "as_it_is" / "3" / "evaluations.jsonl")) == 1
