@@ -198,9 +198,12 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-  """AdamW behind a clip of the gradient's norm, with a linear warm-up. Norms and biases do not decay."""
+  """AdamW behind a clip of the gradient's norm, with a linear warm-up and decay of the rate. Norms and biases do not decay."""
   settings = config.optimizer
-  rate = optax.linear_schedule(settings.learning_rate / (settings.warmup + 1), settings.learning_rate, settings.warmup)
+  top = settings.learning_rate
+  rate = optax.linear_schedule(top / (settings.warmup + 1), top, settings.warmup)
+  if settings.decay:
+    rate = optax.join_schedules([rate, optax.linear_schedule(top, top * settings.final, settings.decay)], [settings.warmup])
   return optax.chain(
     optax.clip_by_global_norm(settings.clip) if settings.clip else optax.identity(),
     optax.adamw(rate, weight_decay=settings.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1)),

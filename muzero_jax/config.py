@@ -132,6 +132,10 @@ class Optimizer:
 
   learning_rate: float = option(1e-3, "after the warm-up", minimum=0)
   warmup: int = option(100, "gradient steps of linear warm-up", minimum=0)
+  decay: int = option(
+    0, "gradient steps after the warm-up in which the rate falls linearly to `final` of itself; 0: it does not", minimum=0
+  )
+  final: float = option(0.1, "share of the learning rate that is left after the decay", minimum=0, maximum=1)
   weight_decay: float = option(1e-4, "decoupled", minimum=0)
   clip: float = option(5.0, "largest norm of the gradient", minimum=0)
 
