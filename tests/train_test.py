@@ -63,6 +63,8 @@ def test_a_run_leaves_what_was_promised_and_resumes_bit_for_bit(tmp_path, make_c
   named = ["frames", "updates", "seconds", "env_steps_per_second", "simulations_per_second", "updates_per_second"]
   for name in [*named, "episode/return", "episode/length", "loss/total", "loss/value", "replay/age", "search/entropy"]:
     assert name in rows[-1], name
+  for name in ["unroll/value_error_2", "unroll/reward_error_1", "calibration/return", "search/depth", "learner/dead_units"]:
+    assert np.isfinite(rows[-1][name]), name
   # 512 steps at 0.125 gradient steps each, but for the warm-up of 128 steps.
   assert rows[-1]["updates"] == (512 - 128) / 8
   scores = metrics.read(tmp_path / "one" / "evaluations.jsonl")
@@ -71,6 +73,7 @@ def test_a_run_leaves_what_was_promised_and_resumes_bit_for_bit(tmp_path, make_c
   facts = json.loads((tmp_path / "one" / "config.json").read_text())
   assert facts["config"]["env.kind"] == "catch" and "jax" in facts["versions"] and facts["command"]
   assert (tmp_path / "one" / "curve.png").stat().st_size > 5_000
+  assert "calibration/return" in (tmp_path / "one" / "report.html").read_text()
   assert list((tmp_path / "one").glob("events.*"))
 
 
@@ -105,12 +108,14 @@ def test_other_settings_are_refused_unless_overridden(tmp_path, make_config, cap
 
 
 def test_all_ideas_at_once(tmp_path, make_config):
-  """Reanalysis, target network, TD(lambda), priorities, consistency: together they train, and report themselves."""
-  ideas = dict(targets__reanalyse=0.5, targets__bootstrap="target", targets__trace=0.9, loss__consistency=2.0)
+  """Reanalysis, target network, TD(lambda), stale returns, priorities, consistency, policy gradient: together they train."""
+  ideas = dict(targets__reanalyse=0.5, targets__bootstrap="target", targets__trace=0.9, targets__stale_after=20)
+  ideas |= dict(loss__consistency=2.0, loss__policy_gradient=0.5, optimizer__decay=30)
   config = make_config(tmp_path, **ideas, replay__kind="prioritized", evaluation__episodes=0, evaluation__random_episodes=0)
   assert train.train(config) == 0
   rows = metrics.read(tmp_path / "metrics.jsonl")
   assert -1 <= rows[-1]["loss/consistency"] < 0 < rows[-1]["learner/target_age"]
+  assert np.isfinite(rows[-1]["loss/policy_gradient"])
   assert rows[-1]["updates"] == 48
 
 
