@@ -2,29 +2,33 @@
 
 python -m launch.ablation --flagfile=launch/presets/NAME.flags --workdir=DIR [--seeds=5] [--only=NAME,...] [--flag=value ...]
 
-Runs that are done are not repeated, so that it can be stopped and started again. One run at a time, each in a process of its own.
+Runs that are done are not repeated, and one that was stopped goes on: it can be stopped and started again. One run at a time, each in a
+process of its own.
 """
 
 import dataclasses
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from launch import cli
+from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError, option
 
-# What is changed in the preset; "as it is" is what the others are compared with.
-VARIANTS = {
-  "as it is": [],
-  "0 simulations": ["--search.kind=none"],
-  "4 simulations": ["--search.kind=gumbel", "--search.num_simulations=4"],
-  "16 simulations": ["--search.kind=gumbel", "--search.num_simulations=16"],
-  "reanalysis": ["--targets.reanalyse=1"],
-  "consistency": ["--loss.consistency=2"],
-  "priorities": ["--replay.kind=prioritized"],
-  "policy gradient": ["--search.kind=none", "--loss.policy_gradient=1"],
+# What is changed in the preset. Of a pair the second is taken where the preset has the first already.
+VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
+  "0 simulations": ({"search.kind": "none"},),
+  "4 simulations": ({"search.kind": "gumbel", "search.num_simulations": 4},),
+  "16 simulations": ({"search.kind": "gumbel", "search.num_simulations": 16},),
+  "reanalysis": ({"targets.reanalyse": 1.0}, {"targets.reanalyse": 0.0}),
+  "consistency": ({"loss.consistency": 2.0}, {"loss.consistency": 0.0}),
+  "priorities": ({"replay.kind": "prioritized"}, {"replay.kind": "uniform"}),
 }
+BASE = "as it is"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,7 +36,7 @@ class Options(Config):
   """A run's settings, and how often."""
 
   seeds: int = option(5, "of each variant: --seed and the next", minimum=1)
-  only: str = option("", f"variants, with commas between; empty: all of {', '.join(VARIANTS)}")
+  only: str = option("", f"variants, with commas between; empty: {BASE} and all of {', '.join(VARIANTS)}")
 
 
 def main(argv: list[str]) -> None:
@@ -40,31 +44,74 @@ def main(argv: list[str]) -> None:
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
-  names = [name.strip() for name in options.only.split(",") if name.strip()] or list(VARIANTS)
-  for name in names:
-    if name not in VARIANTS:
-      raise ConfigError(f"--only={name}: there is no such variant; there are {', '.join(VARIANTS)}.")
+  configs.check(options)
   if not options.workdir:
     raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
-  given = [*argv[1:], "--undefok=seeds,only"]  # later flags win
-  seeds = range(options.seed, options.seed + options.seeds)
+  if not options.evaluation.episodes:
+    raise ConfigError("--evaluation.episodes=0: the table is made of evaluations; ask for one game at least.")
+  for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, stop)
   rows = {}
-  for name in names:
-    folders = [f"{options.workdir}/{name.replace(' ', '_')}/{seed}" for seed in seeds]
-    for seed, folder in zip(seeds, folders, strict=True):
-      train([*given, *VARIANTS[name], f"--seed={seed}", f"--workdir={folder}"])
+  for name, config in plan(options).items():
+    folders = [f"{options.workdir}/{name.replace(' ', '_')}/{seed}" for seed in range(options.seed, options.seed + options.seeds)]
+    for seed, folder in enumerate(folders, options.seed):
+      train(dataclasses.replace(config, seed=seed, workdir=folder))
     rows[name] = score(folders)
     print(table(rows), flush=True)
 
 
-def train(words: Sequence[str]) -> None:
-  """One run, or what is left of it."""
-  begun = time.perf_counter()
-  command = [sys.executable, "-m", "launch.train", *words]
-  result = subprocess.run(command, capture_output=True, text=True)
-  if result.returncode:
-    raise ConfigError(f"{' '.join(words)} ended with exit code {result.returncode}: {result.stderr.strip()[-500:]}")
-  print(f"{words[-1]}: {result.stdout.strip().splitlines()[-1][:120]} ({time.perf_counter() - begun:.0f} s)", flush=True)
+def plan(options: Options) -> dict[str, Config]:
+  """The variants by name. Those that the preset is already, or that cannot be, are left out, and it is said.
+
+  Raises:
+    ConfigError: a variant that was asked for is unknown.
+  """
+  names = [name.strip() for name in options.only.split(",") if name.strip()] or [BASE, *VARIANTS]
+  base = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
+  found = {}
+  for name in names:
+    if name not in (BASE, *VARIANTS):
+      raise ConfigError(f"--only={name}: there is no such variant; there are {', '.join([BASE, *VARIANTS])}.")
+    ways = [configs.replace(base, changes) for changes in VARIANTS.get(name, ({},))]
+    config = next((way for way in ways if way != base), base)
+    try:
+      configs.check(config)
+    except ConfigError as error:
+      print(f"left out: {name} ({error})")
+      continue
+    if config == base and name != BASE:
+      print(f"left out: {name} (the preset as it is)")
+      continue
+    found[f"no {name}" if len(ways) > 1 and ways[0] == base else name] = config
+  return found
+
+
+def stop(number: int, _: Any) -> None:
+  """Ends this process, once the run that is going on has saved itself."""
+  raise SystemExit(128 + number)
+
+
+def train(config: Config) -> None:
+  """One run, or what is left of it. What it says goes to a file beside its folder."""
+  begun, log = time.perf_counter(), Path(f"{config.workdir}.log")
+  log.parent.mkdir(parents=True, exist_ok=True)
+  defaults = configs.values(Config())
+  changed = {name: value for name, value in configs.values(config).items() if value != defaults[name]}
+  words = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in changed.items()]
+  with open(log, "w") as file:
+    # In a session of its own: Ctrl-C reaches it once, through us.
+    command = [sys.executable, "-m", "launch.train", *words]
+    process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+    try:
+      code = process.wait()
+    except SystemExit:
+      process.terminate()
+      process.wait()
+      raise
+  last = (log.read_text().strip().splitlines() or [""])[-1]
+  if code:
+    raise ConfigError(f"the run in {config.workdir} ended with exit code {code}: {last}")
+  print(f"{config.workdir}: {last.partition(' (')[0]} ({time.perf_counter() - begun:.0f} s)", flush=True)
 
 
 def score(folders: Sequence[str]) -> dict:

@@ -38,6 +38,8 @@ def main(argv: list[str]) -> None:
   from muzero_jax import aggregate
 
   agent = "random" if options.random else "trained"
+  if options.json:
+    write(options.json, "")  # before any game: it may not be possible
   if options.aggregate:
     runs = [aggregate.newest(folder, agent, options.protocol) for folder in folders]
   else:
@@ -46,7 +48,7 @@ def main(argv: list[str]) -> None:
     result = aggregate.aggregate(runs)
     print(aggregate.table(result))
     if options.json:
-      write(options.json, result)
+      write(options.json, json.dumps(result, indent=2) + "\n")
 
 
 def plan(folders: list[str], protocol: str) -> list[Any]:
@@ -56,7 +58,7 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
     ConfigError: a folder without a run, runs that do not belong together, a protocol that does not fit.
   """
   cli.use_devices(1)
-  from muzero_jax import aggregate, experiment, scoring, workdir
+  from muzero_jax import aggregate, experiment, restore, scoring, workdir
 
   runs = []
   for folder in folders:
@@ -64,6 +66,8 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
     row = {"protocol": experiment.for_protocol(config, protocol)[0], "task": scoring.task_name(config)}
     runs.append(aggregate.Run(folder, config, row))
   aggregate.check(runs)
+  for folder in folders:
+    restore.newest(folder)
   return runs
 
 
@@ -84,14 +88,13 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   return row
 
 
-def write(path: str, result: dict[str, Any]) -> None:
-  """As JSON."""
+def write(path: str, text: str) -> None:
+  """Puts the text into a file; without text, only sees whether that will be possible."""
   try:
-    Path(path).write_text(json.dumps(result, indent=2, allow_nan=False) + "\n")
-  except OSError as error:
-    raise ConfigError(
-      f"--json={path}: cannot be written ({error.strerror}); the scores are kept: name another file, with --aggregate."
-    ) from error
+    with open(Path(path).expanduser(), "w" if text else "a") as file:
+      file.write(text)
+  except (OSError, RuntimeError) as error:
+    raise ConfigError(f"--json={path}: cannot be written ({getattr(error, 'strerror', error)}); name another file.") from error
 
 
 if __name__ == "__main__":

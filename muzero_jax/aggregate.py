@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from muzero_jax import config as configs
-from muzero_jax import metrics, statistics, workdir
+from muzero_jax import experiment, metrics, statistics, workdir
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluate import references
 
@@ -34,13 +34,15 @@ def newest(folder: str, agent: str, protocol: str) -> Run:
     protocol: "auto" takes any.
 
   Raises:
-    ConfigError: there is no run in the folder, or no such evaluation.
+    ConfigError: there is no run in the folder, or no such evaluation, or it cannot be played under the protocol.
   """
   path, config = workdir.find(folder)
+  if protocol != "auto":
+    protocol, _ = experiment.for_protocol(config, protocol)
   rows = [row for row in metrics.read(path / "evaluations.jsonl") if row.get("agent") == agent]
   rows = [row for row in rows if protocol in ("auto", row["protocol"])]
   if not rows:
-    words = ("" if protocol == "auto" else f" --protocol={protocol}") + (" --random" if agent == "random" else "")
+    words = ("" if protocol in ("auto", "own") else f" --protocol={protocol}") + (" --random" if agent == "random" else "")
     raise ConfigError(
       f"--workdir={folder}: no evaluation of the {agent} player{'' if protocol == 'auto' else f' under protocol {protocol}'} in it; "
       f"make one with python -m launch.evaluate --workdir={folder}{words}."

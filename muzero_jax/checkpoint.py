@@ -84,9 +84,13 @@ class Checkpoints:
         )
     return self._restore(**{name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in abstract.items()})
 
+  def has(self, item: str) -> bool:
+    """Whether the newest checkpoint holds anything under this name."""
+    return (self.folder / str(self.latest()) / item).exists()
+
   def fits(self, item: str, tree: Any) -> bool:
     """Whether the newest checkpoint holds, under this name, what has the shapes of `tree`."""
-    return (self.folder / str(self.latest()) / item).exists() and _shapes(self._saved(item)) == _shapes(tree)
+    return self.has(item) and _shapes(self._saved(item)) == _shapes(tree)
 
   def _saved(self, item: str) -> Any:
     """What the newest checkpoint holds under a name, as a pytree of shapes, without reading it."""

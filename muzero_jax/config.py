@@ -45,12 +45,10 @@ class Env:
 class Network:
   """The model."""
 
-  kind: str = option(
-    "resnet",
-    "for images; vector: for images, cheaper (CPUs); mlp: for short vectors and small boards",
-    choices=("resnet", "vector", "mlp"),
+  kind: str = option("resnet", "resnet, vector (cheaper): images; mlp: vectors, small boards", choices=("resnet", "vector", "mlp"))
+  size: str = option(
+    "tiny", "grid is for 10x10 boards; vector: nano or tiny", choices=("grid", "nano", "tiny", "small", "efficientzero", "muzero")
   )
-  size: str = option("tiny", "grid is for 10x10 boards", choices=("grid", "nano", "tiny", "small", "efficientzero", "muzero"))
   support: int = option(300, "values and rewards are distributions over -support..support in transformed space", minimum=1)
   precision: str = option("float32", "of the trunk; heads and losses are float32", choices=("float32", "bfloat16"))
 
@@ -112,7 +110,9 @@ class Loss:
   reward: float = option(1.0, "weight", minimum=0)
   value: float = option(0.25, "weight", minimum=0)
   policy: float = option(1.0, "weight", minimum=0)
-  policy_gradient: float = option(0.0, "weight: of the returns that followed what was played, beside the search's targets", minimum=0)
+  policy_gradient: float = option(
+    0.0, "weight: of the returns that followed what was played; with --search.kind=none or puct", minimum=0
+  )
   consistency: float = option(0.0, "weight (EfficientZero: 2)", minimum=0)
 
 
@@ -261,8 +261,12 @@ def check(config: Config) -> None:
       "--env.kind=catch has frames of 10x5: use --network.kind=mlp or --network.size=grid.",
     ),
     (
-      not any(values(config)[f"loss.{name}"] for name in ("reward", "value", "policy")),
-      "--loss.reward, --loss.value and --loss.policy are all 0: nothing would be learned.",
+      not any(values(config)[f"loss.{name}"] for name in ("reward", "value", "policy", "policy_gradient")),
+      "--loss.reward, --loss.value, --loss.policy and --loss.policy_gradient are all 0: nothing would be learned.",
+    ),
+    (
+      config.loss.policy_gradient > 0 and config.search.kind == "gumbel",
+      "--loss.policy_gradient needs every action's probability, which --search.kind=gumbel does not know: use none or puct.",
     ),
     (
       config.learner.shift > 0 and config.env.kind == "catch",

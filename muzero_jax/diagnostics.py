@@ -64,12 +64,11 @@ class Calibration:
     weight = probe.weight * self.gamma * time.discount
     ended = running & (weight < REMAINDER) & ~(time.last & (weight > 0))
     result = total + weight * decision.value
-    begins = (ended | ~running | time.first) & ~time.last
-    idle = time.last & ~begins
+    begins = (ended | ~running) & ~time.last
     new = Probe(
       value=jnp.where(begins, decision.value, probe.value),
       total=jnp.where(begins, 0.0, total),
-      weight=jnp.where(begins, 1.0, jnp.where(idle, -1.0, weight)),
+      weight=jnp.where(begins, 1.0, jnp.where(time.last, -1.0, weight)),
     )
     values = {"value": probe.value, "return": result, "error": jnp.abs(probe.value - result)}
     return new, {f"calibration/{name}": jnp.stack([jnp.sum(x * ended), jnp.sum(ended, dtype=x.dtype)]) for name, x in values.items()}

@@ -15,7 +15,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from muzero_jax import config as configs
-from muzero_jax import curve, runs, statistics
+from muzero_jax import curve, runs, statistics, workdir
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluate import references
 from muzero_jax.runs import Group, Run
@@ -41,15 +41,15 @@ def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
   Raises:
     ConfigError: no folder was named, there is no run in one, or the file cannot be written.
   """
-  folders = list(dict.fromkeys(Path(folder).expanduser().absolute() for folder in workdirs if str(folder)))
+  folders = list(dict.fromkeys(workdir.place(folder) for folder in workdirs if str(folder)))
   if not folders:
     raise ConfigError("--workdir is missing: name the folder of a run, or of several with commas between.")
   text = page([runs.read(folder) for folder in folders])
-  path = Path(output or (folders[0] if len(folders) == 1 else Path.cwd()) / "report.html").expanduser().absolute()
-  draft = path.with_name(f".{path.name}.part")
+  path = workdir.place(output or (folders[0] if len(folders) == 1 else Path.cwd()) / "report.html")
   try:
     if path.is_dir():
       raise IsADirectoryError(0, "it is a folder")
+    draft = path.with_name(f".{path.name}.part")
     draft.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
     os.replace(draft, path)
   except OSError as error:

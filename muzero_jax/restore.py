@@ -29,12 +29,23 @@ def restore(folder: str) -> Agent:
     ConfigError: there is no run in the folder, or no checkpoint yet.
   """
   path, config = workdir.find(folder)
-  if not (path / "checkpoints").exists():
-    raise ConfigError(f"--workdir={folder}: the run has no checkpoint yet.")
+  env_steps = newest(folder)
   with Checkpoints(path, read_only=True) as checkpoints:
-    env_steps = checkpoints.latest()
-    if env_steps is None:
-      raise ConfigError(f"--workdir={folder}: the run has no checkpoint yet.")
     run = experiment.build(dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=1)))
     shared = checkpoints.restore(learner=run.shared())["learner"]
   return Agent(path, config, run.loop.model, run.loop.search, shared.learner.params["model"], env_steps)
+
+
+def newest(folder: str) -> int:
+  """The agent steps of the newest checkpoint.
+
+  Raises:
+    ConfigError: there is no run in the folder, or no checkpoint yet.
+  """
+  path, _ = workdir.find(folder)
+  if (path / "checkpoints").exists():
+    with Checkpoints(path, read_only=True) as checkpoints:
+      env_steps = checkpoints.latest()
+    if env_steps is not None:
+      return env_steps
+  raise ConfigError(f"--workdir={folder}: the run has no checkpoint yet.")

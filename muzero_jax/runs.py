@@ -1,7 +1,6 @@
 """What runs left behind, read back: also of runs that are going on, were killed, or were made by another version."""
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from muzero_jax import config as configs
-from muzero_jax import metrics
-from muzero_jax.config import Config, ConfigError
+from muzero_jax import metrics, workdir
+from muzero_jax.config import Config
 
 Line = tuple[np.ndarray, np.ndarray]  # x f64[n], y f64[n]
 
@@ -69,18 +68,15 @@ class Group:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
 
 
-def read(workdir: str | Path) -> Run:
+def read(name: str | Path) -> Run:
   """Reads a run's folder.
 
   Raises:
     ConfigError: there is no run in it.
   """
-  folder = Path(workdir).expanduser().absolute()
-  try:
-    facts = json.loads((folder / "config.json").read_text())
-    settings = configs.values(Config()) | facts["config"]
-  except (OSError, ValueError, KeyError, TypeError) as error:
-    raise ConfigError(f"--workdir={workdir}: there is no run in it (no readable config.json); name the folder of a run.") from error
+  folder = workdir.place(name)
+  facts = workdir.facts(folder)
+  settings = configs.values(Config()) | facts["config"]
   scored = [row for row in metrics.read(folder / "evaluations.jsonl") if is_number(row.get("mean"))]
   return Run(folder, facts, settings, metrics.read(folder / "metrics.jsonl"), scored)
 

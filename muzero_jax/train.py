@@ -218,7 +218,8 @@ class Training:
     """Each device's state. Where the replay was not saved, or has another size now, games and replay start anew."""
     small = dataclasses.replace(new, replay=None)
     if not (self.checkpoints.fits("replay", new.replay) and self.checkpoints.fits("local", small)):
-      print("the replay starts empty: none of this size was saved (--checkpoint.replay saves it)", flush=True)
+      saved = "the saved one is of another size or version" if self.checkpoints.has("replay") else "--checkpoint.replay would save it"
+      print(f"the replay starts empty ({saved})", flush=True)
       return new
     restored = self.checkpoints.restore(local=small, replay=new.replay)
     local = dataclasses.replace(restored["local"], replay=restored["replay"])

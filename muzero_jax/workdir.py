@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import jax
 
@@ -25,7 +25,7 @@ def open_workdir(config: Config) -> tuple[Path, IO]:
   """
   if not config.workdir:
     raise ConfigError("--workdir is missing: name a folder for the run, for example --workdir=runs/pong.")
-  folder = Path(config.workdir).expanduser().absolute()
+  folder = place(config.workdir)
   try:
     folder.mkdir(parents=True, exist_ok=True)
     lock = open(folder / ".lock", "w")
@@ -75,7 +75,7 @@ def find(folder: str) -> tuple[Path, Config]:
   """
   if not folder:
     raise ConfigError("--workdir is missing: name the folder of a run.")
-  path = Path(folder).expanduser().absolute()
+  path = place(folder)
   return path, load(path)
 
 
@@ -85,11 +85,34 @@ def load(folder: Path) -> Config:
   Raises:
     ConfigError: there is no run, or one of another version.
   """
+  return configs.replace(Config(), facts(folder)["config"])
+
+
+def facts(folder: Path) -> dict[str, Any]:
+  """What config.json holds.
+
+  Raises:
+    ConfigError: there is no run.
+  """
   try:
-    saved = json.loads((folder / "config.json").read_text())["config"]
-  except (OSError, ValueError, KeyError) as error:
-    raise ConfigError(f"--workdir={folder}: there is no run in it (no readable config.json).") from error
-  return configs.replace(Config(), saved)
+    found = json.loads((folder / "config.json").read_text())
+    if isinstance(found, dict) and isinstance(found.get("config"), dict):
+      return found
+  except (OSError, ValueError):
+    pass
+  raise ConfigError(f"--workdir={folder}: there is no run in it (no readable config.json); name the folder of a run.")
+
+
+def place(name: str | Path) -> Path:
+  """The folder or file that a flag names.
+
+  Raises:
+    ConfigError: ~ stands for a user who does not exist.
+  """
+  try:
+    return Path(name).expanduser().absolute()
+  except RuntimeError as error:
+    raise ConfigError(f"{name} names no place ({error}); write the path without ~.") from error
 
 
 def _revision() -> str:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from launch import cli
 from launch import evaluate as command
 from muzero_jax import aggregate, evaluate, experiment, metrics, scoring, workdir
 from muzero_jax import config as configs
@@ -65,9 +66,8 @@ def test_every_number_has_its_protocol_games_and_seeds_beside_it(write):
   result = read(write("a", [1.0, 3.0], seed=1), write("b", [2.0], seed=2))
   for place in (*result["tasks"], *result["tasks"][0]["runs"], result["over_tasks"]):
     assert place["protocol"] == "100k" and place["episodes"] > 0 and place["seeds"]
-  for line in aggregate.table(result).splitlines():
-    if "Pong-v5 " in line:
-      assert "100k         2      3 " in line  # two seeds, three games
+  (line,) = (line for line in aggregate.table(result).splitlines() if "Pong-v5 " in line)
+  assert "100k         2      3 " in line  # two seeds, three games
   assert "human-normalised (tasks: 1, seeds of each: 2, games: 3, protocol 100k):" in aggregate.table(result)
   assert "published (no-op starts, not sticky): random -20.7, human 14.6" in aggregate.table(result)
   said = scoring.details({"protocol": "100k", **evaluate.summary([0.0, 1.0], "Pong-v5")})
@@ -121,6 +121,12 @@ def test_refusals_are_one_sentence_with_a_remedy(write, tmp_path):
   for folders, protocol, sentence in cases:
     with pytest.raises(ConfigError, match=sentence):
       read(*folders, protocol=protocol)
+
+
+@pytest.fixture(autouse=True)
+def devices_as_they_are(monkeypatch):
+  """Commands choose how many devices there are, which a process can do only once."""
+  monkeypatch.setattr(cli, "use_devices", lambda count: None)
 
 
 def test_the_command_aggregates_without_playing(write, tmp_path, capsys):

@@ -102,3 +102,10 @@ def test_calibration_drops_what_the_time_limit_cuts_off():
   reports = play([(0, 1, True, False, 3.0), (1, 1, False, True, 5.0), (0, 1, True, False, 2.0), (1, 0, False, True, 0.0)])
   assert [report["error"][1] for report in reports] == [0, 0, 0, 1]
   assert reports[3]["value"][0] == 2.0
+
+
+def test_calibration_drops_a_cut_even_where_little_is_left():
+  """gamma 0.04: what lies ahead of the cut weighs less than a probe ends at, and yet nothing is known of it."""
+  reports = play([(0, 1, True, False, 3.0), (1, 1, False, True, 5.0), (0, 1, True, False, 2.0), (1, 0, False, True, 0.0)], gamma=0.04)
+  assert [report["error"][1] for report in reports] == [0, 0, 0, 1]
+  assert reports[3]["value"][0] == 2.0

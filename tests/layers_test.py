@@ -14,8 +14,9 @@ LAYERS = [
   ["actor", "learner"],
   ["loop", "evaluate"],
   ["flags", "components"],
-  ["experiment", "checkpoint", "metrics", "video", "runs", "curve", "report"],
-  ["memory", "scoring", "workdir"],
+  ["experiment", "checkpoint", "metrics", "video", "workdir"],
+  ["memory", "runs", "curve", "report"],
+  ["scoring"],
   ["restore", "train", "aggregate"],
 ]
 HOMES = {

@@ -325,10 +325,11 @@ def test_masked_constant_latents_give_no_nan(full):
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
 
 
-def played(action, log_prob):
-  """An example of which only this is looked at; it goes on for longer than the unroll."""
+def played(action, log_prob, last=False):
+  """An example of which only this is looked at."""
   empty = {field.name: None for field in dataclasses.fields(Example)}
-  return Example(**{**empty, "action": jnp.asarray(action), "log_prob": jnp.log(jnp.asarray(log_prob))})
+  last = jnp.broadcast_to(jnp.asarray(last), jnp.shape(action))
+  return Example(**{**empty, "action": jnp.asarray(action), "log_prob": jnp.log(jnp.asarray(log_prob)), "last": last})
 
 
 def gain(made, example):
@@ -355,6 +356,13 @@ def test_policy_gradient_of_bad_actions():
 def test_policy_gradient_leaves_out_what_is_behind_the_end():
   example = played([[0, 0], [0, 0]], [[0.75, 0.5], [0.75, 0.5]])
   made = targets(2, 1, value=[[1.0, 50.0], [-1.0, 0.0]], alive=[[1, 0], [1, 0]])
+  np.testing.assert_allclose(gain(made, example), np.array([1, -1]) / 1.001, rtol=1e-5)
+
+
+def test_policy_gradient_leaves_out_an_episodes_last_step():
+  """A time limit's last step is a state with a value, but what was sent there led nowhere."""
+  example = played([[0, 0], [0, 0]], [[0.75, 0.5], [0.75, 0.5]], [[False, True], [False, True]])
+  made = targets(2, 1, value=[[1.0, 50.0], [-1.0, 0.0]])
   np.testing.assert_allclose(gain(made, example), np.array([1, -1]) / 1.001, rtol=1e-5)
 
 

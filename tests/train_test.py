@@ -110,7 +110,7 @@ def test_other_settings_are_refused_unless_overridden(tmp_path, make_config, cap
 def test_all_ideas_at_once(tmp_path, make_config):
   """Reanalysis, target network, TD(lambda), stale returns, priorities, consistency, policy gradient: together they train."""
   ideas = dict(targets__reanalyse=0.5, targets__bootstrap="target", targets__trace=0.9, targets__stale_after=20)
-  ideas |= dict(loss__consistency=2.0, loss__policy_gradient=0.5, optimizer__decay=30)
+  ideas |= dict(loss__consistency=2.0, loss__policy_gradient=0.5, optimizer__decay=30, search__kind="puct")
   config = make_config(tmp_path, **ideas, replay__kind="prioritized", evaluation__episodes=0, evaluation__random_episodes=0)
   assert train.train(config) == 0
   rows = metrics.read(tmp_path / "metrics.jsonl")

@@ -12,7 +12,7 @@ from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
 
 def policy_gradient(model: Model, clip: float = 0.2) -> Term:
-  """The term. It needs `log_prob` to be that of the behaviour, exactly (`--search.kind=none`) or nearly.
+  """The term. It needs `log_prob` to be that of the behaviour, which Gumbel's sequential halving does not know.
 
   Args:
     model: decodes the values that returns are compared with.
@@ -31,9 +31,10 @@ def policy_gradient(model: Model, clip: float = 0.2) -> Term:
     chosen = jnp.take_along_axis(log_policy, example.action[:, :steps, None], -1)[..., 0]
     ratio = jnp.exp(chosen - example.log_prob[:, :steps])
     advantage = jax.lax.stop_gradient(targets.value - model.decode(context.value_logits))
-    advantage = normalise(advantage, targets.alive)
+    acted = targets.alive * ~example.last[:, :steps]  # what is sent at an episode's last step has no consequence
+    advantage = normalise(advantage, acted)
     gain = jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
-    return -jnp.sum(gain * targets.alive * step_scale(steps - 1)[None], -1)
+    return -jnp.sum(gain * acted * step_scale(steps - 1)[None], -1)
 
   return Term(init, loss)
 
