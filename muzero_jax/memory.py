@@ -2,36 +2,68 @@
 
 import math
 import os
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from muzero_jax.config import ConfigError
 from muzero_jax.experiment import Experiment
 
-GIB = 2**30
+GIB, MIB = 2**30, 2**20
 
 
-def plan(run: Experiment) -> str:
-  """What the replay takes, in a sentence.
+def plan(run: Experiment, replays: int = 1) -> str:
+  """What takes memory on each device, in a sentence; room is needed for so many replays.
 
   Raises:
     ConfigError: it does not fit into the memory of a device, or on the CPU of the host.
   """
-  ring, devices = run.loop.ring, run.devices.size
-  replay, free = ring.nbytes(), available(run)
-  share = replay * (devices if jax.default_backend() == "cpu" else 1)
-  if free is not None and share > 0.9 * free:
-    fitting = int(run.config.replay.capacity * 0.8 * free / share)
+  taken, free, ring, devices = sizes(run), available(run), run.loop.ring, run.devices.size
+  here = devices if jax.default_backend() == "cpu" else 1  # devices that share the memory
+  replay = replays * taken["replay"] * here
+  rest = (sum(taken.values()) - taken["replay"]) * here
+  if free is not None and replay + rest > 0.9 * free:
+    fitting = int(run.config.replay.capacity * (0.8 * free - rest) / replay)
+    if fitting < ring.smallest(ring.stack, ring.window) * ring.num_envs * devices:
+      raise ConfigError(
+        f"the run would take {rest / GIB:.2f} GiB besides the replay, and {free / GIB:.2f} GiB are free: use a smaller "
+        f"--env.num_envs, --learner.batch_size, --search.num_simulations or --network.size."
+      )
     raise ConfigError(
-      f"--replay.capacity={run.config.replay.capacity}: the replay would take {share / GIB:.2f} GiB and {free / GIB:.2f} GiB are "
-      f"free; about {fitting} steps would fit."
+      f"--replay.capacity={run.config.replay.capacity}: the replay would take {replay / GIB:.2f} GiB, all else {rest / GIB:.2f} GiB, "
+      f"and {free / GIB:.2f} GiB are free; about {fitting} steps would fit."
     )
-  steps = ring.rows * ring.num_envs
-  frame = math.prod(ring.frame_shape) * jax.numpy.dtype(ring.frame_dtype).itemsize
+  steps, frame = ring.rows * ring.num_envs, math.prod(ring.frame_shape) * jnp.dtype(ring.frame_dtype).itemsize
+  others = ", ".join(f"{name} {size / MIB:,.1f} MiB" for name, size in taken.items() if name != "replay")
   return (
-    f"replay: {steps * devices:,} steps in {replay / GIB:.3f} GiB on each of {devices} device(s), {replay / steps:,.0f} bytes per "
-    f"example ({replay / steps / frame:.3f} frames)"
+    f"memory, each of {devices} device(s): replay {taken['replay'] / GIB:.3f} GiB ({steps * devices:,} steps on all, "
+    f"{taken['replay'] / steps:,.0f} bytes per example, {taken['replay'] / steps / frame:.3f} frames), {others}"
   )
+
+
+def sizes(run: Experiment) -> dict[str, int]:
+  """Bytes on one device by what takes them. What the compiler needs besides is known once the program is compiled."""
+  loop, targets = run.loop, run.config.targets
+  learner = jax.eval_shape(loop.learner.init, jax.random.key(0))
+  hidden = jax.eval_shape(loop.model.encode, learner.params["model"], jax.eval_shape(loop.ring.recent, jax.eval_shape(loop.ring.init)))
+  reanalysed = round(targets.reanalyse * loop.learner.batch_size) * (targets.unroll + 1)
+  num_envs, num_actions = loop.environment.spec.num_envs, loop.environment.spec.num_actions
+  # mctx's tree: for every node its latent, 6 numbers, and 6 numbers for each action.
+  node = nbytes(hidden) // num_envs + 4 * (6 + 6 * num_actions)
+  roots = max(num_envs, reanalysed)
+  return {
+    "replay": loop.ring.nbytes(),
+    "parameters": nbytes(learner.params) + nbytes(learner.target_params),
+    "optimiser": nbytes(learner.opt_state),
+    "search tree": roots * (loop.search.simulations + 1) * node if loop.search.simulations else 0,
+    "unrolled latents": loop.learner.batch_size * (targets.unroll + 1) * nbytes(hidden) // num_envs,
+  }
+
+
+def nbytes(tree: Any) -> int:
+  """Bytes of all arrays (or their shapes) in a tree."""
+  return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def available(run: Experiment) -> int | None:

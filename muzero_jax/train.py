@@ -138,8 +138,13 @@ class Training:
   def _compile(self, say: Callable[[str], None]) -> Callable:
     """The one program of the run; it raises where it would have to be compiled again."""
     say("compiling ...")
+    begun = time.perf_counter()
     program = parallel.pmapped(self.run.loop.run, self.run.devices, donate=(0, 1))
-    return program.lower(self.state.shared, self.state.local, np.int32(0)).compile()
+    program = program.lower(self.state.shared, self.state.local, np.int32(0)).compile()
+    temporary = program.memory_analysis()
+    also = f", temporary memory {temporary.temp_size_in_bytes / memory.MIB:,.1f} MiB" if temporary else ""
+    say(f"compiled in {time.perf_counter() - begun:.0f} s{also}")
+    return program
 
   def _collect(self, reporter: metrics.Reporter, env_steps: int, ticks: int, new: Any, length: "RoundLength") -> None:
     """Waits for a round and reports it."""

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from launch import benchmark
 from muzero_jax import metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -82,11 +83,25 @@ def test_evaluate_and_video(pong):
 
 
 def test_benchmark_splits_the_loop(tmp_path):
-  small = ["--env.num_envs=4", "--replay.capacity=2000", "--learner.batch_size=4", "--ticks=4", "--repeats=1"]
-  call("benchmark", tmp_path, *small, f"--json={tmp_path}/figures.json")
+  small = [
+    "--cpu_devices=2",
+    "--env.num_envs=2",
+    "--replay.capacity=2000",
+    "--learner.batch_size=4",
+    "--learner.updates_per_step=0.125",
+  ]
+  words = ["--search.num_simulations=2", "--ticks=3", "--repeats=1", f"--json={tmp_path}/figures.json"]
+  said = call("benchmark", tmp_path, *small, *words)
+  assert "efficiency: " in said and "tree operations: " in said and "GFLOP/s" in said
   figures = json.loads((tmp_path / "figures.json").read_text())
-  assert set(figures["seconds_per_tick"]) == {"emulators", "environment", "search", "learner", "loop"}
-  assert figures["env_steps_per_second"] > 0 and 0 < figures["environment_ratio"] < 10
+  seconds = {name: values["median"] for name, values in figures["seconds_per_tick"].items()}
+  assert seconds.keys() == benchmark.PARTS.keys()
+  # On a CPU emulators and network share the cores: the ideal is their sum.
+  assert figures["efficiency"]["median"] * seconds["loop"] == pytest.approx(seconds["emulators"] + seconds["network"])
+  assert figures["env_steps_per_second"] == pytest.approx(4 / seconds["loop"])
+  assert figures["simulations_per_second"] == pytest.approx(8 / seconds["loop"])
+  assert (figures["updates_per_tick"], figures["batch"]) == (0.5, 8)
+  assert figures["flops_per_tick"]["act"] > 0 and figures["peak_flops_per_second"] > 0
 
 
 def test_ablation_trains_what_is_missing_and_prints_a_table(tmp_path):

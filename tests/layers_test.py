@@ -11,11 +11,11 @@ LAYERS = [
   ["types", "ordering", "parallel", "config", "statistics"],
   ["envs", "networks", "replay", "targets", "augmentation"],
   ["search", "losses", "diagnostics"],
-  ["actor", "learner"],
+  ["actor", "learner", "standins"],
   ["loop", "evaluate"],
   ["flags", "components"],
   ["experiment", "checkpoint", "metrics", "video", "workdir"],
-  ["memory", "runs", "curve", "report"],
+  ["memory", "runs", "curve", "report", "parts", "flops"],
   ["scoring"],
   ["restore", "train", "aggregate"],
 ]
