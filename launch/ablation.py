@@ -8,6 +8,7 @@ process of its own.
 
 import dataclasses
 import signal
+import statistics
 import subprocess
 import sys
 import time
@@ -115,21 +116,35 @@ def train(config: Config) -> None:
 
 
 def score(folders: Sequence[str]) -> dict:
-  """What the seeds of one variant scored: a game's entry in `aggregate.aggregate`."""
-  from muzero_jax import aggregate
+  """What the seeds of one variant scored: a game's entry in `aggregate.aggregate`, and "training", their `late` returns."""
+  from muzero_jax import aggregate, runs
 
   (task,) = aggregate.aggregate([aggregate.newest(folder, "trained", "auto") for folder in folders])["tasks"]
-  return task
+  return task | {"training": [late(*runs.read(folder).line("env_steps", "episode/return")) for folder in folders]}
+
+
+def late(steps: Sequence[float], returns: Sequence[float]) -> float:
+  """The mean return of the training games of a run's last quarter; NaN where none ended.
+
+  It shows differences that greedy games hide where a game hardly varies, or where all agents are perfect or stuck.
+  """
+  lengths = [step - before for step, before in zip(steps, [0, *steps], strict=False)]
+  last = [(length, value) for step, length, value in zip(steps, lengths, returns, strict=True) if step > 0.75 * steps[-1]]
+  return sum(length * value for length, value in last) / sum(length for length, _ in last) if last else float("nan")
 
 
 def table(rows: dict[str, dict]) -> str:
-  """Markdown: mean and standard deviation over seeds, and each seed's mean."""
-  lines = ["| variant | mean | sd | seeds |", "|---|---|---|---|"]
+  """Markdown: mean and standard deviation over seeds of late training games and of evaluations, and each seed's evaluation."""
+  lines = ["| variant | training, last quarter | evaluation | each seed's evaluation |", "|---|---|---|---|"]
   for name, task in rows.items():
-    sd = "-" if task["mean_sd"] is None else f"{task['mean_sd']:.2f}"
-    each = ", ".join(f"{run['mean']:.2f}" for run in task["runs"])
-    lines.append(f"| {name} | {task['mean']:.2f} | {sd} | {each} |")
+    scores = [run["mean"] for run in task["runs"]]
+    lines.append(f"| {name} | {spread(task['training'])} | {spread(scores)} | {', '.join(f'{x:.2f}' for x in scores)} |")
   return "\n".join(lines)
+
+
+def spread(values: Sequence[float]) -> str:
+  """Mean and standard deviation."""
+  return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

@@ -6,9 +6,10 @@ import pathlib
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
-from launch import benchmark
+from launch import ablation, benchmark
 from muzero_jax import metrics
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -102,6 +103,13 @@ def test_benchmark_splits_the_loop(tmp_path):
   assert figures["simulations_per_second"] == pytest.approx(8 / seconds["loop"])
   assert (figures["updates_per_tick"], figures["batch"]) == (0.5, 8)
   assert figures["flops_per_tick"]["act"] > 0 and figures["peak_flops_per_second"] > 0
+
+
+def test_late_training_games_by_hand():
+  """Of 100 steps the last quarter: 70..90 with 2.0 and 90..100 with 5.0."""
+  assert ablation.late([70, 90, 100], [9.0, 2.0, 5.0]) == pytest.approx(3.0)
+  assert np.isnan(ablation.late([], []))
+  assert ablation.spread([1.0, 3.0]) == "2.00 ± 1.41" and ablation.spread([1.0]) == "1.00"
 
 
 def test_ablation_trains_what_is_missing_and_prints_a_table(tmp_path):
