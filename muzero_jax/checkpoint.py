@@ -32,6 +32,9 @@ class Checkpoints:
       read_only=read_only,
     )
     self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=_ITEMS)
+    # Closing does not wait for what clears away half-written checkpoints: a process that ends at once would print a traceback.
+    if clearing := getattr(self._manager, "_cleanup_tmp_directory_future", None):
+      clearing.result()
 
   def __enter__(self) -> "Checkpoints":
     return self
