@@ -89,6 +89,9 @@ def test_benchmark_splits_the_loop(tmp_path):
     "--env.num_envs=2",
     "--replay.capacity=2000",
     "--learner.batch_size=4",
+    "--network.kind=vector",
+    "--network.size=nano",
+    "--env.frame_size=48",
     "--learner.updates_per_step=0.125",
   ]
   words = ["--search.num_simulations=2", "--ticks=3", "--repeats=1", f"--json={tmp_path}/figures.json"]
