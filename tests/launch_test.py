@@ -89,8 +89,7 @@ def test_benchmark_splits_the_loop(tmp_path):
     "--env.num_envs=2",
     "--replay.capacity=2000",
     "--learner.batch_size=4",
-    "--network.kind=vector",
-    "--network.size=nano",
+    "--network.kind=mlp",
     "--env.frame_size=48",
     "--learner.updates_per_step=0.125",
   ]
