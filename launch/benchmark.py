@@ -1,18 +1,20 @@
 """Measures a preset against its ideal: emulators, network, the loop without emulators and its parts, the real loop, all in one process.
 
-python -m launch.benchmark --flagfile=launch/presets/NAME.flags [--json=FILE] [--flag=value ...]
+python -m launch.benchmark --flagfile=launch/presets/NAME.flags [--json=FILE] [--growth=FILE.svg | --autotune] [--flag=value ...]
+
+With --growth the loop is measured at other sizes instead, with --autotune sizes are proposed that make it fast here.
 """
 
 import dataclasses
 import json
 import resource
 import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from launch import cli
+from launch.timing import in_turn, spread
 from muzero_jax.config import Config, option
 
 
@@ -23,6 +25,8 @@ class Options(Config):
   json: str = option("", "write the figures to this file, too")
   ticks: int = option(32, "ticks per repeat", minimum=1)
   repeats: int = option(7, "the median of so many is reported", minimum=1)
+  growth: str = option("", "measure how the loop's cost grows with its sizes instead, and draw it to this SVG file")
+  autotune: bool = option(False, "propose games, batch and simulations for this device instead: for speed, not for what is learned")
 
 
 # What is measured, by the name of a method of `muzero_jax.parts.Parts`, and what the table calls it.
@@ -48,14 +52,42 @@ def main(argv: list[str]) -> None:
   options = flags.parse(argv, Options(), usage=__doc__)
   configs.check(options)
   cli.use_devices(options.cpu_devices)
+  if options.growth or options.autotune:
+    figures = sweep_sizes(options)
+  else:
+    figures = measure_parts(options)
+  if options.json:
+    Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
+
+
+def sweep_sizes(options: Options) -> dict[str, Any]:
+  """The loop at other sizes: figures, printed."""
+  import jax
+
+  from launch import sweep
+
+  measured = sweep.loop_time(options, options.ticks, options.repeats)
+  if options.autotune:
+    chosen = sweep.autotune(options, measured)
+    print(f"proposed for {jax.devices()[0].device_kind}: {sweep.flags(chosen)}")
+    return chosen
+  from muzero_jax import curve
+
+  found = sweep.growth(options, jax.device_count(), measured)
+  print(sweep.table(found))
+  curve.draw_growth(Path(options.growth), found)
+  return found
+
+
+def measure_parts(options: Options) -> dict[str, Any]:
+  """The run and its parts: figures, printed."""
   from muzero_jax import experiment, memory
 
   run = experiment.build(options)
   print(memory.plan(run, replays=4))
   figures = measure(run, options)
   print(table(figures))
-  if options.json:
-    Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
+  return figures
 
 
 def measure(run: Any, options: Options) -> dict[str, Any]:
@@ -128,29 +160,6 @@ def ratios(seconds: dict[str, list[float]], *, shared: bool) -> dict[str, list[f
   if "tree" in seconds:
     found["tree_share"] = over(seconds["tree"], seconds["search"])
   return found
-
-
-def in_turn(works: dict[str, Any], ticks: int, repeats: int) -> dict[str, list[float]]:
-  """Seconds per tick of each, measured in turn, so that they can be compared on a machine that is now fast, now slow.
-
-  The first round is not counted.
-  """
-  import jax
-
-  seconds = {name: [] for name in works}
-  for _ in range(repeats + 1):
-    for name, work in works.items():
-      jax.block_until_ready(work.before())
-      begun = time.perf_counter()
-      jax.block_until_ready(work.run())
-      seconds[name].append((time.perf_counter() - begun) / ticks)
-      time.sleep(2 * seconds[name][-1])  # the last step's emulators come to rest
-  return {name: values[1:] for name, values in seconds.items()}
-
-
-def spread(values: Sequence[float]) -> dict[str, float]:
-  """Median, least and most."""
-  return dict(median=statistics.median(values), least=min(values), most=max(values))
 
 
 def table(figures: dict[str, Any]) -> str:

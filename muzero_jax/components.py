@@ -107,6 +107,7 @@ def make_search(config: Config, model: Model) -> Search:
       dirichlet_fraction=search.dirichlet_fraction,
       temperature=search.temperature,
       max_depth=depth,
+      tree=search.tree,
     )
   return Gumbel(
     model,
@@ -117,6 +118,7 @@ def make_search(config: Config, model: Model) -> Search:
     visit_offset=search.visit_offset,
     epsilon=search.epsilon,
     max_depth=depth,
+    tree=search.tree,
   )
 
 

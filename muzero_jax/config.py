@@ -59,6 +59,7 @@ class Search:
 
   kind: str = option("gumbel", "none: one step of the model for every action, no tree", choices=("gumbel", "puct", "none"))
   num_simulations: int = option(8, "per decision", minimum=1)
+  tree: str = option("mctx", "who grows it: mctx, or batched, ours without loops that depend on data", choices=("mctx", "batched"))
   max_depth: int = option(0, "deepest node; 0: no bound", minimum=0)
   max_considered: int = option(16, "gumbel: actions considered at the root", minimum=1)
   value_scale: float = option(0.1, "gumbel: c_scale", minimum=0)

@@ -60,6 +60,23 @@ def metric(groups: Sequence[Group], name: str, points: int) -> str:
     return _address(figure)
 
 
+def draw_growth(path: Path, found: dict[str, dict[str, dict[str, float]]]) -> None:
+  """Draws an SVG picture of seconds per agent step against sizes, name -> size -> median, least and most."""
+  with plt.rc_context(_PLAIN):
+    figure, panels = plt.subplots(1, len(found), figsize=(3 * len(found), 2.6), layout="constrained", sharey=True, squeeze=False)
+    for axes, (name, row) in zip(panels[0], found.items(), strict=True):
+      sizes = [int(size) for size in row]
+      median, least, most = (np.array([1e6 * seconds[key] for seconds in row.values()]) for key in ("median", "least", "most"))
+      axes.errorbar(sizes, median, [median - least, most - median], marker="o", markersize=4, capsize=2, color=COLOURS[0])
+      axes.set_xscale("symlog" if 0 in sizes else "log", base=2 if max(sizes) < 1000 else 10)
+      axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+      axes.set(xlabel=name, ylim=(0, None))
+      _dress(axes)
+    panels[0][0].set_ylabel("µs per agent step", color=GREY)
+    figure.savefig(path, transparent=True, metadata={"Date": None})
+    plt.close(figure)
+
+
 def colour(group: Group) -> str:
   """Of a group, the same in all pictures."""
   return COLOURS[group.number % len(COLOURS)]

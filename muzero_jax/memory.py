@@ -49,8 +49,9 @@ def sizes(run: Experiment) -> dict[str, int]:
   hidden = jax.eval_shape(loop.model.encode, learner.params["model"], jax.eval_shape(loop.ring.recent, jax.eval_shape(loop.ring.init)))
   reanalysed = round(targets.reanalyse * loop.learner.batch_size) * (targets.unroll + 1)
   num_envs, num_actions = loop.environment.spec.num_envs, loop.environment.spec.num_actions
-  # mctx's tree: for every node its latent, 6 numbers, and 6 numbers for each action.
+  # mctx's tree: for every node its latent, 6 numbers, and 6 numbers for each action; in ours, what lies between it and all others.
   node = nbytes(hidden) // num_envs + 4 * (6 + 6 * num_actions)
+  node += 9 * (loop.search.simulations + 1) if run.config.search.tree == "batched" else 0
   roots = max(num_envs, reanalysed)
   return {
     "replay": loop.ring.nbytes(),

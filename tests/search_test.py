@@ -140,10 +140,12 @@ def for_mctx(params, key, action, hidden):
 MCTX_ROOT = mctx.RootFnOutput(prior_logits=ROOT.policy_logits, value=ROOT.value, embedding=ROOT.hidden)
 
 
-def test_gumbel_is_mctx():
+@pytest.mark.parametrize("tree", ["mctx", "batched"])
+def test_gumbel_is_mctx(tree):
   """Acts with the survivor of the halving; the target is softmax(logits + sigma(completed Q)); no Dirichlet noise on top."""
   simulations = 20
   settings = dict(max_considered=3, value_scale=0.2, visit_offset=30.0, epsilon=0.05, max_depth=4, gumbel_scale=0.7)
+  settings["tree"] = tree
   decision = run(Gumbel(MODEL, GAMMA, simulations, **settings), KEY, ROOT)
   transform = functools.partial(mctx.qtransform_completed_by_mix_value, value_scale=0.2, maxvisit_init=30.0, epsilon=0.05)
   output = compiled(
@@ -161,7 +163,7 @@ def test_gumbel_is_mctx():
   )
   np.testing.assert_array_equal(decision.action, output.action)
   np.testing.assert_allclose(decision.policy, output.action_weights, rtol=1e-5)
-  np.testing.assert_allclose(decision.value, output.search_tree.node_values[:, 0], rtol=1e-5)
+  np.testing.assert_allclose(decision.value, output.search_tree.node_values[:, 0], rtol=1e-5, atol=1e-6)
   # The target, from the finished tree alone.
   sigma = jax.vmap(lambda tree: transform(tree, jnp.int32(0)))(output.search_tree)
   np.testing.assert_allclose(decision.policy, jax.nn.softmax(ROOT.policy_logits + sigma), rtol=1e-4)
@@ -171,16 +173,17 @@ def test_gumbel_is_mctx():
   ("qtransform", "function", "temperature"),
   [("node", mctx.qtransform_by_parent_and_siblings, 1.0), ("tree", qtransform_over_tree, 0.5)],
 )
-def test_puct_is_mctx(qtransform, function, temperature):
+@pytest.mark.parametrize("tree", ["mctx", "batched"])
+def test_puct_is_mctx(tree, qtransform, function, temperature):
   """mctx's default transform of Q is per node, the paper's over the whole tree: it is a setting."""
   settings = dict(pb_c_init=1.5, pb_c_base=1000.0, dirichlet_alpha=0.5, dirichlet_fraction=0.3, max_depth=4)
-  decision = run(Puct(MODEL, GAMMA, 20, qtransform=qtransform, temperature=temperature, **settings), KEY, ROOT)
+  decision = run(Puct(MODEL, GAMMA, 20, qtransform=qtransform, temperature=temperature, tree=tree, **settings), KEY, ROOT)
   output = compiled(
     lambda: mctx.muzero_policy({}, KEY, MCTX_ROOT, for_mctx, 20, qtransform=function, temperature=temperature, **settings)
   )
   np.testing.assert_array_equal(decision.action, output.action)
   np.testing.assert_allclose(decision.policy, output.action_weights, rtol=1e-5)
-  np.testing.assert_allclose(decision.value, output.search_tree.node_values[:, 0], rtol=1e-5)
+  np.testing.assert_allclose(decision.value, output.search_tree.node_values[:, 0], rtol=1e-5, atol=1e-6)
 
 
 def test_the_qtransform_is_a_setting_that_matters():

@@ -9,7 +9,12 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 import mctx
 
+from muzero_jax.search import batched
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
+
+
+# Who grows the tree: equal, node for node.
+GROWERS = {"mctx": mctx.search, "batched": batched.search}
 
 
 class Search(Protocol):
@@ -62,10 +67,10 @@ def mctx_root(root: Root) -> mctx.RootFnOutput:
   return mctx.RootFnOutput(prior_logits=root.policy_logits, value=root.value, embedding=(root.hidden, jnp.zeros_like(root.value)))
 
 
-def decision(output: mctx.PolicyOutput, behaviour: Array) -> Decision:
-  """From mctx's words; `behaviour` f32[B, A] are the probabilities acted with."""
-  action, tree = output.action.astype(jnp.int32), output.search_tree
-  return Decision(action, output.action_weights, tree.node_values[:, 0], log_prob(behaviour, action), tree.embeddings[1].max(1))
+def decision(tree: mctx.Tree, action: Array, policy: Array, behaviour: Array) -> Decision:
+  """From a grown tree: `action` i32[B], taken with the probabilities `behaviour` f32[B, A], and the target `policy` f32[B, A]."""
+  action = action.astype(jnp.int32)
+  return Decision(action, policy, tree.node_values[:, 0], log_prob(behaviour, action), tree.embeddings[1].max(1))
 
 
 def log_prob(policy: Array, action: Array) -> Array:

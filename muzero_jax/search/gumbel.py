@@ -3,9 +3,11 @@
 import dataclasses
 import functools
 
+import jax
+import jax.numpy as jnp
 import mctx
 
-from muzero_jax.search.base import ModelInTree, decision, mctx_root
+from muzero_jax.search.base import GROWERS, ModelInTree, decision, mctx_root
 from muzero_jax.types import Decision, Key, Model, Params, Root
 
 # Below any difference that matters, yet above float32's resolution of logits + sigma(Q): decides exact ties (a policy head that
@@ -26,6 +28,7 @@ class Gumbel:
   epsilon: float = 0.02  # smallest spread of Q that is stretched to 0..1; below it, differences count as noise
   max_depth: int | None = None
   gumbel_scale: float = 1.0
+  tree: str = "mctx"  # a key of GROWERS
 
   @property
   def simulations(self) -> int:
@@ -42,20 +45,32 @@ class Gumbel:
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`. `log_prob` is that of the policy target, which the halving samples from approximately."""
-    output = mctx.gumbel_muzero_policy(
+    key, noise_key = jax.random.split(key)
+    noise = self.gumbel_scale * jax.random.gumbel(noise_key, root.policy_logits.shape)
+    qtransform = functools.partial(
+      mctx.qtransform_completed_by_mix_value,
+      value_scale=self.value_scale,
+      maxvisit_init=self.visit_offset,
+      epsilon=self.epsilon,
+    )
+    tree = GROWERS[self.tree](
       params,
       key,
-      mctx_root(root),
-      ModelInTree(self.model, self.gamma),
-      self.num_simulations,
-      max_depth=self.max_depth,
-      qtransform=functools.partial(
-        mctx.qtransform_completed_by_mix_value,
-        value_scale=self.value_scale,
-        maxvisit_init=self.visit_offset,
-        epsilon=self.epsilon,
+      root=mctx_root(root),
+      recurrent_fn=ModelInTree(self.model, self.gamma),
+      root_action_selection_fn=functools.partial(
+        mctx.gumbel_muzero_root_action_selection,
+        num_simulations=self.num_simulations,
+        max_num_considered_actions=self.max_considered,
+        qtransform=qtransform,
       ),
-      max_num_considered_actions=self.max_considered,
-      gumbel_scale=self.gumbel_scale,
+      interior_action_selection_fn=functools.partial(mctx.gumbel_muzero_interior_action_selection, qtransform=qtransform),
+      num_simulations=self.num_simulations,
+      max_depth=self.max_depth,
+      extra_data=mctx.GumbelMuZeroExtraData(root_gumbel=noise),
     )
-    return decision(output, output.action_weights)
+    logits = root.policy_logits + jax.vmap(qtransform, (0, None))(tree, tree.ROOT_INDEX)
+    visits = tree.children_visits[:, 0]
+    survivor = jnp.argmax(jnp.where(visits == visits.max(-1, keepdims=True), logits + noise, -jnp.inf), -1)
+    policy = jax.nn.softmax(logits)
+    return decision(tree, survivor, policy, behaviour=policy)

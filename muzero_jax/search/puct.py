@@ -1,12 +1,13 @@
 """MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root, visit counts as policy target."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
 import mctx
 
-from muzero_jax.search.base import ModelInTree, decision, mctx_root
+from muzero_jax.search.base import GROWERS, ModelInTree, decision, mctx_root
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -49,6 +50,7 @@ class Puct:
   dirichlet_fraction: float = 0.25
   temperature: float = 1.0
   max_depth: int | None = None
+  tree: str = "mctx"  # a key of GROWERS
 
   @property
   def simulations(self) -> int:
@@ -65,20 +67,34 @@ class Puct:
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`. `log_prob` is that of the distribution acted from, at this temperature."""
-    output = mctx.muzero_policy(
-      params,
-      key,
-      mctx_root(root),
-      ModelInTree(self.model, self.gamma),
-      self.num_simulations,
-      max_depth=self.max_depth,
-      qtransform=QTRANSFORMS[self.qtransform],
-      dirichlet_fraction=self.dirichlet_fraction,
-      dirichlet_alpha=self.dirichlet_alpha,
+    key, noise_key, search_key = jax.random.split(key, 3)
+    start = mctx_root(root).replace(prior_logits=self._noisy(noise_key, root.policy_logits))
+    select = functools.partial(
+      mctx.muzero_action_selection,
       pb_c_init=self.pb_c_init,
       pb_c_base=self.pb_c_base,
-      temperature=self.temperature,
+      qtransform=QTRANSFORMS[self.qtransform],
     )
-    sharpened = jnp.log(jnp.maximum(output.action_weights, jnp.finfo(jnp.float32).tiny)) / max(self.temperature, 1e-3)
-    behaviour = jax.nn.softmax(sharpened, -1)
-    return decision(output, behaviour)
+    tree = GROWERS[self.tree](
+      params,
+      search_key,
+      root=start,
+      recurrent_fn=ModelInTree(self.model, self.gamma),
+      root_action_selection_fn=functools.partial(select, depth=0),
+      interior_action_selection_fn=select,
+      num_simulations=self.num_simulations,
+      max_depth=self.max_depth,
+    )
+    policy = tree.summary().visit_probs
+    behaviour = jax.nn.softmax(_log(policy) / max(self.temperature, 1e-3))
+    return decision(tree, jax.random.categorical(key, _log(behaviour)), policy, behaviour)
+
+  def _noisy(self, key: Key, logits: Array) -> Array:
+    """The prior, mixed with Dirichlet noise."""
+    noise = jax.random.dirichlet(key, jnp.full(logits.shape[-1], self.dirichlet_alpha), logits.shape[:-1])
+    return _log((1 - self.dirichlet_fraction) * jax.nn.softmax(logits) + self.dirichlet_fraction * noise)
+
+
+def _log(policy: Array) -> Array:
+  """Finite also where the policy is 0."""
+  return jnp.log(jnp.maximum(policy, jnp.finfo(jnp.float32).tiny))
