@@ -9,7 +9,6 @@ import dataclasses
 import json
 import resource
 import statistics
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 

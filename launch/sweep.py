@@ -49,7 +49,9 @@ def autotune(options: Config, measure: Measure) -> Changes:
   if options.learner.updates_per_step:
     chosen |= climb([batch(options, 16 * 2**i) for i in range(8)], lambda changes: measure(chosen | changes))
   if options.search.kind != "none":
-    chosen |= afford([{"search.num_simulations": number} for number in (2, 4, 8, 16, 32, 50)], lambda changes: measure(chosen | changes))
+    chosen |= afford(
+      [{"search.num_simulations": number} for number in (2, 4, 8, 16, 32, 50)], lambda changes: measure(chosen | changes)
+    )
   return chosen
 
 

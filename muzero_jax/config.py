@@ -173,7 +173,7 @@ class Config:
   log_every: int = option(10_000, "steps between log lines", minimum=1)
   evaluate_every: int = option(0, "steps between evaluations; 0: at the end only", minimum=0)
   save_every: int = option(100_000, "steps between checkpoints; 0: at the end only", minimum=0)
-  cpu_devices: int = option(1, "virtual devices when running on the CPU", minimum=1, maximum=64)
+  cpu_devices: int = option(2, "virtual devices when running on the CPU, where a convolution uses one core", minimum=1, maximum=64)
   video: bool = option(False, "record a game at the end")
   override_config: bool = option(False, "resume although settings differ from those the run was started with")
   env: Env = Env()

@@ -15,8 +15,7 @@ SIZE, NUM_ACTIONS, WIDTH = 24, 3, 4
 FAST = {"xla_backend_optimization_level": 0}
 RANDOM = np.random.RandomState(0)
 MIX, EMBED, POLICY, SCALARS = (
-  jnp.asarray(RANDOM.randn(*shape), jnp.float32)
-  for shape in ((WIDTH, WIDTH), (NUM_ACTIONS, WIDTH), (WIDTH, NUM_ACTIONS), (WIDTH, 3))
+  jnp.asarray(RANDOM.randn(*shape), jnp.float32) for shape in ((WIDTH, WIDTH), (NUM_ACTIONS, WIDTH), (WIDTH, NUM_ACTIONS), (WIDTH, 3))
 )
 ROOT = mctx.RootFnOutput(
   prior_logits=jnp.asarray(RANDOM.randn(SIZE, NUM_ACTIONS), jnp.float32),
@@ -63,15 +62,16 @@ WAYS = {
 
 def grow(search, way, simulations, max_depth):
   def grown(key, root):
-    return search(
-      {}, key, root=root, recurrent_fn=model, num_simulations=simulations, max_depth=max_depth, **WAYS[way](simulations)
-    )
+    return search({}, key, root=root, recurrent_fn=model, num_simulations=simulations, max_depth=max_depth, **WAYS[way](simulations))
 
   return jax.device_get(jax.jit(grown, compiler_options=FAST)(jax.random.key(0), ROOT))
 
 
-@pytest.mark.parametrize("way", list(WAYS))
-@pytest.mark.parametrize(("simulations", "max_depth"), [(1, None), (24, None), (24, 3), (12, 1)])
+@pytest.mark.parametrize(
+  ("way", "simulations", "max_depth"),
+  [(way, 24, None) for way in WAYS]
+  + [("gumbel", 24, 3), ("puct over the tree", 24, 3), ("gumbel", 6, 1), ("puct over siblings", 1, None)],
+)
 def test_the_tree_is_mctxs_node_for_node(way, simulations, max_depth):
   """Also where `max_depth` visits an edge again, and where a discount of 0 cuts the way up."""
   expected = grow(mctx.search, way, simulations, max_depth)

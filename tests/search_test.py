@@ -173,11 +173,10 @@ def test_gumbel_is_mctx(tree):
   ("qtransform", "function", "temperature"),
   [("node", mctx.qtransform_by_parent_and_siblings, 1.0), ("tree", qtransform_over_tree, 0.5)],
 )
-@pytest.mark.parametrize("tree", ["mctx", "batched"])
-def test_puct_is_mctx(tree, qtransform, function, temperature):
+def test_puct_is_mctx(qtransform, function, temperature):
   """mctx's default transform of Q is per node, the paper's over the whole tree: it is a setting."""
   settings = dict(pb_c_init=1.5, pb_c_base=1000.0, dirichlet_alpha=0.5, dirichlet_fraction=0.3, max_depth=4)
-  decision = run(Puct(MODEL, GAMMA, 20, qtransform=qtransform, temperature=temperature, tree=tree, **settings), KEY, ROOT)
+  decision = run(Puct(MODEL, GAMMA, 20, qtransform=qtransform, temperature=temperature, **settings), KEY, ROOT)
   output = compiled(
     lambda: mctx.muzero_policy({}, KEY, MCTX_ROOT, for_mctx, 20, qtransform=function, temperature=temperature, **settings)
   )

@@ -60,7 +60,9 @@ def test_growth_changes_one_size_at_a_time_and_is_drawn(tmp_path):
 
   found = sweep.growth(Config(), 2, measure)
   assert asked[0] == {"env.num_envs": 4} and {"search.kind": "none"} in asked
-  assert all(changes["learner.batch_size"] * changes["learner.updates_per_step"] == 1 for changes in asked if "learner.batch_size" in changes)
+  assert all(
+    changes["learner.batch_size"] * changes["learner.updates_per_step"] == 1 for changes in asked if "learner.batch_size" in changes
+  )
   assert list(found["environments"]) == ["8", "16", "32", "64", "128", "256"] and list(found["replay"]) == ["10000", "100000"]
   assert "| replay | 10,000: 200 (180 to 220); 100,000: 200 (180 to 220) |" in sweep.table(found)
   curve.draw_growth(tmp_path / "growth.svg", found)

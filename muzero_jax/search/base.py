@@ -12,7 +12,6 @@ import mctx
 from muzero_jax.search import batched
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
-
 # Who grows the tree: equal, node for node.
 GROWERS = {"mctx": mctx.search, "batched": batched.search}
 

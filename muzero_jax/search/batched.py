@@ -1,12 +1,11 @@
 """mctx's search without loops that depend on data.
 
-mctx walks down to a leaf and up again in loops as long as the deepest path of the batch; on an accelerator every step of them is dozens of
-small kernels and a question to the host. Here a simulation is a straight line of operations on whole trees: all nodes choose their
-action at once, pointer doubling follows the choices down from the root, and every node keeps what lies between each of its ancestors and
-itself, so that the way up is one expression.
+mctx walks down to a leaf and up again in loops as long as the deepest path of the batch; on an accelerator every step of them is
+dozens of small kernels and a question to the host. Here a simulation is a straight line of operations on whole trees: all nodes choose
+their action at once, pointer doubling follows the choices down from the root, and every node keeps what lies between each of its
+ancestors and itself, so that the way up is one expression.
 """
 
-import functools
 import math
 from typing import Any
 
@@ -21,7 +20,10 @@ UNVISITED = mctx.Tree.UNVISITED
 
 @record
 class Paths:
-  """What lies between a node and its ancestors, itself included; [b, n, m] is of ancestor m of node n. Nodes are numbered as in mctx."""
+  """What lies between a node and its ancestors, itself included; [b, n, m] is of ancestor m of node n.
+
+  Nodes are numbered as in mctx.
+  """
 
   above: Array  # bool[B, N, N]   whether m is one
   gain: Array  # f32[B, N, N]   discounted rewards on the way from m to n
@@ -40,7 +42,10 @@ def search(
   max_depth: int | None = None,
   extra_data: Any = None,
 ) -> mctx.Tree:
-  """`mctx.search`, node for node; where an action is chosen at random between ties, the key is another, and it does not know illegal actions."""
+  """`mctx.search`, node for node.
+
+  Ties are broken with another key than mctx's, and the same for all nodes of a tree. There are no illegal actions.
+  """
   size = root.value.shape[0]
   bound = num_simulations if max_depth is None else min(max_depth, num_simulations)
 
