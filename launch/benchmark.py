@@ -1,8 +1,9 @@
 """Measures a preset against its ideal: emulators, network, the loop without emulators and its parts, the real loop, all in one process.
 
-python -m launch.benchmark --flagfile=launch/presets/NAME.flags [--json=FILE] [--growth=FILE.svg | --autotune] [--flag=value ...]
+python -m launch.benchmark --flagfile=launch/presets/NAME.flags [--parts=NAME,...] [--profile] [--json=FILE] [--flag=value ...]
 
-With --growth the loop is measured at other sizes instead, with --autotune sizes are proposed that make it fast here.
+With --parts only some are measured, with --profile the loop's largest costs are listed, too. With --growth=FILE.svg the loop is
+measured at other sizes instead, with --autotune sizes are proposed that make it fast here.
 """
 
 import dataclasses
@@ -12,9 +13,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from launch import cli
+from launch import cli, costs
 from launch.timing import in_turn, spread
-from muzero_jax.config import Config, option
+from muzero_jax.config import Config, ConfigError, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Options(Config):
   json: str = option("", "write the figures to this file, too")
   ticks: int = option(32, "ticks per repeat", minimum=1)
   repeats: int = option(7, "the median of so many is reported", minimum=1)
+  parts: str = option("", "measure only these, with commas between: see PARTS in launch/benchmark.py; empty: all")
+  profile: bool = option(False, "list what the loop spends most of its time on, by the compiler's operations")
   growth: str = option("", "measure how the loop's cost grows with its sizes instead, and draw it to this SVG file")
   autotune: bool = option(False, "propose games, batch and simulations for this device instead: for speed, not for what is learned")
 
@@ -93,36 +96,72 @@ def measure(run: Any, options: Options) -> dict[str, Any]:
   """All figures. Times are seconds per tick; rates are per second."""
   import jax
 
-  from muzero_jax import flops
-  from muzero_jax.envs import envpool
-  from muzero_jax.parts import NEVER, Parts
+  from muzero_jax.parts import Parts
 
-  cpu = jax.default_backend() == "cpu"
-  every = run.loop.every if run.loop.every < NEVER else 1
-  parts = Parts(run, -(-options.ticks // every) * every)
-  real = parts.loop()
-  memory = dict(
-    host_peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-    device_peak_bytes=(jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
-  )
-  if analysis := real.compiled.memory_analysis():
-    memory["temporary_bytes"] = analysis.temp_size_in_bytes
-  operations = flops.flops(run)
-  peak = flops.peak(options.network.precision) * (1 if cpu else run.devices.size)
-  works = {name: real if name == "loop" else getattr(parts, name)() for name in PARTS}
-  seconds = in_turn({name: work for name, work in works.items() if work}, parts.ticks, options.repeats)
-  tick = statistics.median(seconds["loop"])
-  rate, updates = run.width / tick, run.loop.updates / run.loop.every
-  atari = options.env.kind == "envpool" and envpool.is_atari(options.env.task)
-  return dict(
+  names = named(options.parts)
+  parts = Parts(run, -(-options.ticks // run.loop.every) * run.loop.every)
+  works = {"loop": parts.loop()} if "loop" in names else {}
+  memory = memory_taken(works["loop"]) if works else {}
+  works = {name: works.get(name) or getattr(parts, name)() for name in names}
+  works = {name: work for name, work in works.items() if work}
+  seconds = in_turn(works, parts.ticks, options.repeats)
+  figures = dict(
     device=jax.devices()[0].device_kind,
     devices=run.devices.size,
     games=run.width,
-    updates_per_tick=updates,
+    updates_per_tick=run.loop.updates / run.loop.every,
     batch=options.learner.batch_size * run.devices.size,
     simulations=run.loop.search.simulations,
+    bytes_per_example=run.loop.ring.nbytes() / (run.loop.ring.rows * run.loop.ring.num_envs),
     seconds_per_tick={name: spread(values) for name, values in seconds.items()},
-    **{name: spread(values) for name, values in ratios(seconds, shared=cpu).items()},
+  )
+  found = ratios(seconds, shared=jax.default_backend() == "cpu", complete="emulators" in names)
+  figures |= {name: spread(values) for name, values in found.items()}
+  if "loop" in works:
+    figures |= rates(run, options, statistics.median(seconds["loop"]))
+    figures |= dict(memory=memory, compile_seconds=works["loop"].compile_seconds)
+    if options.profile:
+      figures["costs"] = costs.of(works["loop"], parts.ticks)
+  return figures
+
+
+def named(names: str) -> list[str]:
+  """The parts asked for, in the order of `PARTS`.
+
+  Raises:
+    ConfigError: there is no such part.
+  """
+  asked = [name.strip() for name in names.split(",") if name.strip()] or list(PARTS)
+  for name in asked:
+    if name not in PARTS:
+      raise ConfigError(f"--parts={name}: there is no such part; there are {', '.join(PARTS)}.")
+  return [name for name in PARTS if name in asked]
+
+
+def memory_taken(loop: Any) -> dict[str, Any]:
+  """Bytes, right after the loop is compiled and warm."""
+  import jax
+
+  analysis = loop.compiled.memory_analysis()
+  return dict(
+    host_peak_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    device_peak_bytes=(jax.devices()[0].memory_stats() or {}).get("peak_bytes_in_use"),
+    temporary_bytes=analysis.temp_size_in_bytes if analysis else 0,
+  )
+
+
+def rates(run: Any, options: Options, tick: float) -> dict[str, Any]:
+  """What the loop does in a second, when a tick takes so many seconds."""
+  import jax
+
+  from muzero_jax import flops
+  from muzero_jax.envs import envpool
+
+  operations = flops.flops(run)
+  peak = flops.peak(options.network.precision) * (1 if jax.default_backend() == "cpu" else run.devices.size)
+  rate, updates = run.width / tick, run.loop.updates / run.loop.every
+  atari = options.env.kind == "envpool" and envpool.is_atari(options.env.task)
+  return dict(
     env_steps_per_second=rate,
     frames_per_second=rate * (options.env.frame_skip if atari else 1),
     simulations_per_second=rate * run.loop.search.simulations,
@@ -131,21 +170,19 @@ def measure(run: Any, options: Options) -> dict[str, Any]:
     flops_per_tick=operations,
     achieved_flops_per_second=sum(operations.values()) / tick,
     peak_flops_per_second=peak,
-    bytes_per_example=run.loop.ring.nbytes() / (run.loop.ring.rows * run.loop.ring.num_envs),
-    memory=memory,
-    compile_seconds=real.compile_seconds,
   )
 
 
-def ratios(seconds: dict[str, list[float]], *, shared: bool) -> dict[str, list[float]]:
+def ratios(seconds: dict[str, list[float]], *, shared: bool, complete: bool = True) -> dict[str, list[float]]:
   """What each repeat says of the run, from the times of its parts; see BUILD.md.
 
   Args:
-    seconds: per tick of each part.
+    seconds: per tick of each part that was measured.
     shared: emulators and network share the cores; otherwise they overlap.
+    complete: emulators that were not measured do not exist.
   """
-  loop = seconds["loop"]
-  emulators = seconds.get("emulators", [0.0] * len(loop))
+  length = len(next(iter(seconds.values())))
+  emulators = seconds.get("emulators", [0.0] * length)
 
   def ideal(other: str) -> list[float]:
     return [a + b if shared else max(a, b) for a, b in zip(emulators, seconds[other], strict=True)]
@@ -153,32 +190,36 @@ def ratios(seconds: dict[str, list[float]], *, shared: bool) -> dict[str, list[f
   def over(above: list[float], below: list[float]) -> list[float]:
     return [a / b for a, b in zip(above, below, strict=True)]
 
-  found = {"efficiency": over(ideal("network"), loop), "feed": over(ideal("without_emulators"), loop)}
-  if "emulators" in seconds:
+  found = {}
+  if complete and seconds.keys() >= {"network", "loop"}:
+    found["efficiency"] = over(ideal("network"), seconds["loop"])
+  if complete and seconds.keys() >= {"without_emulators", "loop"}:
+    found["feed"] = over(ideal("without_emulators"), seconds["loop"])
+  if seconds.keys() >= {"emulators", "environment"}:
     found["environment_ratio"] = over(emulators, seconds["environment"])
-  if "tree" in seconds:
+  if seconds.keys() >= {"tree", "search"}:
     found["tree_share"] = over(seconds["tree"], seconds["search"])
   return found
 
 
 def table(figures: dict[str, Any]) -> str:
   """The figures in words."""
-  parts = figures["seconds_per_tick"]
-  total, games = parts["loop"]["median"], figures["games"]
+  parts = {name: figures["seconds_per_tick"][name] for name in PARTS if name in figures["seconds_per_tick"]}
+  games = figures["games"]
+  total = parts["loop"]["median"] if "loop" in parts else float("nan")
   lines = [
     f"{figures['device']}, {figures['devices']} device(s), {games} games, {figures['simulations']} simulations, "
     f"{figures['updates_per_tick']:g} gradient steps of {figures['batch']} examples a tick",
     f"{'part':20} {'ms a tick':>10} {'least':>8} {'most':>8} {'steps/s':>10} {'of the loop':>12}",
   ]
-  for name, title in PARTS.items():
-    if name in parts:
-      median, least, most = (parts[name][key] for key in ("median", "least", "most"))
-      lines.append(
-        f"{title:20} {1e3 * median:10.2f} {1e3 * least:8.2f} {1e3 * most:8.2f} {games / median:10,.0f} {median / total:12.0%}"
-      )
-  inner = parts["without_emulators"]["median"]
-  rest = inner - sum(parts[name]["median"] for name in ("search", "learner", "replay"))
-  lines.insert(-1, f"{'  rest':20} {1e3 * rest:10.2f} {'':8} {'':8} {'':10} {rest / total:12.0%}")
+  for name, part in parts.items():
+    median, least, most = (part[key] for key in ("median", "least", "most"))
+    share = f"{median / total:12.0%}" if "loop" in parts else ""
+    lines.append(f"{PARTS[name]:20} {1e3 * median:10.2f} {1e3 * least:8.2f} {1e3 * most:8.2f} {games / median:10,.0f} {share}")
+  if parts.keys() >= {"without_emulators", "search", "replay", "loop"}:
+    inner = ("search", "learner", "replay")
+    rest = parts["without_emulators"]["median"] - sum(parts[name]["median"] for name in inner if name in parts)
+    lines.insert(-1, f"{'  rest':20} {1e3 * rest:10.2f} {'':8} {'':8} {'':10} {rest / total:12.0%}")
   meaning = "emulators + network" if figures["device"].lower() == "cpu" else "the slower of emulators and network"
   for key, words in {
     "efficiency": f"efficiency: {{}} of the ideal, {meaning}",
@@ -189,16 +230,20 @@ def table(figures: dict[str, Any]) -> str:
     if key in figures:
       values = figures[key]
       lines.append(words.format(f"{values['median']:.3f} ({values['least']:.3f} to {values['most']:.3f})"))
-  memory = figures["memory"]
-  lines += [
+  return "\n".join([*lines, *(loop_lines(figures) if "loop" in parts else [])])
+
+
+def loop_lines(figures: dict[str, Any]) -> list[str]:
+  """What the table says of the loop alone."""
+  lines = [
     f"{figures['env_steps_per_second']:,.0f} env steps/s, {figures['frames_per_second']:,.0f} frames/s, "
     f"{figures['simulations_per_second']:,.0f} simulations/s, {figures['updates_per_second']:,.2f} updates/s, "
     f"{figures['samples_per_second']:,.0f} samples/s",
     f"{figures['achieved_flops_per_second'] / 1e9:,.1f} GFLOP/s of {figures['peak_flops_per_second'] / 1e9:,.1f} in matrix products",
-    f"{figures['bytes_per_example']:,.0f} bytes per example, temporary memory {memory.get('temporary_bytes', 0) / 2**20:,.1f} MiB, "
+    f"{figures['bytes_per_example']:,.0f} bytes per example, temporary memory {figures['memory']['temporary_bytes'] / 2**20:,.1f} MiB, "
     f"compiled in {figures['compile_seconds']:.1f} s",
   ]
-  return "\n".join(lines)
+  return [*lines, *costs.lines(figures.get("costs", []))]
 
 
 if __name__ == "__main__":

@@ -104,7 +104,7 @@ def batch(options: Config, size: int) -> Changes:
 def loop_time(options: Config, ticks: int, repeats: int) -> Measure:
   """Measures the real loop, each size for about as many agent steps as `ticks` ticks of `options` have; says what it finds."""
   from muzero_jax import experiment, memory
-  from muzero_jax.parts import NEVER, Parts
+  from muzero_jax.parts import Parts
 
   total = ticks * options.env.num_envs
 
@@ -113,8 +113,7 @@ def loop_time(options: Config, ticks: int, repeats: int) -> Measure:
     try:
       run = experiment.build(config)
       memory.plan(run)
-      every = run.loop.every if run.loop.every < NEVER else 1
-      count = every * max(1, round(total / config.env.num_envs / every))
+      count = run.loop.every * max(1, round(total / config.env.num_envs / run.loop.every))
       seconds = in_turn({"loop": Parts(run, count).loop()}, count, repeats)["loop"]
     except (ConfigError, RuntimeError) as error:
       if not isinstance(error, ConfigError) and "RESOURCE_EXHAUSTED" not in str(error):

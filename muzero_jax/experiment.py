@@ -66,6 +66,11 @@ def build(config: Config, begun: int = 0) -> Experiment:
   ring = components.make_ring(config, spec, devices.size)
   learner = components.make_learner(config, model, search, ring)
   updates = Fraction(config.learner.updates_per_step * spec.num_envs * devices.size).limit_denominator(1000)
+  if config.learner.updates_per_step and not updates:
+    raise ConfigError(
+      f"--learner.updates_per_step={config.learner.updates_per_step}: that is less than one gradient step in 1000 ticks of "
+      f"{spec.num_envs * devices.size} games; use 0 for none."
+    )
   return Experiment(
     config,
     devices,
@@ -76,8 +81,8 @@ def build(config: Config, begun: int = 0) -> Experiment:
       ring,
       learner,
       Calibration(config.targets.discount, config.targets.clip_rewards),
-      updates=max(updates.numerator, 1),
-      every=updates.denominator if updates else 2**30,
+      updates=updates.numerator,
+      every=updates.denominator,
       warmup=max(-(-config.replay.warmup // (spec.num_envs * devices.size)), ring.smallest(ring.stack, ring.window) + 1),
     ),
     begun,

@@ -44,7 +44,7 @@ class Loop:
   ring: Ring
   learner: Learner
   calibration: Calibration
-  updates: int = 1  # gradient steps each time the learner is due
+  updates: int = 1  # gradient steps each time the learner is due; 0: it never is, and is not built
   every: int = 1  # ticks between those times
   warmup: int = 0  # rows in the replay before the first
 
@@ -72,6 +72,8 @@ class Loop:
 
   def learn(self, due: Array, state: LearnerState, replay: Replay, key: Key) -> tuple[LearnerState, Chances, Array, Metrics]:
     """`updates` gradient steps if `due`. The replay is only read; its frames do not pass through the branches, or XLA copies them."""
+    if not self.updates:
+      return state, replay.chances, jnp.zeros(()), {}
 
     def step(carry: tuple[LearnerState, Chances], key: Key):
       state, chances = carry

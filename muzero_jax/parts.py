@@ -21,8 +21,6 @@ from muzero_jax.search.random import Random
 from muzero_jax.standins import Fixed, Still, free_model, without_tree
 from muzero_jax.types import Array, Key, Root, Sample, record
 
-NEVER = 2**30  # ticks
-
 
 class Work(NamedTuple):
   """So many ticks' worth of work."""
@@ -85,7 +83,7 @@ class Parts:
       return jnp.broadcast_to(hidden, (hidden.shape[0], num_actions)), jnp.zeros((hidden.shape[0], 1))
 
     model = self.run.loop.model._replace(encode=look, predict=predict, decode=lambda logits: logits[:, 0])
-    return self._looped(dataclasses.replace(self.run.loop, model=model, search=Random(), every=NEVER, warmup=NEVER))
+    return self._looped(dataclasses.replace(self.run.loop, model=model, search=Random(), updates=0))
 
   def loop(self) -> Work:
     """The real thing, learning from the first tick on."""
@@ -117,9 +115,9 @@ class Parts:
     free = dataclasses.replace(search, model=free_model(self.run.loop.environment.spec.num_actions))
     return self._still(dataclasses.replace(self.run.loop, search=free), learn=False, encode=False)
 
-  def learner(self) -> Work:
-    """The gradient steps of so many ticks, with their targets and metrics, on a batch that stays the same."""
-    return self._still(self.run.loop, act=False)
+  def learner(self) -> Work | None:
+    """The gradient steps of so many ticks, with their targets and metrics, on a batch that stays the same. None: there are none."""
+    return self._still(self.run.loop, act=False) if self.run.loop.updates else None
 
   def replay(self) -> Work:
     """Storing a step of every game, stacking the newest frames, and sampling the batches that the learner would take."""
@@ -162,7 +160,7 @@ class Parts:
   def _looped(self, tested: Loop) -> Work:
     """A loop past its warm-up."""
     run = dataclasses.replace(self.run, loop=tested)
-    return self._going_on(tested.run, [run.shared(), run.local()], warmup=tested.warmup + 1 if tested.warmup < NEVER else 1)
+    return self._going_on(tested.run, [run.shared(), run.local()], warmup=tested.warmup + 1)
 
   def _going_on(self, program: Callable, state: list, warmup: int = 1) -> Work:
     """A program whose every call goes on where the one before stopped.
@@ -206,7 +204,7 @@ class Parts:
         if learn:
           due = turn(loop, i) & (done < 1)
           state, _, norm, metrics = loop.learn(due, state, nothing, learn_key)
-          done = read((norm, {} if act else metrics))
+          done = read((done, norm, {} if act else metrics))
         return state, done
 
       state, done = jax.lax.fori_loop(0, count, tick, (shared.learner, jnp.float32(0)))
@@ -242,6 +240,6 @@ def read(tree: Any) -> Array:
 
 def filled(run: Experiment) -> Local:
   """The games and a replay with some random play in it."""
-  fill = dataclasses.replace(run.loop, search=Random(), every=NEVER, warmup=NEVER)
+  fill = dataclasses.replace(run.loop, search=Random(), updates=0)
   count = max(64, 2 * run.loop.ring.smallest(run.loop.ring.stack, run.loop.ring.window))
   return jax.block_until_ready(parallel.pmapped(fill.run, run.devices, donate=(1,))(run.shared(), run.local(), np.int32(count))[1])

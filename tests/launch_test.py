@@ -93,7 +93,7 @@ def test_benchmark_splits_the_loop(tmp_path):
     "--env.frame_size=48",
     "--learner.updates_per_step=0.125",
   ]
-  words = ["--search.num_simulations=2", "--ticks=3", "--repeats=1", f"--json={tmp_path}/figures.json"]
+  words = ["--search.num_simulations=2", "--ticks=3", "--repeats=1", "--profile", f"--json={tmp_path}/figures.json"]
   said = call("benchmark", tmp_path, *small, *words)
   assert "efficiency: " in said and "tree operations: " in said and "GFLOP/s" in said
   figures = json.loads((tmp_path / "figures.json").read_text())
@@ -104,6 +104,7 @@ def test_benchmark_splits_the_loop(tmp_path):
   assert figures["env_steps_per_second"] == pytest.approx(4 / seconds["loop"])
   assert figures["simulations_per_second"] == pytest.approx(8 / seconds["loop"])
   assert (figures["updates_per_tick"], figures["batch"]) == (0.5, 8)
+  assert figures["costs"][0]["share"] >= figures["costs"][1]["share"] > 0 and figures["costs"][0]["operation"] in said
   assert figures["flops_per_tick"]["act"] > 0 and figures["peak_flops_per_second"] > 0
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import optax
 import pytest
 
+from muzero_jax import parallel
 from muzero_jax.learner import Learner, halve_gradient
 from muzero_jax.losses import muzero
 from muzero_jax.networks.mlp import mlp
@@ -217,6 +218,37 @@ def test_gradients_are_averaged_over_devices(key):
   state, _, metrics = made.update(made.init(key), EMPTY, key)
   assert state.params["model"]["e"] == 1 - 20
   assert metrics["learner/gradient_norm"].tolist() == [20, 1]
+
+
+def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
+  """The same gradient, so the same parameters after the step; the network and the losses are the real ones."""
+  model = mlp("tiny", ACTIONS, Support(3), jax.ShapeDtypeStruct((STACK, 1), jnp.float32))
+  terms = {"value": (0.25, muzero.value(model)), "policy": (1.0, muzero.policy(model)), "reward": (1.0, muzero.reward(model))}
+  whole = sample(example([2.0, -4.0, 0.5, 1.0], action=[[0, 1, 2], [3, 2, 1], [1, 1, 0], [2, 0, 3]]), weight=[1, 0.5, 1, 0.25])
+  given = jax.random.normal(key, (4, UNROLL + 1))
+
+  def make(drawn, value, mean):
+    return learner(
+      terms, drawn, model=model, mean=mean, targets=lambda params, key, example: targets(example.action.shape[0], value=value)
+    )
+
+  alone = make(whole, given, lambda x: x)
+  start = alone.init(key)
+  expected, _, figures = jax.jit(alone.update)(start, EMPTY, key)
+
+  def half(state, local, count):
+    drawn, value = local
+    state, errors, metrics = make(drawn, value, parallel.mean).update(state, EMPTY, key)
+    return state, errors, metrics
+
+  devices = parallel.mesh()
+  halves = parallel.split(jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), (whole, given)), devices)
+  state, _, metrics = parallel.pmapped(half, devices)(parallel.replicate(start, devices), halves, jnp.int32(0))
+  assert parallel.is_replicated(state)
+  moved = jax.tree.map(lambda new, old: float(jnp.abs(new - old).max()), expected.params, start.params)
+  assert max(jax.tree.leaves(moved)) > 0.1
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state.params, expected.params)
+  np.testing.assert_allclose(metrics["learner/gradient_norm"], np.tile(figures["learner/gradient_norm"], (2, 1)), rtol=1e-5)
 
 
 def test_priorities_are_absolute_value_errors(key):

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 
+from muzero_jax import config as configs
 from muzero_jax import experiment, loop, ordering, parallel
 from muzero_jax.actor import new_actor
 from muzero_jax.envs.base import Spec
@@ -89,6 +90,16 @@ def test_fewer_updates_than_ticks(make_config):
   assert (quarter.updates, quarter.every) == (1, 4)
   half = experiment.build(make_config(learner__updates_per_step=0.3125)).loop
   assert (half.updates, half.every) == (5, 2)
+
+
+def test_without_gradient_steps_there_is_no_learner(make_config):
+  """Nothing of it is in the program; fewer than one step in 1000 ticks is refused, not rounded to none."""
+  run = experiment.build(make_config(learner__updates_per_step=0.0))
+  program = parallel.pmapped(run.loop.run, run.devices)
+  _, _, metrics = jax.eval_shape(program, run.shared(), run.local(), np.int32(1))
+  assert run.loop.updates == 0 and not any(name.startswith(("loss/", "learner/")) for name in metrics)
+  with pytest.raises(configs.ConfigError, match=r"--learner.updates_per_step=1e-06: .* use 0 for none"):
+    experiment.build(make_config(learner__updates_per_step=1e-6))
 
 
 def test_returns_are_those_of_whole_games(run, program):
