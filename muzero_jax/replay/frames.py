@@ -183,6 +183,10 @@ def stack_at(frames: Array, first: Array, position: Array | int, stack: int) -> 
   Returns:
     [S, ...], oldest first; before an episode's S-th frame its first frame is repeated (EnvPool's rule).
   """
-  steps = jnp.arange(first.shape[0])
-  start = jnp.max(jnp.where(first & (steps <= position), steps, 0))
-  return frames[jnp.maximum(position - stack + 1 + jnp.arange(stack), start)]
+  # Frame by frame, from the newest back, and not by one gather: that would be fused into what the network does first, and on the CPU
+  # an index computed for every pixel.
+  shown, begun = [frames[position]], first[position]
+  for back in range(1, stack):
+    shown.append(jnp.where(begun, shown[-1], frames[position - back]))
+    begun = begun | first[position - back]
+  return jnp.stack(shown[::-1])
