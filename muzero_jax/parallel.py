@@ -10,6 +10,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.flatten_util import ravel_pytree
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
@@ -48,8 +49,9 @@ def axis_index() -> jax.Array:
 
 
 def mean(tree: Any) -> Any:
-  """The mean over devices. Only inside `pmapped`."""
-  return jax.lax.pmean(tree, AXIS)
+  """The mean over devices, of arrays of one dtype. Only inside `pmapped`."""
+  flat, restore = ravel_pytree(tree)  # devices meet once, and not once for every array
+  return restore(jax.lax.pmean(flat, AXIS))
 
 
 def replicate(tree: Any, devices: Mesh) -> Any:
