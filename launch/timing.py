@@ -5,6 +5,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+REST = 0.5  # seconds, more than a step of a thousand emulators takes on a host that feeds them
+
 
 def in_turn(works: dict[str, Any], ticks: int, repeats: int) -> dict[str, list[float]]:
   """Seconds per tick of each `parts.Work`, measured in turn, so that they can be compared on a machine that is now fast, now slow.
@@ -20,7 +22,7 @@ def in_turn(works: dict[str, Any], ticks: int, repeats: int) -> dict[str, list[f
       begun = time.perf_counter()
       jax.block_until_ready(work.run())
       seconds[name].append((time.perf_counter() - begun) / ticks)
-      time.sleep(2 * seconds[name][-1])  # the last step's emulators come to rest
+      time.sleep(min(2 * seconds[name][-1], REST))  # the last step's emulators come to rest
   return {name: values[1:] for name, values in seconds.items()}
 
 

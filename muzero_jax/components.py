@@ -117,6 +117,7 @@ def make_search(config: Config, model: Model) -> Search:
     value_scale=search.value_scale,
     visit_offset=search.visit_offset,
     epsilon=search.epsilon,
+    prior_exponent=search.prior_exponent,
     max_depth=depth,
     tree=search.tree,
   )

@@ -119,3 +119,17 @@ def test_under_vmap():
   images = jnp.stack([image, 2 * image])
   found = jax.vmap(lambda i: conv.conv_general_dilated(i, kernel, (2, 2), "SAME"))(images)
   np.testing.assert_allclose(found[1], 2 * by_loops(image, kernel, 2), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_images_in_parts_give_the_same_gradient(stride, monkeypatch):
+  """6 images of 8 x 5 x 3 numbers (480 bytes each): in parts of at most 980 bytes they are 3 parts of 2."""
+  image, kernel = inputs(3, 8, 5)
+  image = jnp.concatenate([image, 2 * image, image - 1])[:6]
+  assert image.shape[0] == 6 and conv._chunks(image) == 1
+  whole = value_and_gradients(conv.conv_general_dilated, image, kernel, stride)
+  monkeypatch.setattr(conv, "CACHED", 2 * image[0].size * 4 + 20)
+  assert conv._chunks(image) == 3
+  parts = value_and_gradients(conv.conv_general_dilated, image, kernel, stride)
+  for one, other in zip(whole, parts, strict=True):
+    np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)

@@ -228,6 +228,20 @@ def test_gumbel_noise_samples_from_the_prior():
   assert_counts(run(Gumbel(constant_model(0.0), GAMMA, 8), KEY, equal_roots(4000, np.log(prior))).action, prior)
 
 
+def test_a_prior_to_a_power_below_1_is_forgotten():
+  """Odds of 16 to 1 to the power 1/2 are 4 to 1 where all actions are worth the same; the actions taken follow. A difference of Q of
+  epsilon, 51 visits' worth of 0.1 each, that stays for ever adds up to 5.1 / (1 - 1/2) = 10.2 of logits, and not without bound."""
+  search = Gumbel(constant_model(0.0, 2), GAMMA, 2, prior_exponent=0.5)
+  decision = run(search, KEY, equal_roots(4000, np.log([16.0, 1.0])))
+  np.testing.assert_allclose(decision.policy, np.tile([0.8, 0.2], (4000, 1)), rtol=1e-5)
+  assert_counts(decision.action, [0.8, 0.2])
+  search, logits = Gumbel(BANDIT, GAMMA, 3, epsilon=1e-3, prior_exponent=0.5, gumbel_scale=0.0), jnp.zeros((1, 3))
+  for _ in range(30):
+    policy = run(search, KEY, equal_roots(1, logits[0]), [1.0, 0.0, 0.0]).policy
+    logits = jnp.log(policy)
+  np.testing.assert_allclose(logits[0, 0] - logits[0, 1], 10.2, rtol=1e-3)
+
+
 def test_gumbels_policy_target_has_no_noise():
   """The target comes from logits and Q. Where every action is visited and every Q the same, it is the prior, whatever the noise."""
   prior = np.array([0.5, 0.3, 0.15, 0.05], np.float32)

@@ -1,17 +1,20 @@
 """Convolution with a gradient that XLA:CPU can run.
 
 There the gradients of a convolution take 22 to 35 times as long as the convolution; forward convolutions are fast (BUILD.md). So on the
-CPU the gradient is written with what is fast: for the kernel a matrix product per kernel position, for the image a forward convolution,
-or where the stride is above 1 the transpose of im2col.
+CPU the gradient is written with what is fast: for the kernel a few matrix products, for the image a forward convolution, or where the
+stride is above 1 the transpose of im2col.
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from muzero_jax.types import Array
+
+CACHED = 2**20  # bytes of images that stay in a core's cache
 
 
 def conv_general_dilated(lhs: Array, rhs: Array, window_strides, padding, **kwargs) -> Array:
@@ -51,9 +54,41 @@ def _image_gradient(image: Array, kernel: Array, strides: tuple, padding: tuple,
 
 
 def _kernel_gradient(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
+  """A few images at a time: what is multiplied several times over stays in the cache."""
+  product = _product_of_rows if strides == (1, 1) else _product_of_positions
+  count = _chunks(image)
+  images, gradients = (x.reshape(count, -1, *x.shape[1:]) for x in (image, gradient))
+
+  def add(i: Array, total: Array) -> Array:
+    return total + product(images[i], kernel, strides, padding, gradients[i])
+
+  return lax.fori_loop(0, count, add, jnp.zeros(kernel.shape, jnp.float32)).astype(kernel.dtype)
+
+
+def _chunks(image: Array) -> int:
+  """Into how many equal parts of at most `CACHED` bytes the images are cut."""
+  size = image.shape[0]
+  wanted = math.ceil(image.size * image.dtype.itemsize / CACHED)
+  return next((count for count in range(max(wanted, 1), size) if size % count == 0), max(size, 1))
+
+
+def _product_of_rows(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
+  """One product per row of the kernel, of stride 1: for its columns the gradient is shifted, and laid side by side."""
+  del strides
+  (height, width), (low, high) = kernel.shape[:2], padding[1]
+  image = jnp.pad(image, ((0, 0), padding[0], (0, 0), (0, 0)))
+  none = (0, 0, 0)
+  wide = lax.pad(gradient, jnp.zeros((), gradient.dtype), (none, none, (width - 1 - low, width - 1 - high, 0), none))
+  shifted = jnp.concatenate([wide[:, :, x : x + image.shape[2]] for x in reversed(range(width))], -1)
+  flat = shifted.reshape(-1, width * kernel.shape[3])
+  products = [image[:, y : y + gradient.shape[1]].reshape(-1, kernel.shape[2]).T @ flat for y in range(height)]
+  return jnp.swapaxes(jnp.stack(products).reshape(height, kernel.shape[2], width, kernel.shape[3]), 1, 2)
+
+
+def _product_of_positions(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
+  """One product per position of the kernel, of any stride."""
   channels, features = kernel.shape[2:]
   flat = gradient.reshape(-1, features)
-  # One product per position: all patches side by side (im2col) would be nine times the picture, and slower for it.
   return jnp.stack([x.reshape(-1, channels).T @ flat for x in patches(image, kernel, strides, padding)]).reshape(kernel.shape)
 
 

@@ -27,6 +27,7 @@ class Gumbel:
   visit_offset: float = 50.0  # c_visit of sigma
   epsilon: float = 0.02  # smallest spread of Q that is stretched to 0..1; below it, differences count as noise
   max_depth: int | None = None
+  prior_exponent: float = 1.0  # below 1 the policy forgets: see `__call__`
   gumbel_scale: float = 1.0
   tree: str = "mctx"  # a key of GROWERS
 
@@ -44,7 +45,13 @@ class Gumbel:
     return self
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`. `log_prob` is that of the policy target, which the halving samples from approximately."""
+    """See `base.Search`. `log_prob` is that of the policy target, which the halving samples from approximately.
+
+    The target multiplies the prior by exp(sigma(Q)), and becomes the next prior: what Q is wrong by adds up from update to update
+    until the policy is certain of it. With the prior to the power x < 1 it adds up to sigma(Q) / (1 - x) and no further (Vieillard et
+    al. 2020, "Leverage the Average": a Kullback-Leibler and an entropy term together).
+    """
+    root = dataclasses.replace(root, policy_logits=self.prior_exponent * root.policy_logits)
     key, noise_key = jax.random.split(key)
     noise = self.gumbel_scale * jax.random.gumbel(noise_key, root.policy_logits.shape)
     qtransform = functools.partial(
