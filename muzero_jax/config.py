@@ -65,9 +65,7 @@ class Search:
   value_scale: float = option(0.1, "gumbel: c_scale", minimum=0)
   visit_offset: float = option(50.0, "gumbel: c_visit", minimum=0)
   epsilon: float = option(0.02, "gumbel: differences of Q below this count as noise, in units of return", minimum=1e-8)
-  prior_exponent: float = option(
-    1.0, "gumbel: power to which the prior counts at the root; below 1 errors of Q do not add up to certainty", minimum=0, maximum=1
-  )
+  prior_exponent: float = option(1.0, "gumbel: power of the root's prior; below 1 errors of Q stay bounded", minimum=0, maximum=1)
   qtransform: str = option(
     "tree", "puct: Q is scaled by the extremes over the tree (the paper) or per node (mctx)", choices=("tree", "node")
   )
