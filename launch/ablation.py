@@ -67,12 +67,10 @@ def plan(options: Options) -> dict[str, Config]:
   Raises:
     ConfigError: a variant that was asked for is unknown.
   """
-  names = [name.strip() for name in options.only.split(",") if name.strip()] or [BASE, *VARIANTS]
+  names = cli.chosen("only", "variant", options.only, [BASE, *VARIANTS])
   base = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
   found = {}
   for name in names:
-    if name not in (BASE, *VARIANTS):
-      raise ConfigError(f"--only={name}: there is no such variant; there are {', '.join([BASE, *VARIANTS])}.")
     ways = [configs.replace(base, changes) for changes in VARIANTS.get(name, ({},))]
     config = next((way for way in ways if way != base), base)
     try:

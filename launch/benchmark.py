@@ -98,9 +98,9 @@ def measure(run: Any, options: Options) -> dict[str, Any]:
 
   from muzero_jax.parts import Parts
 
-  names = named(options.parts)
+  names = named(options)
   parts = Parts(run, -(-options.ticks // run.loop.every) * run.loop.every)
-  works = {"loop": parts.loop()} if "loop" in names else {}
+  works = {"loop": parts.loop()} if "loop" in names else {}  # first, while its memory is all that is taken
   memory = memory_taken(works["loop"]) if works else {}
   works = {name: works.get(name) or getattr(parts, name)() for name in names}
   works = {name: work for name, work in works.items() if work}
@@ -125,16 +125,15 @@ def measure(run: Any, options: Options) -> dict[str, Any]:
   return figures
 
 
-def named(names: str) -> list[str]:
+def named(options: Options) -> list[str]:
   """The parts asked for, in the order of `PARTS`.
 
   Raises:
-    ConfigError: there is no such part.
+    ConfigError: there is no such part, or none whose costs could be listed.
   """
-  asked = [name.strip() for name in names.split(",") if name.strip()] or list(PARTS)
-  for name in asked:
-    if name not in PARTS:
-      raise ConfigError(f"--parts={name}: there is no such part; there are {', '.join(PARTS)}.")
+  asked = cli.chosen("parts", "part", options.parts, PARTS)
+  if options.profile and "loop" not in asked:
+    raise ConfigError("--profile lists the costs of the loop, which --parts leaves out: add loop to --parts.")
   return [name for name in PARTS if name in asked]
 
 
@@ -181,10 +180,9 @@ def ratios(seconds: dict[str, list[float]], *, shared: bool, complete: bool = Tr
     shared: emulators and network share the cores; otherwise they overlap.
     complete: emulators that were not measured do not exist.
   """
-  length = len(next(iter(seconds.values())))
-  emulators = seconds.get("emulators", [0.0] * length)
 
   def ideal(other: str) -> list[float]:
+    emulators = seconds.get("emulators", [0.0] * len(seconds[other]))
     return [a + b if shared else max(a, b) for a, b in zip(emulators, seconds[other], strict=True)]
 
   def over(above: list[float], below: list[float]) -> list[float]:
@@ -196,7 +194,7 @@ def ratios(seconds: dict[str, list[float]], *, shared: bool, complete: bool = Tr
   if complete and seconds.keys() >= {"without_emulators", "loop"}:
     found["feed"] = over(ideal("without_emulators"), seconds["loop"])
   if seconds.keys() >= {"emulators", "environment"}:
-    found["environment_ratio"] = over(emulators, seconds["environment"])
+    found["environment_ratio"] = over(seconds["emulators"], seconds["environment"])
   if seconds.keys() >= {"tree", "search"}:
     found["tree_share"] = over(seconds["tree"], seconds["search"])
   return found
@@ -216,9 +214,9 @@ def table(figures: dict[str, Any]) -> str:
     median, least, most = (part[key] for key in ("median", "least", "most"))
     share = f"{median / total:12.0%}" if "loop" in parts else ""
     lines.append(f"{PARTS[name]:20} {1e3 * median:10.2f} {1e3 * least:8.2f} {1e3 * most:8.2f} {games / median:10,.0f} {share}")
-  if parts.keys() >= {"without_emulators", "search", "replay", "loop"}:
-    inner = ("search", "learner", "replay")
-    rest = parts["without_emulators"]["median"] - sum(parts[name]["median"] for name in inner if name in parts)
+  inner = ["search", "replay", *(["learner"] if figures["updates_per_tick"] else [])]
+  if parts.keys() >= {"without_emulators", "loop", *inner}:
+    rest = parts["without_emulators"]["median"] - sum(parts[name]["median"] for name in inner)
     lines.insert(-1, f"{'  rest':20} {1e3 * rest:10.2f} {'':8} {'':8} {'':10} {rest / total:12.0%}")
   meaning = "emulators + network" if figures["device"].lower() == "cpu" else "the slower of emulators and network"
   for key, words in {

@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 # EnvPool imports packages that warn about their own futures; nobody who trains can act on that.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -20,6 +20,21 @@ def use_devices(cpu_devices: int) -> None:
   import jax
 
   jax.config.update("jax_num_cpu_devices", cpu_devices)
+
+
+def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
+  """The names in a flag's value, commas between; where there are none, all.
+
+  Raises:
+    ConfigError: there is no such one.
+  """
+  from muzero_jax.config import ConfigError
+
+  names, known = [name.strip() for name in given.split(",") if name.strip()], list(known)
+  for name in names:
+    if name not in known:
+      raise ConfigError(f"--{flag}={name}: there is no such {noun}; there are {', '.join(known)}.")
+  return names or known
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:

@@ -81,13 +81,16 @@ def test_ratios_by_hand():
   assert benchmark.ratios(seconds, shared=True) == {"efficiency": [0.5], "feed": [0.6], "tree_share": [0.25]}
   assert benchmark.ratios(seconds, shared=True, complete=False) == {"tree_share": [0.25]}
   assert benchmark.ratios({"network": [1.0]}, shared=True) == {}
+  assert benchmark.ratios({}, shared=True) == {}  # emulators alone of a game that has none
 
 
 def test_parts_by_name():
-  assert benchmark.named("") == list(benchmark.PARTS)
-  assert benchmark.named("tree, emulators") == ["emulators", "tree"]
+  assert benchmark.named(benchmark.Options()) == list(benchmark.PARTS)
+  assert benchmark.named(benchmark.Options(parts="tree, emulators")) == ["emulators", "tree"]
   with pytest.raises(ConfigError, match=r"--parts=trees: .* loop"):
-    benchmark.named("trees")
+    benchmark.named(benchmark.Options(parts="trees"))
+  with pytest.raises(ConfigError, match="add loop to --parts"):
+    benchmark.named(benchmark.Options(parts="tree", profile=True))
 
 
 PROGRAM = """
