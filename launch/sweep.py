@@ -12,6 +12,7 @@ Changes = dict[str, Any]  # settings by dotted name
 Measure = Callable[[Changes], "dict[str, float] | None"]  # seconds per agent step: median, least, most; None: does not fit
 
 ENOUGH = 1.05  # a size is doubled as long as that makes the loop so many times as fast
+PATIENCE = 2  # sizes in a row that do not, after which no larger one is tried: a single one may be noise
 KEPT = 0.8  # share of the speed with the fewest simulations that more of them may leave
 
 
@@ -43,7 +44,7 @@ def growth(options: Config, devices: int, measure: Measure) -> dict[str, dict[st
 def autotune(options: Config, measure: Measure) -> Changes:
   """Settings for speed: games, then batch, then simulations, each with those before it chosen.
 
-  Games and batch are doubled until that gains less than 5 %; then as many simulations as leave four fifths of the speed.
+  Games and batch are doubled until that has gained less than 5 % twice; then as many simulations as leave four fifths of the speed.
   """
   chosen = climb([{"env.num_envs": 8 * 2**i} for i in range(8)], measure)
   if options.learner.updates_per_step:
@@ -56,17 +57,22 @@ def autotune(options: Config, measure: Measure) -> Changes:
 
 
 def climb(sizes: Sequence[Changes], measure: Measure) -> Changes:
-  """The first size after which the next is not 5 % faster.
+  """The last size that was 5 % faster than the best before it; two in a row that are not, or one that does not fit, end the climb.
 
   Raises:
     ConfigError: not even the smallest fits.
   """
-  best, seconds = sizes[0], _first(sizes, measure)
+  best, seconds, idle = sizes[0], _first(sizes, measure), 0
   for size in sizes[1:]:
     found = measure(size)
-    if not found or seconds / found["median"] < ENOUGH:
+    if not found:
       break
-    best, seconds = size, found["median"]
+    if seconds / found["median"] >= ENOUGH:
+      best, seconds, idle = size, found["median"], 0
+    else:
+      idle += 1
+    if idle == PATIENCE:
+      break
   return best
 
 

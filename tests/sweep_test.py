@@ -20,6 +20,18 @@ def test_games_are_doubled_as_long_as_it_gains_five_per_cent():
   assert sweep.climb(sizes, lambda changes: seconds(times[changes["n"]])) == {"n": 32}
 
 
+def test_one_size_without_gain_does_not_end_the_climb_two_do():
+  """16 takes 1.5 % longer than 8, 32 12 % less; 64 and 128 gain nothing, so 256 is not even tried, fast as it would be."""
+  times, asked = {8: 2.0, 16: 2.03, 32: 1.76, 64: 1.8, 128: 1.75, 256: 0.5}, []
+
+  def measure(changes):
+    asked.append(changes["n"])
+    return seconds(times[changes["n"]])
+
+  assert sweep.climb([{"n": n} for n in times], measure) == {"n": 32}
+  assert asked == [8, 16, 32, 64, 128]
+
+
 def test_what_does_not_fit_is_not_chosen():
   sizes = [{"n": n} for n in (8, 16, 32)]
   assert sweep.climb(sizes, lambda changes: seconds(1 / changes["n"]) if changes["n"] < 32 else None) == {"n": 16}
