@@ -1,7 +1,9 @@
-"""The residual network for images: pre-activation blocks, no batch statistics, a square latent at a 16th of the frame's size.
+"""The residual network for images: pre-activation blocks, no normalisation, a square latent at a 16th of the frame's size.
 
-After EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), with layer norms in place of batch norms: acting and
-learning compute the same function.
+After EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), without their batch norms: acting and learning compute the
+same function. Layer norms cannot stand in for them: they keep the few pixels that move as small as they are beside the static picture,
+and a network with them learned nothing of Breakout's ball where one without did (BUILD.md). Instead every block starts as the identity
+(Zhang et al. 2019, "Fixup"), and latents are scaled at every step.
 """
 
 import dataclasses
@@ -52,39 +54,26 @@ SIZES = {
 }
 
 
-class Norm(nn.Module):
-  """Layer norm over the whole feature map, or per channel over height and width."""
-
-  dtype: Any
-  per_channel: bool = False
-
-  @nn.compact
-  def __call__(self, x: Array) -> Array:
-    axes = (-3, -2) if self.per_channel else (-3, -2, -1)
-    return nn.LayerNorm(reduction_axes=axes, feature_axes=-1, dtype=self.dtype)(x)
-
-
-def convolution(channels: int, dtype: Any, kernel: int = 3, stride: int = 1) -> nn.Conv:
+def convolution(channels: int, dtype: Any, kernel: int = 3, stride: int = 1, init: Any = nn.linear.default_kernel_init) -> nn.Conv:
   """A convolution of this network."""
-  return nn.Conv(channels, (kernel, kernel), stride, dtype=dtype, use_bias=False, conv_general_dilated=conv.conv_general_dilated)
+  convolve = conv.conv_general_dilated
+  return nn.Conv(channels, (kernel, kernel), stride, dtype=dtype, kernel_init=init, conv_general_dilated=convolve)
 
 
 class Block(nn.Module):
-  """A pre-activation residual block (He et al. 2016), which may halve the picture and change the channels."""
+  """A pre-activation residual block (He et al. 2016), which may halve the picture and change the channels; the identity at first."""
 
   channels: int
   dtype: Any
   stride: int = 1
-  per_channel: bool = False
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    y = nn.relu(Norm(self.dtype, self.per_channel)(x))
+    y = nn.relu(x)
     if self.stride != 1 or x.shape[-1] != self.channels:
       x = convolution(self.channels, self.dtype, 1 if self.stride == 1 else 3, self.stride)(y)
-    y = convolution(self.channels, self.dtype, stride=self.stride)(y)
-    y = nn.relu(Norm(self.dtype, self.per_channel)(y))
-    return x + convolution(self.channels, self.dtype)(y)
+    y = nn.relu(convolution(self.channels, self.dtype, stride=self.stride)(y))
+    return x + convolution(self.channels, self.dtype, init=nn.initializers.zeros)(y)
 
 
 class Representation(nn.Module):
@@ -98,20 +87,18 @@ class Representation(nn.Module):
     x = stacked_input(frames, self.dtype)
     channels, kernel, stride = self.size.first
     x = convolution(channels, self.dtype, kernel, stride)(x)
-    # While the picture is large the norm is per channel: over the whole map a ball of a few pixels drowns in the static background.
-    x = Norm(self.dtype, per_channel=True)(x)
     for _ in range(self.size.encoder_blocks):
-      x = Block(channels, self.dtype, per_channel=True)(x)
-    for number, (channels, blocks, pooled) in enumerate(self.size.stages):
+      x = Block(channels, self.dtype)(x)
+    for channels, blocks, pooled in self.size.stages:
       if pooled:
         x = nn.avg_pool(x, (3, 3), (2, 2), "SAME")
       else:
-        x = Block(channels, self.dtype, stride=2, per_channel=number == 0)(x)
+        x = Block(channels, self.dtype, stride=2)(x)
       for _ in range(blocks):
         x = Block(channels, self.dtype)(x)
     if x.shape[-1] != self.size.channels:
       x = convolution(self.size.channels, self.dtype)(x)
-    return scale_latent(Norm(self.dtype)(x))
+    return scale_latent(x)
 
 
 class Dynamics(nn.Module):
@@ -127,8 +114,7 @@ class Dynamics(nn.Module):
     size = self.size
     # Constant planes through a 1x1 convolution are a bias per channel: the same, cheaper.
     bias = nn.Embed(self.num_actions, size.channels, dtype=self.dtype)(action)
-    x = convolution(size.channels, self.dtype)(nn.relu(Norm(self.dtype)(hidden))) + bias[:, None, None]
-    x = hidden + Norm(self.dtype)(x)
+    x = hidden + convolution(size.channels, self.dtype)(hidden) + bias[:, None, None]
     for _ in range(size.blocks):
       x = Block(size.channels, self.dtype)(x)
     x = scale_latent(x)
@@ -145,7 +131,7 @@ class Head(nn.Module):
   @nn.compact
   def __call__(self, hidden: Array) -> Array:
     x = convolution(self.size.head_channels, self.dtype, kernel=1)(hidden)
-    return Logits(self.size.head_hidden, self.outputs)(nn.relu(Norm(self.dtype)(x)))
+    return Logits(self.size.head_hidden, self.outputs)(nn.relu(x))
 
 
 class Prediction(nn.Module):
