@@ -1,4 +1,4 @@
-"""Can an encoder see what a few pixels do in front of a picture that hardly changes?"""
+"""Can an encoder see what a few pixels do in front of a picture that hardly changes, but for the shifts of training?"""
 
 import envpool
 import jax
@@ -7,6 +7,7 @@ import numpy as np
 import optax
 import pytest
 
+from muzero_jax.augmentation import shift
 from muzero_jax.networks import resnet, vector
 from muzero_jax.networks.scalars import Support
 
@@ -34,7 +35,10 @@ def played():
 
 @pytest.mark.parametrize("make, size", [(resnet.resnet, "tiny"), (vector.vector, "nano")])
 def test_the_value_of_random_play_is_learned_from_pixels(played, make, size):
-  """1,500 gradient steps of 64 examples; then values explain 15 % of how returns vary in later steps. Chance, and bricks alone: 0 %."""
+  """1,500 gradient steps of 64 shifted examples; then values explain 15 % of how returns vary in later steps.
+
+  `resnet` with layer norms over its maps was at 0 % after 3,000, though not without shifts.
+  """
   stacks, returns = played
   support = Support(10)
   model = make(size, 4, support, jax.ShapeDtypeStruct(stacks.shape[2:], np.uint8))
@@ -47,10 +51,12 @@ def test_the_value_of_random_play_is_learned_from_pixels(played, make, size):
 
   def step(carry, key):
     params, state = carry
-    t, i = jax.random.randint(key, (2, 64), 0, jnp.array([[half], [GAMES]]))
+    draw, *keys = jax.random.split(key, 65)
+    t, i = jax.random.randint(draw, (2, 64), 0, jnp.array([[half], [GAMES]]))
+    shifted = jax.vmap(lambda key, stack: shift(key, stack, 2))(jnp.stack(keys), frames[t, i])
 
     def loss(params):
-      return optax.softmax_cross_entropy(logits(params, frames[t, i]), support.encode(wanted[t, i])).mean()
+      return optax.softmax_cross_entropy(logits(params, shifted), support.encode(wanted[t, i])).mean()
 
     updates, state = optimizer.update(jax.grad(loss)(params), state, params)
     return (optax.apply_updates(params, updates), state), None

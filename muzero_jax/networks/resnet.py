@@ -1,9 +1,9 @@
 """The residual network for images: pre-activation blocks, no normalisation, a square latent at a 16th of the frame's size.
 
 After EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), without their batch norms: acting and learning compute the
-same function. Layer norms cannot stand in for them: they keep the few pixels that move as small as they are beside the static picture,
-and a network with them learned nothing of Breakout's ball where one without did (BUILD.md). Instead every block starts as the identity
-(Zhang et al. 2019, "Fixup"), and latents are scaled at every step.
+same function. Layer norms cannot stand in for them: with shifted pictures (`augmentation`) a network with them learned nothing of
+Breakout's ball, where one without did (BUILD.md). Instead every block starts as the identity (Zhang et al. 2019, "Fixup"), and latents are
+scaled at every step.
 """
 
 import dataclasses
