@@ -2,8 +2,8 @@
 
 After EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), without their batch norms: acting and learning compute the
 same function. Layer norms cannot stand in for them: with shifted pictures (`augmentation`) a network with them learned nothing of
-Breakout's ball, where one without did (BUILD.md). Instead every block starts as the identity (Zhang et al. 2019, "Fixup"), and latents are
-scaled at every step.
+Breakout's ball, where one without did (BUILD.md). Instead every block is the identity at first (Zhang et al. 2019, "Fixup"), and
+latents are scaled at every step.
 """
 
 import dataclasses
