@@ -112,7 +112,7 @@ class Parts:
     search = self.run.loop.search
     if not search.simulations:
       return None
-    free = dataclasses.replace(search, model=free_model(self.run.loop.environment.spec.num_actions))
+    free = dataclasses.replace(search, model=free_model(search.model, self.run.loop.environment.spec.num_actions))
     return self._still(dataclasses.replace(self.run.loop, search=free), learn=False, encode=False)
 
   def learner(self) -> Work | None:

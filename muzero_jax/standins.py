@@ -61,8 +61,8 @@ def without_tree(search: Search) -> Search:
   return Chain(search.model, search.gamma, search.simulations) if search.simulations else search
 
 
-def free_model(num_actions: int) -> Model:
-  """A model that costs nothing beside a tree's own work, with latents of the same size: predictions are read off the latent.
+def free_model(model: Model, num_actions: int) -> Model:
+  """The model, but that it costs nothing beside a tree's own work, with latents of the same size: predictions are read off the latent.
 
   Latents differ from node to node, so that trees are as deep as a real model's, or nearly.
   """
@@ -76,10 +76,7 @@ def free_model(num_actions: int) -> Model:
     hidden = jnp.abs(hidden - move)
     return hidden, hidden.reshape(hidden.shape[0], -1)[:, :1].astype(jnp.float32)
 
-  def unused(*_: Any) -> Any:
-    raise NotImplementedError("a tree starts at roots that are given")
-
-  return Model(unused, unused, predict, step, decode=lambda logits: logits[..., 0], encode_scalar=unused)
+  return model._replace(predict=predict, step=step, decode=lambda logits: logits[..., 0])
 
 
 @dataclasses.dataclass(frozen=True)

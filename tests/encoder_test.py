@@ -10,6 +10,7 @@ import pytest
 from muzero_jax.augmentation import shift
 from muzero_jax.networks import resnet, vector
 from muzero_jax.networks.scalars import Support
+from muzero_jax.targets.returns import mixed_returns
 
 GAMMA, GAMES, STEPS, PIXELS = 0.988, 16, 900, 48
 
@@ -27,10 +28,9 @@ def played():
     rewards.append(np.sign(reward))
     ends.append(terminated | truncated | (info["lives"] < lives))
     lives = info["lives"]
-  returns, after = np.zeros((STEPS, GAMES), np.float32), np.zeros(GAMES)
-  for t in reversed(range(STEPS)):
-    returns[t] = after = rewards[t] + GAMMA * after * ~ends[t]
-  return np.array(seen), returns
+  nothing = jnp.zeros((STEPS, GAMES))  # values, for nothing bootstraps
+  returns = jax.vmap(mixed_returns, 1, 1)(jnp.array(rewards, jnp.float32), GAMMA * ~jnp.array(ends), nothing, nothing + 1)
+  return np.array(seen), np.asarray(returns)
 
 
 @pytest.mark.parametrize("make, size", [(resnet.resnet, "tiny"), (vector.vector, "nano")])

@@ -46,7 +46,7 @@ def test_without_a_tree_there_is_nothing_to_leave_out():
 @pytest.mark.parametrize("width", [2, 8])
 def test_a_free_model_serves_a_tree(key, kind, width):
   """Trees grow as with a real model: deeper than one step, yet not one line; latents keep shape and dtype."""
-  model = free_model(num_actions=3)
+  model = free_model(COUNTING, num_actions=3)
   hidden, _ = model.step((), jnp.zeros((2, width, 2), jnp.bfloat16), jnp.arange(2))
   assert hidden.shape == (2, width, 2) and hidden.dtype == jnp.bfloat16
   origin = Root(jax.random.uniform(key, (4, width)), jnp.zeros((4, 3)), jnp.zeros(4))
