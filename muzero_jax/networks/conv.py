@@ -6,15 +6,14 @@ stride is above 1 the transpose of im2col.
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from muzero_jax.networks import winograd
+from muzero_jax.networks.cached import summed
 from muzero_jax.types import Array
-
-CACHED = 2**20  # bytes of images that stay in a core's cache
 
 
 def conv_general_dilated(lhs: Array, rhs: Array, window_strides, padding, **kwargs) -> Array:
@@ -29,7 +28,10 @@ def conv_general_dilated(lhs: Array, rhs: Array, window_strides, padding, **kwar
     return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
   if isinstance(padding, str):
     padding = lax.padtype_to_pads(lhs.shape[1:3], rhs.shape[:2], window_strides, padding)
-  return _convolve(lhs, rhs, tuple(window_strides), tuple(map(tuple, padding)))
+  strides, padding = tuple(window_strides), tuple(map(tuple, padding))
+  if winograd.fits(lhs, rhs, strides, padding):
+    return winograd.convolve(lhs, rhs)
+  return _convolve(lhs, rhs, strides, padding)
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -54,22 +56,8 @@ def _image_gradient(image: Array, kernel: Array, strides: tuple, padding: tuple,
 
 
 def _kernel_gradient(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
-  """A few images at a time: what is multiplied several times over stays in the cache."""
   product = _product_of_rows if strides == (1, 1) else _product_of_positions
-  count = _chunks(image)
-  images, gradients = (x.reshape(count, -1, *x.shape[1:]) for x in (image, gradient))
-
-  def add(i: Array, total: Array) -> Array:
-    return total + product(images[i], kernel, strides, padding, gradients[i])
-
-  return lax.fori_loop(0, count, add, jnp.zeros(kernel.shape, jnp.float32)).astype(kernel.dtype)
-
-
-def _chunks(image: Array) -> int:
-  """Into how many equal parts of at most `CACHED` bytes the images are cut."""
-  size = image.shape[0]
-  wanted = math.ceil(image.size * image.dtype.itemsize / CACHED)
-  return next((count for count in range(max(wanted, 1), size) if size % count == 0), max(size, 1))
+  return summed(lambda some, gradients: product(some, kernel, strides, padding, gradients), image, gradient).astype(kernel.dtype)
 
 
 def _product_of_rows(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
