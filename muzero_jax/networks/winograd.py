@@ -81,7 +81,7 @@ def _kernel_gradient(image: Array, gradient: Array) -> Array:
 
 
 def _at_points(image: Array, matrix: np.ndarray, margin: int) -> Array:
-  """The tiles of an image [H, W, N, C], `margin` pixels beyond their results, through `matrix` along both axes -> [64, tiles * N, C]."""
+  """The tiles of an image [H, W, N, C], `margin` pixels beyond their results, through `matrix` both ways -> [64, tiles * N, C]."""
   channels = image.shape[-1]
   rows, down = _tiles(image, 0, 0, matrix, margin)
   rows = (down @ rows.reshape(rows.shape[0], -1)).reshape(8, *rows.shape[1:])  # [8, tiles, W, N, C]
