@@ -62,6 +62,7 @@ def test_same_output_and_gradients_as_lax(size, height, width):
 
 def test_images_in_parts(monkeypatch):
   monkeypatch.setattr(cached, "CACHED", 2 * 7 * 7 * 32 * 4)
+  monkeypatch.setattr(cached, "SHARED", 0)
   image, kernel = inputs(6, 7, 7)
   assert cached.chunks(image) == 3
   assert_same(image, kernel)

@@ -9,12 +9,16 @@ from jax import lax
 from muzero_jax.types import Array
 
 CACHED = 2**20  # bytes of images that stay in a core's cache
+SHARED = 2**22  # bytes of images that stay in the cache of all cores
 
 
 def mapped(function: Callable[[Array], Array], images: Array) -> Array:
-  """`function` of images [N, ...], which treats each image alone -> [N, ...]."""
+  """`function` of images [N, ...], which treats each image alone -> [N, ...].
+
+  Its results are copied together, so this gains something only where all images at once would not stay in any cache.
+  """
   count = chunks(images)
-  if count == 1:
+  if count == 1 or images.size * images.dtype.itemsize <= SHARED:
     return function(images)
   result = lax.map(function, images.reshape(count, -1, *images.shape[1:]))
   return result.reshape(-1, *result.shape[2:])

@@ -95,11 +95,16 @@ def _tiles(image: Array, axis: int, pixels: int, matrix: np.ndarray, margin: int
   count = -(-length // TILE)
   if count == 1:  # pixels beyond the image are 0: so leave out their columns
     return jnp.moveaxis(jnp.expand_dims(image, axis), axis + 1, pixels), _matrix(matrix[:, margin : margin + length])
-  beyond = [(0, 0)] * image.ndim
-  beyond[axis] = (margin, TILE * (count - 1) + size - length - margin)
-  image = jnp.pad(image, beyond)
-  every = [lax.slice_in_dim(image, pixel, pixel + TILE * (count - 1) + 1, TILE, axis) for pixel in range(size)]
-  return jnp.stack(every, pixels), _matrix(matrix)
+
+  def of_every_tile(pixel: int) -> Array:
+    before = int(pixel < margin)  # the first tile's lies outside
+    first, last = pixel - margin + TILE * before, pixel - margin + TILE * (count - 1)
+    inside = lax.slice_in_dim(image, first, min(last + 1, length), TILE, axis)
+    outside = [(0, 0)] * image.ndim
+    outside[axis] = (before, count - before - inside.shape[axis])
+    return jnp.pad(inside, outside)
+
+  return jnp.stack([of_every_tile(pixel) for pixel in range(size)], pixels), _matrix(matrix)
 
 
 def _read_off(products: Array, shape: tuple[int, ...]) -> Array:
