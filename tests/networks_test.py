@@ -2,11 +2,13 @@
 
 import functools
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from muzero_jax.networks import cached
 from muzero_jax.networks.mlp import WIDTHS, mlp
 from muzero_jax.networks.model import root, scale_latent, stacked_input
 from muzero_jax.networks.resnet import SIZES, resnet
@@ -151,6 +153,17 @@ def test_root_decodes_the_value():
   shares = np.asarray(jax.nn.softmax(value)) @ np.arange(-5, 6)
   h = np.sign(found.value) * (np.sqrt(np.abs(found.value) + 1) - 1) + 0.001 * np.asarray(found.value)
   np.testing.assert_allclose(h, shares, rtol=1e-4, atol=1e-5)
+
+
+def test_roots_in_parts(monkeypatch):
+  """Many stacks are encoded a few at a time on a CPU: 6 in 3 parts are what they are together."""
+  model, params, _ = build("resnet-grid")
+  params, stacks = disturbed(params), frames("resnet-grid", 6)
+  whole = root(model, params, stacks)
+  monkeypatch.setattr(cached, "SHARED", 0)
+  monkeypatch.setattr(cached, "CACHED", 2 * stacks[0].size)
+  assert cached.chunks(stacks) == 3
+  chex.assert_trees_all_close(root(model, params, stacks), whole, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet-grid", "mlp"])

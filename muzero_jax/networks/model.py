@@ -4,6 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from muzero_jax.networks.cached import mapped
 from muzero_jax.networks.scalars import Support
 from muzero_jax.types import Array, Model, Params, Root
 
@@ -79,6 +80,11 @@ def make_model(
 
 def root(model: Model, params: Params, frames: Array) -> Root:
   """What a search starts from, for stacks u8[N, S, *frame_shape]."""
-  hidden = model.encode(params, frames)
+
+  def encode(frames: Array) -> Array:
+    return model.encode(params, frames)
+
+  # Reanalysis brings hundreds of stacks: all at once they would take gigabytes and leave a CPU's caches at every layer.
+  hidden = mapped(encode, frames) if jax.default_backend() == "cpu" else encode(frames)
   policy_logits, value_logits = model.predict(params, hidden)
   return Root(hidden, policy_logits, model.decode(value_logits))
