@@ -8,6 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from muzero_jax.networks.model import encode_many
 from muzero_jax.replay.frames import stack_at
 from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
@@ -51,19 +52,18 @@ def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: i
     return {"projector": projector_params, "predictor": predictor.init(keys[1], projected)}
 
   def loss(params: Params, context: Context) -> Array:
-    example, own = context.example, params["consistency"]
-    steps = context.hidden.shape[1] - 1
-    frozen = jax.lax.stop_gradient(params)
-
-    def seen(position: Array) -> Array:
-      stacks = jax.vmap(lambda frames, first: stack_at(frames, first, position, stack))(example.frames, example.first)
-      return projector.apply(frozen["consistency"]["projector"], model.encode(frozen["model"], stacks))
-
-    # One step of all examples at a time: k times as many pictures at once leave a CPU's caches (BUILD.md), and take k times the memory.
-    target = jnp.moveaxis(jax.lax.map(seen, stack + jnp.arange(steps)), 0, 1)
+    own = params["consistency"]
+    size, steps = context.hidden.shape[0], context.hidden.shape[1] - 1
+    positions = stack + jnp.arange(steps)
+    stacks = jax.vmap(lambda f, b: jax.vmap(lambda i: stack_at(f, b, i, stack))(positions))(
+      context.example.frames, context.example.first
+    )
+    frozen = jax.lax.stop_gradient(params["model"])
+    seen = encode_many(model, frozen, stacks.reshape(-1, *stacks.shape[2:]))
     unrolled = context.hidden[:, 1:].reshape(-1, *context.hidden.shape[2:])
+    target = jax.lax.stop_gradient(projector.apply(own["projector"], seen))
     prediction = predictor.apply(own["predictor"], projector.apply(own["projector"], unrolled))
-    similarity = jnp.sum(_unit(prediction.reshape(target.shape)) * _unit(target), -1)
+    similarity = jnp.sum(_unit(prediction) * _unit(target), -1).reshape(size, steps)
     return -jnp.mean(similarity * context.targets.alive[:, 1:], -1)
 
   return Term(init, loss)

@@ -1,5 +1,7 @@
 """From flax modules to a `Model` of pure functions; what all networks share: input, latent scaling, heads."""
 
+import functools
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -78,13 +80,17 @@ def make_model(
   )
 
 
+def encode_many(model: Model, params: Params, frames: Array) -> Array:
+  """`model.encode` for any number of stacks u8[N, S, *frame_shape], where no gradient is wanted.
+
+  Hundreds at once would leave a CPU's caches at every layer and take gigabytes (BUILD.md): there they are encoded in parts.
+  """
+  encode = functools.partial(model.encode, params)
+  return mapped(encode, frames) if jax.default_backend() == "cpu" else encode(frames)
+
+
 def root(model: Model, params: Params, frames: Array) -> Root:
   """What a search starts from, for stacks u8[N, S, *frame_shape]."""
-
-  def encode(frames: Array) -> Array:
-    return model.encode(params, frames)
-
-  # Reanalysis brings hundreds of stacks: all at once they would take gigabytes and leave a CPU's caches at every layer.
-  hidden = mapped(encode, frames) if jax.default_backend() == "cpu" else encode(frames)
+  hidden = encode_many(model, params, frames)
   policy_logits, value_logits = model.predict(params, hidden)
   return Root(hidden, policy_logits, model.decode(value_logits))

@@ -15,7 +15,7 @@ from muzero_jax.networks.cached import mapped, summed
 from muzero_jax.types import Array
 
 TILE = 6  # results of a tile along an axis
-CHANNELS = range(32, 129)  # fewer gain nothing (BUILD.md); more would need evaluated kernels of 17 MB and up
+CHANNELS = range(32, 129)  # fewer were not measured; more would need evaluated kernels of 17 MB and up
 POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)  # and infinity
 
 
@@ -25,6 +25,7 @@ def _evaluation(size: int) -> np.ndarray:
 
 
 KERNEL = _evaluation(3)  # [8, 3]
+KERNELS = np.kron(KERNEL, KERNEL)  # [64, 9]: both axes at once
 OUTPUT = _evaluation(TILE).T  # [6, 8]
 INPUT = np.linalg.inv(_evaluation(TILE + 2)).T  # [8, 8]
 
@@ -38,20 +39,11 @@ def fits(image: Array, kernel: Array, strides: tuple, padding: tuple) -> bool:
 @jax.custom_vjp
 def convolve(image: Array, kernel: Array) -> Array:
   """The convolution of image [N, H, W, C] with kernel [3, 3, C, D], stride 1, same size -> [N, H, W, D]."""
-  return convolve_evaluated(image, evaluate(kernel))
-
-
-def evaluate(kernel: Array) -> Array:
-  """A kernel [3, 3, C, D] at all points -> [64, C, D]."""
-  return (_matrix(np.kron(KERNEL, KERNEL)) @ kernel.reshape(9, -1)).reshape(-1, *kernel.shape[2:])
-
-
-def convolve_evaluated(image: Array, kernel: Array) -> Array:
-  """`convolve` with a kernel [64, C, D] that is evaluated already."""
+  evaluated = (_matrix(KERNELS) @ kernel.reshape(9, -1)).reshape(-1, *kernel.shape[2:])  # [64, C, D]
 
   def some(image: Array) -> Array:
     image = image.transpose(1, 2, 0, 3)
-    products = lax.dot_general(_at_points(image, INPUT, 1), kernel, (((2,), (1,)), ((0,), (0,))))
+    products = lax.dot_general(_at_points(image, INPUT, 1), evaluated, (((2,), (1,)), ((0,), (0,))))
     return _read_off(products, image.shape).transpose(2, 0, 1, 3)
 
   return mapped(some, image)
@@ -77,7 +69,7 @@ def _kernel_gradient(image: Array, gradient: Array) -> Array:
     return lax.dot_general(_at_points(image, INPUT, 1), _at_points(gradient, OUTPUT.T, 0), (((1,), (1,)), ((0,), (0,))))
 
   evaluated = summed(some, image, gradient)
-  return (_matrix(np.kron(KERNEL, KERNEL).T) @ evaluated.reshape(64, -1)).reshape(3, 3, *evaluated.shape[1:])
+  return (_matrix(KERNELS.T) @ evaluated.reshape(64, -1)).reshape(3, 3, *evaluated.shape[1:])
 
 
 def _at_points(image: Array, matrix: np.ndarray, margin: int) -> Array:
