@@ -31,7 +31,7 @@ def new_actor(env: Any, num_envs: int, num_actions: int) -> ActorState:
   """Before the first step."""
   zeros = jnp.zeros(num_envs, jnp.float32)
   count = jnp.zeros(num_envs, jnp.int32)
-  decision = Decision(count, jnp.zeros((num_envs, num_actions)), zeros, zeros, zeros)
+  decision = Decision(count, jnp.zeros((num_envs, num_actions)), zeros, zeros, zeros, zeros)
   return ActorState(env, decision, new_tally(num_envs), new_probe(num_envs))
 
 

@@ -6,7 +6,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from muzero_jax import diagnostics
 from muzero_jax.config import Config, ConfigError
+from muzero_jax.diagnostics import Monitor
 from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
@@ -86,21 +88,25 @@ def make_model(config: Config, spec: Spec) -> Model:
   if size not in sizes:
     raise ConfigError(f"--network.size={size}: the {kind} network comes in {', '.join(sizes)}.")
   frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
-  return make(size, spec.num_actions, Support(config.network.support), frames, jnp.dtype(config.network.precision))
+  return make(size, spec.num_actions, Support(config.network.support, config.network.bins), frames, jnp.dtype(config.network.precision))
 
 
 def make_search(config: Config, model: Model) -> Search:
   """The search of self-play."""
   search, gamma = config.search, config.targets.discount
   depth = search.max_depth or None
+  kinds = {"none": "fixed", "puct": "tree", "gumbel": "node"}
+  qtransform = kinds[search.kind] if search.qtransform == "auto" else search.qtransform
   if search.kind == "none":
-    return NoSearch(model, gamma, search.advantage_scale, search.advantage_clip)
+    return NoSearch(model, gamma, search.advantage_scale, search.advantage_clip, qtransform)
   if search.kind == "puct":
     return Puct(
       model,
       gamma,
       search.num_simulations,
-      qtransform=search.qtransform,
+      qtransform=qtransform,
+      epsilon=search.epsilon,
+      unvisited=search.unvisited,
       pb_c_init=search.pb_c_init,
       pb_c_base=search.pb_c_base,
       dirichlet_alpha=search.dirichlet_alpha,
@@ -118,6 +124,8 @@ def make_search(config: Config, model: Model) -> Search:
     visit_offset=search.visit_offset,
     epsilon=search.epsilon,
     prior_exponent=search.prior_exponent,
+    qtransform=qtransform,
+    acting=search.acting,
     max_depth=depth,
     tree=search.tree,
   )
@@ -185,16 +193,37 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
   return TargetMaker(values, policies, targets.unroll, *returns)
 
 
+def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ...]:
+  """What is measured of every step."""
+  targets = config.targets
+  skill = diagnostics.Skill(ring, targets.n_step, targets.discount, targets.trace, targets.clip_rewards)
+  monitors: list[Monitor] = [diagnostics.search_metrics, skill]
+  classes = equivalent_actions(config)
+  if classes:
+    monitors.append(diagnostics.Twins(model, targets.discount, classes))
+  return tuple(monitors)
+
+
+# Classes of actions that do the same to a game, under its own (minimal) action set.
+EQUIVALENT_ACTIONS = {"Pong-v5": ((0, 1), (2, 4), (3, 5))}  # stay, up, down: each with fire and without
+
+
+def equivalent_actions(config: Config) -> tuple[tuple[int, ...], ...]:
+  """Of the game that is played; () where none are known."""
+  known = config.env.kind == "envpool" and not config.env.full_action_set
+  return EQUIVALENT_ACTIONS.get(config.env.task, ()) if known else ()
+
+
 def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[float, Term]]:
   """The loss terms with weight; one of weight 0 is not built."""
   stack = jax.ShapeDtypeStruct((1, ring.stack, *ring.frame_shape), ring.frame_dtype)
   hidden = jax.eval_shape(lambda key, x: model.encode(model.init(key), x), jax.random.key(0), stack)
   makers = {
     "reward": muzero.reward,
-    "value": muzero.value,
-    "policy": muzero.policy,
-    "policy_gradient": policy_gradient.policy_gradient,
-    "consistency": partial(consistency.consistency, stack=ring.stack, hidden=hidden),
+    "value": partial(muzero.value, steps=config.loss.steps),
+    "policy": partial(muzero.policy, steps=config.loss.steps),
+    "policy_gradient": partial(policy_gradient.policy_gradient, steps=config.loss.steps),
+    "consistency": partial(consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width),
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   return {name: (weight, makers[name](model)) for name, weight in weights.items() if weight}

@@ -50,6 +50,7 @@ class Network:
     "tiny", "grid is for 10x10 boards; vector: nano or tiny", choices=("grid", "nano", "tiny", "small", "efficientzero", "muzero")
   )
   support: int = option(300, "values and rewards are distributions over -support..support in transformed space", minimum=1)
+  bins: int = option(0, "how many values these distributions are over; 0: one for every integer", minimum=0, maximum=10_001)
   precision: str = option("float32", "of the trunk; heads and losses are float32", choices=("float32", "bfloat16"))
 
 
@@ -64,10 +65,21 @@ class Search:
   max_considered: int = option(16, "gumbel: actions considered at the root", minimum=1)
   value_scale: float = option(0.1, "gumbel: c_scale", minimum=0)
   visit_offset: float = option(50.0, "gumbel: c_visit", minimum=0)
-  epsilon: float = option(0.02, "gumbel: differences of Q below this count as noise, in units of return", minimum=1e-8)
+  epsilon: float = option(0.02, "differences of Q below this are not stretched to 0..1, in units of return", minimum=1e-8)
   prior_exponent: float = option(1.0, "gumbel: power of the root's prior; below 1 errors of Q stay bounded", minimum=0, maximum=1)
   qtransform: str = option(
-    "tree", "puct: Q is scaled by the extremes over the tree (the paper) or per node (mctx)", choices=("tree", "node")
+    "auto",
+    "how Q is scaled: by the extremes over the tree, by those of each node, or (gumbel, none) as advantages over the running standard "
+    "deviation of (return - value), or over that and the search's measured skill; auto: puct tree, gumbel node, none advantage_scale",
+    choices=("auto", "tree", "node", "advantage", "skill"),
+  )
+  acting: str = option(
+    "halving",
+    "gumbel, in self-play: the survivor of the halving, or a sample of the improved policy, whose probability is known exactly",
+    choices=("halving", "sample"),
+  )
+  unvisited: str = option(
+    "mean", "puct over the tree: the Q of unvisited children, the mean of their siblings' or zero", choices=("mean", "zero")
   )
   pb_c_init: float = option(1.25, "puct: c_1", minimum=0)
   pb_c_base: float = option(19652.0, "puct: c_2", minimum=1)
@@ -113,9 +125,15 @@ class Loss:
   value: float = option(0.25, "weight", minimum=0)
   policy: float = option(1.0, "weight", minimum=0)
   policy_gradient: float = option(
-    0.0, "weight: of the returns that followed what was played; with --search.kind=none or puct", minimum=0
+    0.0, "weight: of the returns that followed what was played; gumbel needs --search.acting=sample", minimum=0
   )
-  consistency: float = option(0.0, "weight (EfficientZero: 2)", minimum=0)
+  consistency: float = option(0.0, "weight of the mean over steps; EfficientZero has 2, with --loss.steps=equal", minimum=0)
+  consistency_width: int = option(1024, "of the projections; the predictor has half of it", minimum=2)
+  steps: str = option(
+    "root",
+    "of the unroll: the root counts 1 and later steps 1/k each (MuZero), or all alike (EfficientZero)",
+    choices=("root", "equal"),
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,8 +285,21 @@ def check(config: Config) -> None:
       "--loss.reward, --loss.value, --loss.policy and --loss.policy_gradient are all 0: nothing would be learned.",
     ),
     (
-      config.loss.policy_gradient > 0 and config.search.kind == "gumbel",
-      "--loss.policy_gradient needs every action's probability, which --search.kind=gumbel does not know: use none or puct.",
+      config.loss.policy_gradient > 0 and config.search.kind == "gumbel" and config.search.acting == "halving",
+      "--loss.policy_gradient needs every action's probability, which sequential halving does not know: use --search.acting=sample, or "
+      "--search.kind=none or puct.",
+    ),
+    (
+      config.search.kind == "puct" and config.search.qtransform in ("advantage", "skill"),
+      f"--search.qtransform={config.search.qtransform} is not for --search.kind=puct, whose Q lies in 0..1: use tree or node.",
+    ),
+    (
+      config.search.kind == "none" and config.search.qtransform in ("tree", "node"),
+      f"--search.qtransform={config.search.qtransform} needs a tree, and --search.kind=none has none: use advantage, skill or auto.",
+    ),
+    (
+      config.network.bins % 2 == 0 and config.network.bins > 0,
+      f"--network.bins={config.network.bins}: must be odd, so that 0 is one of the values.",
     ),
     (
       config.learner.shift > 0 and config.env.kind == "catch",

@@ -1,11 +1,18 @@
-"""What explains a run that does not learn: errors by unroll step, dead units, values against the returns that followed."""
+"""What explains a run that does not learn: errors by unroll step, dead units, values against the returns that followed, and whether Q
+knows what an action does."""
 
 import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.types import Array, Context, Decision, Metrics, Model, Root, TimeStep, record
+from muzero_jax.replay.frames import Replay, Ring
+from muzero_jax.search.none import look_ahead
+from muzero_jax.targets.returns import n_step_returns
+from muzero_jax.types import Array, Context, Decision, Metrics, Model, Params, Root, TimeStep, record
 
 SAME = 1e-3  # a latent unit that moves less than this over a batch tells nothing
 REMAINDER = 0.05  # a probe ends when what lies ahead weighs less than this
@@ -74,8 +81,89 @@ class Calibration:
     return new, {f"calibration/{name}": jnp.stack([jnp.sum(x * ended), jnp.sum(ended, dtype=x.dtype)]) for name, x in values.items()}
 
 
-def search_metrics(root: Root, decision: Decision) -> Metrics:
-  """How the search changed the prior. Entropies in nats, depth in steps."""
+class Monitor(Protocol):
+  """What is measured of every step of all environments on a device."""
+
+  def __call__(self, params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
+    """Of the newest roots and decisions; `replay` ends with the steps before them."""
+    ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Skill:
+  """Whether an action that the search prefers does better: of every step, once what followed it is complete.
+
+  With x = Q(a) - V, what the search expected of the action taken, and y = return - V, what came of it, `search/skill` is the slope of y on
+  x: 1 where Q is right, 0 where it is noise. Returns are those that the learner would see: n steps, lambda, recorded values.
+  """
+
+  ring: Ring
+  n: int
+  gamma: float  # per agent step
+  trace: float = 1.0  # lambda
+  clip: bool = True  # values are of rewards' signs
+
+  def __call__(self, params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
+    """See `Monitor`. `derived` makes the slope's error of these."""
+    del params, root, decision
+    example, complete = self.ring.completed(replay)
+
+    def follows(reward: Array, discount: Array, value: Array, last: Array) -> Array:
+      reward = jnp.sign(reward) if self.clip else reward
+      discount = self.gamma * discount
+      return n_step_returns(reward, discount, value[1:], last[1:], n=self.n, count=1, trace=self.trace)[0] - value[0]
+
+    counts = (complete & ~example.last[:, 0]).astype(jnp.float32)
+    y = counts * jax.vmap(follows)(example.reward, example.discount, example.value, example.last)
+    x = counts * example.advantage
+    # Returns of neighbouring steps share most of their rewards: one in so many steps is taken to be independent.
+    independent = counts.sum() / min(self.n, 1 / (1 - self.trace * self.gamma + 1e-6))
+    return {
+      "search/skill": jnp.stack([jnp.sum(x * y), jnp.sum(x * x)]),
+      "search/skill_residual": jnp.stack([jnp.sum(y * y), jnp.sum(x * x)]),
+      "search/advantage": jnp.stack([jnp.sum(jnp.abs(x)), counts.sum()]),
+      "search/independent_steps": jnp.stack([independent, jnp.minimum(1.0, independent)]),
+    }
+
+
+@dataclasses.dataclass(frozen=True)
+class Twins:
+  """Whether Q tells actions apart that differ, more than actions that are the same to the game.
+
+  `search/twins` is the mean squared difference of Q within classes of equivalent actions over that between classes' means: 0 where Q knows
+  what actions do, about 1 or more where differences of Q are noise. Q is that of one step of the model, of the first few environments.
+  """
+
+  model: Model
+  gamma: float  # per agent step
+  classes: tuple[tuple[int, ...], ...]
+  roots: int = 4
+
+  def __call__(self, params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
+    """See `Monitor`."""
+    del decision, replay
+    few = jax.tree.map(lambda x: x[: self.roots], root)
+    q = look_ahead(self.model, self.gamma, params, jax.random.key(0), few)
+    within = [jnp.square(q[:, a] - q[:, b]) for twins in self.classes for a in twins for b in twins if a < b]
+    means = [jnp.mean(q[:, list(twins)], -1) for twins in self.classes]
+    between = [jnp.square(a - b) for i, a in enumerate(means) for b in means[:i]]
+    ratio = jnp.stack([jnp.sum(jnp.stack(x)) / len(x) for x in (within, between)])
+    return {"search/twins": ratio, "search/q_between": jnp.stack([ratio[1], jnp.float32(few.value.shape[0])])}
+
+
+def derived(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+  """What is computed of several sums of metrics at once, at the end: `search/skill_error`, the standard error of `search/skill`."""
+  found = [sums.get(f"search/{name}") for name in ("skill", "skill_residual", "independent_steps")]
+  if any(pair is None or pair[0 if i == 2 else 1] <= 0 for i, pair in enumerate(found)):
+    return {}
+  (products, squares), (residuals, _), (steps, _) = found
+  slope = products / squares
+  return {"search/skill_error": math.sqrt(max(residuals / squares - slope**2, 0.0) / steps)}
+
+
+def search_metrics(params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
+  """How the search changed the prior. Entropies in nats, depth in steps. A `Monitor`."""
+  del params, replay
   size = jnp.float32(decision.action.shape[0])
   policy, prior = decision.policy, jax.nn.softmax(root.policy_logits)
   agrees = jnp.argmax(policy, -1) == jnp.argmax(prior, -1)

@@ -84,6 +84,7 @@ def build(config: Config, begun: int = 0) -> Experiment:
       updates=updates.numerator,
       every=updates.denominator,
       warmup=max(-(-config.replay.warmup // (spec.num_envs * devices.size)), ring.smallest(ring.stack, ring.window) + 1),
+      monitors=components.make_monitors(config, model, ring),
     ),
     begun,
   )

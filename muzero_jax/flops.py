@@ -27,7 +27,7 @@ def flops(run: Experiment) -> dict[str, float]:
   spec, size, unroll = loop.environment.spec, loop.learner.batch_size, loop.learner.targets.unroll
   search = without_tree(loop.search)
   state, key = jax.eval_shape(loop.learner.init, jax.random.key(0)), jax.eval_shape(lambda: jax.random.key(0))
-  params = state.params["model"]
+  params = state.variables
 
   def latents(count: int) -> tuple[Any, Any]:
     frames = jax.ShapeDtypeStruct((count, ring.stack, *spec.frame_shape), spec.frame_dtype)

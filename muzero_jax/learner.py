@@ -13,7 +13,7 @@ from muzero_jax.diagnostics import dead_units, unroll_errors
 from muzero_jax.replay.frames import Chances, Replay, Ring, stack_at
 from muzero_jax.replay.sampling import Sampler
 from muzero_jax.targets.maker import TargetMaker
-from muzero_jax.types import Array, Context, Example, Key, LearnerState, Metrics, Model, Params, Sample, Targets, Term
+from muzero_jax.types import Array, Context, Example, Key, LearnerState, Metrics, Model, Params, Sample, Statistics, Targets, Term
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,15 +42,16 @@ class Learner:
       target_params=jax.tree.map(jnp.copy, params["model"]),
       opt_state=self.optimizer.init(params),
       step=jnp.zeros((), jnp.int32),
+      statistics=no_statistics(),
     )
 
   def update(self, state: LearnerState, replay: Replay, key: Key) -> tuple[LearnerState, Chances, Metrics]:
     """One gradient step. Of the replay only the chances change."""
     sample_key, target_key, loss_key = jax.random.split(key, 3)
     sample = self.sampler.sample(self.ring, replay, sample_key, self.batch_size, state.step)
-    targets = self.targets(state.target_params, target_key, sample.example)
+    targets = self.targets(state.target_variables, target_key, sample.example)
     gradient, (error, metrics) = jax.grad(self.loss, has_aux=True)(state.params, sample, targets, loss_key)
-    gradient = self.mean(gradient)
+    gradient, new = self.mean((gradient, batch_statistics(sample, targets, error)))
     updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
@@ -63,7 +64,9 @@ class Learner:
       "learner/target_age": one((state.step % self.target_period).astype(jnp.float32)),
     }
     chances = self.sampler.update(replay.chances, sample, error)
-    return LearnerState(params, target_params, opt_state, step), chances, metrics
+    statistics = jax.tree.map(lambda old, x: MEMORY * old + (1 - MEMORY) * x, state.statistics, new)
+    metrics |= {"learner/return_error": one(statistics.error), "learner/skill": one(statistics.skill)}
+    return LearnerState(params, target_params, opt_state, step, statistics), chances, metrics
 
   def loss(self, params: Params, sample: Sample, targets: Targets, key: Key) -> tuple[Array, tuple[Array, Metrics]]:
     """The weighted sum of all terms over a batch.
@@ -72,8 +75,11 @@ class Learner:
       f32[], and the root's |value error| f32[N] with the metrics.
     """
     shift_key, action_key = jax.random.split(key)
-    example = augment(shift_key, sample.example, self.shift) if self.shift else sample.example
-    context = self.unroll(params, example, targets, action_key)
+    seen = later = sample.example
+    if self.shift:
+      # The root's stack and the later frames have shifts of their own: what the consistency loss compares must not share one.
+      seen, later = (augment(k, sample.example, self.shift) for k in jax.random.split(shift_key))
+    context = dataclasses.replace(self.unroll(params, seen, targets, action_key), example=later)
     losses = {name: term.loss(params, context) for name, (_, term) in self.terms.items()}
     total = sum(weight * losses[name] for name, (weight, _) in self.terms.items())
     total = jnp.mean(sample.weight * total)
@@ -102,6 +108,26 @@ class Learner:
     logits = model.predict(params["model"], hidden.reshape(-1, *hidden.shape[2:]))
     policy_logits, value_logits = (x.reshape(size, steps + 1, -1) for x in logits)
     return Context(example, targets, hidden, policy_logits, value_logits, jnp.swapaxes(reward_logits, 0, 1))
+
+
+MEMORY = 0.995  # of `Statistics`, per gradient step
+
+
+def no_statistics() -> Statistics:
+  """Before anything was learned from."""
+  return Statistics(*jnp.zeros((len(dataclasses.fields(Statistics)),)))
+
+
+def batch_statistics(sample: Sample, targets: Targets, error: Array) -> Statistics:
+  """Of one batch: means over examples; `error` f32[N] is the root's |return - value|."""
+  example = sample.example
+  follows = targets.value[:, 0] - example.value[:, 0]
+  return Statistics(
+    weight=jnp.ones(()),
+    errors=jnp.mean(jnp.square(error)),
+    squares=jnp.mean(jnp.square(example.advantage)),
+    products=jnp.mean(example.advantage * follows),
+  )
 
 
 def halve_gradient(x: Array) -> Array:

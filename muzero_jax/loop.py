@@ -5,9 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from muzero_jax import actor, diagnostics, ordering
+from muzero_jax import actor, ordering
 from muzero_jax.actor import ActorState
-from muzero_jax.diagnostics import Calibration
+from muzero_jax.diagnostics import Calibration, Monitor
 from muzero_jax.envs.base import Environment
 from muzero_jax.learner import Learner
 from muzero_jax.networks.model import root
@@ -47,11 +47,12 @@ class Loop:
   updates: int = 1  # gradient steps each time the learner is due; 0: it never is, and is not built
   every: int = 1  # ticks between those times
   warmup: int = 0  # rows in the replay before the first
+  monitors: tuple[Monitor, ...] = ()
 
   def tick(self, shared: Shared, local: Local) -> tuple[Shared, Local, Metrics]:
     """Remember what happened, act once in every environment, learn while the emulators step."""
     key, search_key, learn_key = jax.random.split(local.key, 3)
-    state, params = local.actor, shared.learner.params["model"]
+    state, params = local.actor, shared.learner.variables
     env, time = self.environment.recv(state.env, after=local.learned)  # the emulators are done
     replay = self.ring.add(local.replay, state.decision, time, shared.learner.step)
     origin = root(self.model, params, self.ring.recent(replay))
@@ -62,7 +63,9 @@ class Loop:
 
     tally = actor.count(state.tally, time)
     probe, calibration = self.calibration.step(state.probe, time, decision)
-    metrics |= actor.episode_metrics(tally, time) | diagnostics.search_metrics(origin, decision) | calibration
+    metrics |= actor.episode_metrics(tally, time) | calibration
+    for monitor in self.monitors:
+      metrics |= monitor(params, origin, decision, replay)
     replay = dataclasses.replace(replay, chances=chances)
     return (
       Shared(learner, shared.ticks + 1),

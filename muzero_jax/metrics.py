@@ -12,6 +12,7 @@ import numpy as np
 from tensorboardX import SummaryWriter
 from tqdm import tqdm
 
+from muzero_jax.diagnostics import derived
 from muzero_jax.types import Metrics
 
 Sums = dict[str, tuple[float, float]]  # name -> (sum, weight)
@@ -147,6 +148,7 @@ class Reporter:
       "simulations_per_second": rate * self._simulations,
       "updates_per_second": updates / max(seconds, 1e-9),
       **means(self.pending),
+      **derived(self.pending),
     }
     row = {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
     append(self._path, row)

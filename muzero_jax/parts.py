@@ -193,7 +193,7 @@ class Parts:
       loop = dataclasses.replace(tested, learner=dataclasses.replace(tested.learner, sampler=Fixed(frozen.batch)))
 
       def tick(i: Array, carry: tuple[Any, Array]) -> tuple[Any, Array]:
-        (state, done), params = carry, carry[0].params["model"]
+        (state, done), params = carry, carry[0].variables
         act_key, learn_key = jax.random.split(jax.random.fold_in(frozen.key, i))
         if act:
           if encode:
@@ -222,7 +222,7 @@ class Parts:
     def program(shared: Shared, local: Local, count: Array):
       batch = learner.sampler.sample(learner.ring, local.replay, local.key, learner.batch_size, count)
       stacks = learner.ring.recent(local.replay)
-      return shared, local.key, Frozen(batch, stacks, root(model, shared.learner.params["model"], stacks), local.key)
+      return shared, local.key, Frozen(batch, stacks, root(model, shared.learner.variables, stacks), local.key)
 
     return jax.block_until_ready(parallel.pmapped(program, self.run.devices)(self.run.shared(), filled(self.run), np.int32(0))[2])
 

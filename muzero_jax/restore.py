@@ -33,7 +33,7 @@ def restore(folder: str) -> Agent:
   with Checkpoints(path, read_only=True) as checkpoints:
     run = experiment.build(dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=1)))
     shared = checkpoints.restore(learner=run.shared())["learner"]
-  return Agent(path, config, run.loop.model, run.loop.search, shared.learner.params["model"], env_steps)
+  return Agent(path, config, run.loop.model, run.loop.search, shared.learner.variables, env_steps)
 
 
 def newest(folder: str) -> int:

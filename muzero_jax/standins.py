@@ -53,7 +53,8 @@ class Chain:
     # Whoever takes the policy alone takes the values with it, or the compiler would leave them out.
     policy = jax.nn.softmax(logits + value[:, None])
     action = jnp.argmax(policy, -1).astype(jnp.int32)
-    return Decision(action, policy, value, log_prob(policy, action), jnp.zeros_like(value))
+    zeros = jnp.zeros_like(value)
+    return Decision(action, policy, value, log_prob(policy, action), zeros, zeros)
 
 
 def without_tree(search: Search) -> Search:

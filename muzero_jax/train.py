@@ -184,7 +184,7 @@ class Training:
 
   def _params(self) -> Any:
     """Of the model, on one device: evaluation is a program of its own."""
-    return jax.device_put(jax.device_get(self.state.shared.learner.params["model"]), jax.local_devices()[0])
+    return jax.device_put(jax.device_get(self.state.shared.learner.variables), jax.local_devices()[0])
 
   def _reporter(self) -> metrics.Reporter:
     return metrics.Reporter(

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol, TypeVar, dataclass_transform
 
 import jax
+import jax.numpy as jnp
 from jax import Array
 
 Params = Any  # a pytree of arrays
@@ -52,6 +53,7 @@ class Decision:
   policy: Array  # f32[B, A]   the improved policy, a target for the policy head
   value: Array  # f32[B]   the search's value of the root
   log_prob: Array  # f32[B]   log-probability of `action` under the behaviour
+  advantage: Array  # f32[B]   the search's Q of `action` less `value`
   depth: Array  # f32[B]   steps from the root to the deepest node; not kept in the replay
 
 
@@ -68,6 +70,7 @@ class Example:
   policy: Array  # f32[k+1, A]   recorded, t .. t+k
   value: Array  # f32[L]   recorded, t .. t+L-1
   log_prob: Array  # f32[L-1]   t .. t+L-2
+  advantage: Array  # f32   recorded, t
   age: Array  # i32   learner steps since step t was played
 
 
@@ -95,12 +98,32 @@ class Targets:
 class Context:
   """All that a loss term may look at. Predictions are those of the unroll."""
 
-  example: Example  # [N, ...], frames augmented
+  example: Example  # [N, ...]; where frames are augmented, with a draw that is not the root's
   targets: Targets
   hidden: Array  # [N, k+1, ...]
   policy_logits: Array  # f32[N, k+1, A]
   value_logits: Array  # f32[N, k+1, bins]
   reward_logits: Array  # f32[N, k, bins]
+
+
+@record
+class Statistics:
+  """Running sums over the batches that were learned from, older ones counting less; all f32[]."""
+
+  weight: Array  # of batches
+  errors: Array  # (return - value)^2 at the root: what the value head is wrong by, and what returns vary by
+  squares: Array  # (Q(a) - V)^2, of the recorded search
+  products: Array  # (Q(a) - V)(return - V)
+
+  @property
+  def error(self) -> Array:
+    """The standard deviation of returns around values, f32[]; 1 before anything was learned from."""
+    return jnp.where(self.weight > 0, jnp.sqrt(self.errors / jnp.maximum(self.weight, 1e-6)), 1.0)
+
+  @property
+  def skill(self) -> Array:
+    """The slope of (return - V) on (Q(a) - V), f32[]: 1 where Q is right, 0 where it is noise, and before there is any."""
+    return self.products / jnp.maximum(self.squares, 1e-12)
 
 
 @record
@@ -111,6 +134,17 @@ class LearnerState:
   target_params: Params  # of the model, some updates old
   opt_state: Any
   step: Array  # i32   gradient steps done
+  statistics: Statistics
+
+  @property
+  def variables(self) -> Params:
+    """What a search takes as its parameters: the model's, with `Statistics` under "statistics"."""
+    return {**self.params["model"], "statistics": self.statistics}
+
+  @property
+  def target_variables(self) -> Params:
+    """The same with the target network's parameters; statistics are today's."""
+    return {**self.target_params, "statistics": self.statistics}
 
 
 class Model(NamedTuple):

@@ -1,7 +1,9 @@
 """Latent consistency (EfficientZero, Ye et al. 2021, section 4.1): what the dynamics predicts should look like what the encoder sees.
 
 SimSiam (Chen and He 2021): the unrolled latent is projected and predicted, the encoded later frame is projected without gradient, and
-their negative cosine similarity is the loss.
+their negative cosine similarity is the loss. Projector and predictor normalise by the statistics of the batch: without, all latents of one
+game project alike, and the similarity is high whatever the dynamics predicts. Nothing else of the model does: acting and learning compute
+the same function.
 """
 
 import flax.linen as nn
@@ -13,38 +15,51 @@ from muzero_jax.replay.frames import stack_at
 from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
 
+class BatchNorm(nn.Module):
+  """f32[N, width], each unit by its mean and variance over the batch, then scaled and shifted. Keeps no running statistics."""
+
+  @nn.compact
+  def __call__(self, x: Array) -> Array:
+    scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+    bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+    centred = x - x.mean(0, keepdims=True)
+    normal = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), 0, keepdims=True) + 1e-5)
+    return scale[None] * normal + bias[None]
+
+
 class Projector(nn.Module):
-  """Latents [N, ...] -> f32[N, width]."""
+  """Latents [N, ...] -> f32[N, width], in three layers."""
 
   width: int
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     x = x.reshape(x.shape[0], -1).astype(jnp.float32)
-    x = nn.relu(nn.LayerNorm()(nn.Dense(self.width)(x)))
-    return nn.LayerNorm()(nn.Dense(self.width)(x))
+    for _ in range(2):
+      x = nn.relu(BatchNorm()(nn.Dense(self.width)(x)))
+    return BatchNorm()(nn.Dense(self.width)(x))
 
 
 class Predictor(nn.Module):
-  """f32[N, width] -> f32[N, width]."""
+  """f32[N, width] -> f32[N, width], through half the width."""
 
   width: int
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
-    return nn.Dense(x.shape[-1])(nn.relu(nn.LayerNorm()(nn.Dense(self.width)(x))))
+    return nn.Dense(self.width)(nn.relu(BatchNorm()(nn.Dense(self.width // 2)(x))))
 
 
-def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: int = 512) -> Term:
+def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: int = 1024) -> Term:
   """The term; its examples must come with k later frames.
 
   Args:
     model: its `encode` gives the targets.
     stack: S.
     hidden: shape of one latent with a batch axis.
-    width: of the projections; the predictor's bottleneck is half of it.
+    width: of the projections.
   """
-  projector, predictor = Projector(width), Predictor(width // 2)
+  projector, predictor = Projector(width), Predictor(width)
 
   def init(key: Key) -> Params:
     keys = jax.random.split(key)

@@ -7,16 +7,21 @@ noisy, but right on average. Muesli (Hessel et al. 2021, eq. 11) joins both in t
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.losses.muzero import step_scale
+from muzero_jax.losses.muzero import step_weights
 from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
+# Where an action proved bad and the policy has come to prefer it, the clip of `policy_gradient` does not bound the loss: its ratio to
+# the behaviour, and with it the gradient, could be anything (Ye et al. 2020, "dual-clip PPO", which has 3, too).
+LARGEST_RATIO = 3.0
 
-def policy_gradient(model: Model, clip: float = 0.2) -> Term:
+
+def policy_gradient(model: Model, clip: float = 0.2, steps: str = "root") -> Term:
   """The term. It needs `log_prob` to be that of the behaviour, which Gumbel's sequential halving does not know.
 
   Args:
     model: decodes the values that returns are compared with.
     clip: by how much an action's probability may differ from the behaviour's before its gradient stops.
+    steps: a kind of `muzero.step_weights`.
   """
 
   def init(key: Key) -> Params:
@@ -26,15 +31,15 @@ def policy_gradient(model: Model, clip: float = 0.2) -> Term:
   def loss(params: Params, context: Context) -> Array:
     del params
     targets, example = context.targets, context.example
-    steps = targets.value.shape[1]
+    count = targets.value.shape[1]
     log_policy = jax.nn.log_softmax(context.policy_logits)
-    chosen = jnp.take_along_axis(log_policy, example.action[:, :steps, None], -1)[..., 0]
-    ratio = jnp.exp(chosen - example.log_prob[:, :steps])
+    chosen = jnp.take_along_axis(log_policy, example.action[:, :count, None], -1)[..., 0]
+    ratio = jnp.exp(jnp.minimum(chosen - example.log_prob[:, :count], jnp.log(LARGEST_RATIO)))
     advantage = jax.lax.stop_gradient(targets.value - model.decode(context.value_logits))
-    acted = targets.alive * ~example.last[:, :steps]  # what is sent at an episode's last step has no consequence
+    acted = targets.alive * ~example.last[:, :count]  # what is sent at an episode's last step has no consequence
     advantage = normalise(advantage, acted)
     gain = jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
-    return -jnp.sum(gain * acted * step_scale(steps - 1)[None], -1)
+    return -jnp.sum(gain * acted * step_weights(count - 1, steps)[None], -1)
 
   return Term(init, loss)
 

@@ -40,7 +40,8 @@ class Dynamics(nn.Module):
   def __call__(self, hidden: Array, action: Array) -> tuple[Array, Array]:
     x = nn.Dense(self.width, dtype=self.dtype)(hidden) + nn.Embed(self.num_actions, self.width, dtype=self.dtype)(action)
     x = nn.relu(nn.LayerNorm(dtype=self.dtype)(x))
-    x = scale_latent(hidden + nn.LayerNorm(dtype=self.dtype)(nn.Dense(self.width, dtype=self.dtype)(x)))
+    x = nn.LayerNorm(dtype=self.dtype, scale_init=nn.initializers.zeros)(nn.Dense(self.width, dtype=self.dtype)(x))
+    x = scale_latent(hidden + x)  # it starts as its shortcut: the state stays
     return x, Logits(self.head or self.width, self.bins)(x)
 
 

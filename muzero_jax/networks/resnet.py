@@ -114,7 +114,8 @@ class Dynamics(nn.Module):
     size = self.size
     # Constant planes through a 1x1 convolution are a bias per channel: the same, cheaper.
     bias = nn.Embed(self.num_actions, size.channels, dtype=self.dtype)(action)
-    x = hidden + convolution(size.channels, self.dtype)(hidden) + bias[:, None, None]
+    # As its blocks, it starts as its shortcut: nothing changes but what the action adds.
+    x = hidden + convolution(size.channels, self.dtype, init=nn.initializers.zeros)(hidden) + bias[:, None, None]
     for _ in range(size.blocks):
       x = Block(size.channels, self.dtype)(x)
     x = scale_latent(x)

@@ -1,7 +1,7 @@
 """Scalars as categorical distributions (MuZero, Schrittwieser et al. 2020, appendix F).
 
-A scalar x is squashed by h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x (Pohlen et al. 2018) and spread over the two nearest of the integers
--size .. size. Everything in float32.
+A scalar x is squashed by h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x (Pohlen et al. 2018) and spread over the two nearest values of a
+`Support`. Everything in float32.
 """
 
 import dataclasses
@@ -30,18 +30,24 @@ def inverse(y: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Support:
-  """The integers -size .. size in transformed space: 2 size + 1 bins."""
+  """Evenly spaced values from -size to size in transformed space."""
 
   size: int = 300
+  count: int = 0  # how many, an odd number; 0: one for every integer
 
   @property
   def bins(self) -> int:
     """How many."""
-    return 2 * self.size + 1
+    return self.count or 2 * self.size + 1
+
+  @property
+  def spacing(self) -> float:
+    """Between neighbours, in transformed space."""
+    return 2 * self.size / (self.bins - 1)
 
   def encode(self, x: Array) -> Array:
     """Scalars f32[...] -> probabilities f32[..., bins] on the two bins nearest to h(x); beyond the support, on its end."""
-    y = jnp.clip(transform(x.astype(jnp.float32)), -self.size, self.size) + self.size
+    y = (jnp.clip(transform(x.astype(jnp.float32)), -self.size, self.size) + self.size) / self.spacing
     low = jnp.minimum(jnp.floor(y), self.bins - 2)
     share = y - low
     index = low.astype(jnp.int32)
@@ -49,7 +55,7 @@ class Support:
 
   def decode(self, logits: Array) -> Array:
     """Logits [..., bins] -> scalars f32[...]: the expectation in transformed space, transformed back."""
-    values = jnp.arange(-self.size, self.size + 1, dtype=jnp.float32)
+    values = self.spacing * jnp.arange(-(self.bins // 2), self.bins // 2 + 1, dtype=jnp.float32)
     probabilities = jax.nn.softmax(logits.astype(jnp.float32))
     # Accelerators round the operands of a matrix product by default; here that would cost three digits of every value.
     return inverse(jnp.matmul(probabilities, values, precision="highest"))

@@ -38,6 +38,7 @@ class Replay:
   policy: Array  # f32[C, B, A]
   value: Array  # f32[C, B]
   log_prob: Array  # f32[C, B]
+  advantage: Array  # f32[C, B]
   played: Array  # i32[C]   learner steps when the row was played
   chances: Chances
   head: Array  # i32[]   rows written since the start
@@ -89,6 +90,7 @@ class Ring:
       policy=zeros(*rows, self.num_actions),
       value=zeros(*rows),
       log_prob=zeros(*rows),
+      advantage=zeros(*rows),
       played=zeros(self.rows, dtype=jnp.int32),
       chances=Chances(zeros(*rows), zeros(self.rows), jnp.ones((), jnp.float32)),
       head=jnp.zeros((), jnp.int32),
@@ -121,6 +123,7 @@ class Ring:
       policy=replay.policy.at[before].set(decision.policy),
       value=replay.value.at[before].set(decision.value),
       log_prob=replay.log_prob.at[before].set(decision.log_prob),
+      advantage=replay.advantage.at[before].set(decision.advantage),
       played=replay.played.at[row].set(step),
       chances=self._chances(replay.chances, head, last),
       head=head + 1,
@@ -151,6 +154,12 @@ class Ring:
     stacks = jax.vmap(lambda f, b: stack_at(f, b, self.stack - 1, self.stack))(frames, first)
     return stacks.reshape(self.num_envs, self.stack, *self.frame_shape)
 
+  def completed(self, replay: Replay) -> tuple[Example, Array]:
+    """The examples that the newest row has completed, one per environment, and whether there are any, bool[]."""
+    row = (replay.head - 1 - self.window) % self.rows
+    index = row * self.num_envs + jnp.arange(self.num_envs)
+    return jax.vmap(lambda i: self.example(replay, i, replay.played[row]))(index), replay.head > self.window
+
   def example(self, replay: Replay, index: Array, step: Array) -> Example:
     """The example that starts at `index` (i32[]: row * B + environment), when `step` learner steps are done."""
     row, env = index // self.num_envs, index % self.num_envs
@@ -167,6 +176,7 @@ class Ring:
       policy=replay.policy[steps[: self.unroll + 1], env],
       value=replay.value[steps, env],
       log_prob=replay.log_prob[out, env],
+      advantage=replay.advantage[row, env],
       age=step - replay.played[row],
     )
 

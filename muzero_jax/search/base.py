@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import jax.numpy as jnp
 import mctx
 
-from muzero_jax.search import batched
+from muzero_jax.search import batched, qtransforms
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 # Who grows the tree: equal, node for node.
@@ -67,12 +67,25 @@ def mctx_root(root: Root) -> mctx.RootFnOutput:
 
 
 def decision(tree: mctx.Tree, action: Array, policy: Array, behaviour: Array) -> Decision:
-  """From a grown tree: `action` i32[B], taken with the probabilities `behaviour` f32[B, A], and the target `policy` f32[B, A]."""
+  """From a grown tree: `action` i32[B], taken with the probabilities `behaviour` f32[B, A], and the target `policy` f32[B, A].
+
+  The value is that of the target policy, not the mean over visits.
+  """
+  value, q = qtransforms.improved_value(tree, policy)
+  return decided(action, policy, value, q, behaviour, depth=tree.embeddings[1].max(1))
+
+
+def decided(action: Array, policy: Array, value: Array, q: Array, behaviour: Array, depth: Array) -> Decision:
+  """A decision from the Q of every action, f32[B, A]."""
   action = action.astype(jnp.int32)
-  return Decision(action, policy, tree.node_values[:, 0], log_prob(behaviour, action), tree.embeddings[1].max(1))
+  return Decision(action, policy, value, log_prob(behaviour, action), taken(q, action) - value, depth)
+
+
+def taken(x: Array, action: Array) -> Array:
+  """x[b, action[b]], f32[B]."""
+  return jnp.take_along_axis(x, action[:, None], 1)[:, 0]
 
 
 def log_prob(policy: Array, action: Array) -> Array:
   """log policy[b, action[b]], f32[B]; finite also where the policy is 0."""
-  chosen = jnp.take_along_axis(policy, action[:, None], 1)[:, 0]
-  return jnp.log(jnp.maximum(chosen, jnp.finfo(jnp.float32).tiny))
+  return jnp.log(jnp.maximum(taken(policy, action), jnp.finfo(jnp.float32).tiny))

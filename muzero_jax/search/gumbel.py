@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import mctx
 
+from muzero_jax.search import qtransforms
 from muzero_jax.search.base import GROWERS, ModelInTree, decision, mctx_root
-from muzero_jax.types import Decision, Key, Model, Params, Root
+from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 # Below any difference that matters, yet above float32's resolution of logits + sigma(Q): decides exact ties (a policy head that
 # still is at its zero start) at random.
@@ -17,7 +18,7 @@ TIE_BREAK = 1e-4
 
 @dataclasses.dataclass(frozen=True)
 class Gumbel:
-  """Acts with the survivor of the halving; the policy target is softmax(logits + sigma(completed Q))."""
+  """Acts with the survivor of the halving, or samples; the policy target is softmax(logits + sigma(completed Q))."""
 
   model: Model
   gamma: float  # per agent step
@@ -28,6 +29,8 @@ class Gumbel:
   epsilon: float = 0.02  # smallest spread of Q that is stretched to 0..1; below it, differences count as noise
   max_depth: int | None = None
   prior_exponent: float = 1.0  # below 1 the policy forgets: see `__call__`
+  qtransform: str = "node"  # a key of `qtransforms.GUMBEL`
+  acting: str = "halving"  # or "sample": from the policy target, whose probabilities are then exactly the behaviour's
   gumbel_scale: float = 1.0
   tree: str = "mctx"  # a key of GROWERS
 
@@ -38,27 +41,25 @@ class Gumbel:
 
   def for_evaluation(self) -> "Gumbel":
     """Without Gumbel noise, but for ties."""
-    return dataclasses.replace(self, gumbel_scale=TIE_BREAK)
+    return dataclasses.replace(self, gumbel_scale=TIE_BREAK, acting="halving")
 
   def for_reanalysis(self) -> "Gumbel":
     """With noise: which actions are considered should vary as it does in self-play."""
     return self
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`. `log_prob` is that of the policy target, which the halving samples from approximately.
+    """See `base.Search`. `log_prob` is that of the policy target, which the halving samples from approximately. The kinds `advantage` and
+    `skill` of `qtransform` read `params["statistics"]`.
 
     The target multiplies the prior by exp(sigma(Q)), and becomes the next prior: what Q is wrong by adds up from update to update
     until the policy is certain of it. With the prior to the power x < 1 it adds up to sigma(Q) / (1 - x) and no further (Vieillard et
     al. 2020, "Leverage the Average": a Kullback-Leibler and an entropy term together).
     """
     root = dataclasses.replace(root, policy_logits=self.prior_exponent * root.policy_logits)
-    key, noise_key = jax.random.split(key)
+    key, noise_key, action_key = *jax.random.split(key), jax.random.fold_in(key, 2)
     noise = self.gumbel_scale * jax.random.gumbel(noise_key, root.policy_logits.shape)
     qtransform = functools.partial(
-      mctx.qtransform_completed_by_mix_value,
-      value_scale=self.value_scale,
-      maxvisit_init=self.visit_offset,
-      epsilon=self.epsilon,
+      qtransforms.GUMBEL[self.qtransform], value_scale=self.value_scale, visit_offset=self.visit_offset, epsilon=self.epsilon
     )
     tree = GROWERS[self.tree](
       params,
@@ -74,10 +75,16 @@ class Gumbel:
       interior_action_selection_fn=functools.partial(mctx.gumbel_muzero_interior_action_selection, qtransform=qtransform),
       num_simulations=self.num_simulations,
       max_depth=self.max_depth,
-      extra_data=mctx.GumbelMuZeroExtraData(root_gumbel=noise),
+      extra_data=qtransforms.ExtraData(noise, jnp.broadcast_to(self._scale(params), root.value.shape)),
     )
     logits = root.policy_logits + jax.vmap(qtransform, (0, None))(tree, tree.ROOT_INDEX)
+    policy = jax.nn.softmax(logits)
+    if self.acting == "sample":
+      return decision(tree, jax.random.categorical(action_key, logits), policy, behaviour=policy)
     visits = tree.children_visits[:, 0]
     survivor = jnp.argmax(jnp.where(visits == visits.max(-1, keepdims=True), logits + noise, -jnp.inf), -1)
-    policy = jax.nn.softmax(logits)
     return decision(tree, survivor, policy, behaviour=policy)
+
+  def _scale(self, params: Params) -> Array:
+    """What advantages are divided by, f32[]; 1 where the kind of `qtransform` does not use it."""
+    return qtransforms.scale(self.qtransform, params["statistics"]) if self.qtransform in ("advantage", "skill") else jnp.ones(())

@@ -9,7 +9,8 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.search.base import ModelInTree, log_prob
+from muzero_jax.search import qtransforms
+from muzero_jax.search.base import ModelInTree, decided
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -21,6 +22,7 @@ class NoSearch:
   gamma: float  # per agent step
   scale: float = 0.1  # of advantages, in units of reward: one of this size multiplies an action's odds by e
   clip: float = 3.0  # of scaled advantages
+  qtransform: str = "fixed"  # "advantage" or "skill": `qtransforms.scale` in place of `scale`, and its clip
   greedy: bool = False
 
   @property
@@ -39,20 +41,24 @@ class NoSearch:
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`. The value is the prior's expectation of Q."""
     prior = jax.nn.softmax(root.policy_logits)
-    q = self._look_ahead(params, key, root)
-    value = jnp.sum(prior * q, -1)
-    advantage = jnp.clip((q - value[:, None]) / self.scale, -self.clip, self.clip)
+    q = look_ahead(self.model, self.gamma, params, key, root)
+    baseline = jnp.sum(prior * q, -1, keepdims=True)
+    scale, clip = self.scale, self.clip
+    if self.qtransform != "fixed":
+      scale, clip = qtransforms.scale(self.qtransform, params["statistics"]), qtransforms.CLIP
+    advantage = jnp.clip((q - baseline) / scale, -clip, clip)
     logits = root.policy_logits + advantage
     policy = jax.nn.softmax(logits)
     noise = jax.random.gumbel(key, logits.shape)
     behaviour = logits + 1e-6 * noise if self.greedy else root.policy_logits + noise
-    action = jnp.argmax(behaviour, -1).astype(jnp.int32)
-    return Decision(action, policy, value, log_prob(policy if self.greedy else prior, action), jnp.ones_like(value))
+    action = jnp.argmax(behaviour, -1)
+    return decided(action, policy, baseline[:, 0], q, policy if self.greedy else prior, depth=jnp.ones_like(root.value))
 
-  def _look_ahead(self, params: Params, key: Key, root: Root) -> Array:
-    """Q of every action, f32[B, A]."""
-    size, num_actions = root.policy_logits.shape
-    hidden = jnp.repeat(root.hidden, num_actions, 0)
-    actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)
-    output, _ = ModelInTree(self.model, self.gamma)(params, key, actions, (hidden, jnp.zeros(size * num_actions)))
-    return (output.reward + output.discount * output.value).reshape(size, num_actions)
+
+def look_ahead(model: Model, gamma: float, params: Params, key: Key, root: Root) -> Array:
+  """Q of every action by one step of the model, f32[B, A]."""
+  size, num_actions = root.policy_logits.shape
+  hidden = jnp.repeat(root.hidden, num_actions, 0)
+  actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)
+  output, _ = ModelInTree(model, gamma)(params, key, actions, (hidden, jnp.zeros(size * num_actions)))
+  return (output.reward + output.discount * output.value).reshape(size, num_actions)

@@ -7,33 +7,9 @@ import jax
 import jax.numpy as jnp
 import mctx
 
+from muzero_jax.search import qtransforms
 from muzero_jax.search.base import GROWERS, ModelInTree, decision, mctx_root
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
-
-
-def qtransform_over_tree(tree: mctx.Tree, node: Array, *, epsilon: float = 1e-8) -> Array:
-  """Q of a node's children in 0..1 by the smallest and largest Q of the whole tree, as in the paper (appendix B, eq. 5).
-
-  mctx's default takes the extremes among siblings, so that anywhere in the tree the best sibling scores 1.
-
-  Args:
-    tree: unbatched.
-    node: i32[].
-    epsilon: smallest spread that is stretched to 0..1.
-
-  Returns:
-    f32[A]; unvisited children score 0.
-  """
-  visited = tree.children_visits > 0
-  q = tree.children_rewards + tree.children_discounts * tree.children_values
-  low = jnp.min(jnp.where(visited, q, jnp.inf))
-  high = jnp.max(jnp.where(visited, q, -jnp.inf))
-  # Before the first visit there are no extremes, and nothing visited to scale by them.
-  spread = jnp.where(high >= low, jnp.maximum(high - low, epsilon), 1.0)
-  return jnp.where(visited[node], (q[node] - low) / spread, 0.0)
-
-
-QTRANSFORMS = {"node": mctx.qtransform_by_parent_and_siblings, "tree": qtransform_over_tree}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,7 +19,9 @@ class Puct:
   model: Model
   gamma: float  # per agent step
   num_simulations: int
-  qtransform: str = "tree"  # a key of QTRANSFORMS
+  qtransform: str = "tree"  # a key of `qtransforms.PUCT`
+  epsilon: float = 0.02  # smallest spread of Q that is stretched to 0..1, in units of return
+  unvisited: str = "mean"  # what unvisited children score: "mean" or "zero"
   pb_c_init: float = 1.25
   pb_c_base: float = 19652.0
   dirichlet_alpha: float = 0.3
@@ -73,7 +51,7 @@ class Puct:
       mctx.muzero_action_selection,
       pb_c_init=self.pb_c_init,
       pb_c_base=self.pb_c_base,
-      qtransform=QTRANSFORMS[self.qtransform],
+      qtransform=functools.partial(qtransforms.PUCT[self.qtransform], epsilon=self.epsilon, unvisited=self.unvisited),
     )
     tree = GROWERS[self.tree](
       params,

@@ -31,4 +31,5 @@ class Random:
     size, num_actions = root.policy_logits.shape
     action = jax.random.randint(key, (size,), 0, num_actions, jnp.int32)
     policy = jnp.full((size, num_actions), 1 / num_actions)
-    return Decision(action, policy, jnp.zeros(size), jnp.log(policy[:, 0]), jnp.zeros(size))
+    zeros = jnp.zeros(size)
+    return Decision(action, policy, zeros, jnp.log(policy[:, 0]), zeros, zeros)
