@@ -93,8 +93,9 @@ class Monitor(Protocol):
 class Skill:
   """Whether an action that the search prefers does better: of every step, once what followed it is complete.
 
-  With x = Q(a) - V, what the search expected of the action taken, and y = return - V, what came of it, `search/skill` is the slope of y on
-  x: 1 where Q is right, 0 where it is noise. Returns are those that the learner would see: n steps, lambda, recorded values.
+  With x = Q(a) - V, what the search expected of the action taken, and y = return - V, what came of it, `search/skill` is the
+  slope of y on x: 1 where Q is right, 0 where it is noise. Returns are those that the learner would see: n steps, lambda,
+  recorded values.
   """
 
   ring: Ring
@@ -130,8 +131,9 @@ class Skill:
 class Twins:
   """Whether Q tells actions apart that differ, more than actions that are the same to the game.
 
-  `search/twins` is the mean squared difference of Q within classes of equivalent actions over that between classes' means: 0 where Q knows
-  what actions do, about 1 or more where differences of Q are noise. Q is that of one step of the model, of the first few environments.
+  `search/twins` is the mean squared difference of Q within classes of equivalent actions over that between classes' means: 0
+  where Q knows what actions do, about 1 or more where differences of Q are noise. Q is that of one step of the model, in the
+  first few environments.
   """
 
   model: Model

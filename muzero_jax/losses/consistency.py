@@ -1,9 +1,9 @@
 """Latent consistency (EfficientZero, Ye et al. 2021, section 4.1): what the dynamics predicts should look like what the encoder sees.
 
-SimSiam (Chen and He 2021): the unrolled latent is projected and predicted, the encoded later frame is projected without gradient, and
-their negative cosine similarity is the loss. Projector and predictor normalise by the statistics of the batch: without, all latents of one
-game project alike, and the similarity is high whatever the dynamics predicts. Nothing else of the model does: acting and learning compute
-the same function.
+SimSiam (Chen and He 2021): the unrolled latent is projected and predicted, the encoded later frame is projected without
+gradient, and their negative cosine similarity is the loss. Projector and predictor normalise by the statistics of the batch:
+without, all latents of one game project alike, and the similarity is high whatever the dynamics predicts. Nothing else in the
+model does: acting and learning compute the same function.
 """
 
 import flax.linen as nn

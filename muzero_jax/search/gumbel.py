@@ -48,8 +48,8 @@ class Gumbel:
     return self
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`. `log_prob` is that of the policy target, which the halving samples from approximately. The kinds `advantage` and
-    `skill` of `qtransform` read `params["statistics"]`.
+    """See `base.Search`. `log_prob` is that of the policy target, which the halving samples from approximately. The kinds
+    `advantage` and `skill` of `qtransform` read `params["statistics"]`.
 
     The target multiplies the prior by exp(sigma(Q)), and becomes the next prior: what Q is wrong by adds up from update to update
     until the policy is certain of it. With the prior to the power x < 1 it adds up to sigma(Q) / (1 - x) and no further (Vieillard et
