@@ -115,10 +115,11 @@ def train(config: Config) -> None:
 
 def score(folders: Sequence[str]) -> dict:
   """What the seeds of one variant scored: a game's entry in `aggregate.aggregate`, and "training", their `late` returns."""
-  from muzero_jax import aggregate, runs
+  from muzero_jax.evaluation import aggregate
+  from muzero_jax.runs import history
 
   (task,) = aggregate.aggregate([aggregate.newest(folder, "trained", "auto") for folder in folders])["tasks"]
-  return task | {"training": [late(*runs.read(folder).line("env_steps", "episode/return")) for folder in folders]}
+  return task | {"training": [late(*history.read(folder).line("env_steps", "episode/return")) for folder in folders]}
 
 
 def late(steps: Sequence[float], returns: Sequence[float]) -> float:

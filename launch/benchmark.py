@@ -13,8 +13,9 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from launch import cli, costs
-from launch.timing import in_turn, spread
+from launch import cli
+from muzero_jax.benchmark import profile
+from muzero_jax.benchmark.measure import in_turn, spread
 from muzero_jax.config import Config, ConfigError, option
 
 
@@ -31,7 +32,7 @@ class Options(Config):
   autotune: bool = option(False, "propose games, batch and simulations for this device instead: for speed, not for what is learned")
 
 
-# What is measured, by the name of a method of `muzero_jax.parts.Parts`, and what the table calls it.
+# What is measured, by the name of a method of `muzero_jax.benchmark.workloads.Parts`, and what the table calls it.
 PARTS = {
   "emulators": "emulators alone",
   "environment": "environment layer",
@@ -66,24 +67,25 @@ def sweep_sizes(options: Options) -> dict[str, Any]:
   """The loop at other sizes: figures, printed."""
   import jax
 
-  from launch import sweep
+  from muzero_jax.benchmark import sweep
 
   measured = sweep.loop_time(options, options.ticks, options.repeats)
   if options.autotune:
     chosen = sweep.autotune(options, measured)
     print(f"proposed for {jax.devices()[0].device_kind}: {sweep.flags(chosen)}")
     return chosen
-  from muzero_jax import curve
+  from muzero_jax.reporting import plots
 
   found = sweep.growth(options, jax.device_count(), measured)
   print(sweep.table(found))
-  curve.draw_growth(Path(options.growth), found)
+  plots.draw_growth(Path(options.growth), found)
   return found
 
 
 def measure_parts(options: Options) -> dict[str, Any]:
   """The run and its parts: figures, printed."""
-  from muzero_jax import experiment, memory
+  from muzero_jax import experiment
+  from muzero_jax.benchmark import memory
 
   run = experiment.build(options)
   print(memory.plan(run, replays=4))
@@ -96,7 +98,7 @@ def measure(run: Any, options: Options) -> dict[str, Any]:
   """All figures. Times are seconds per tick; rates are per second."""
   import jax
 
-  from muzero_jax.parts import Parts
+  from muzero_jax.benchmark.workloads import Parts
 
   names = named(options)
   parts = Parts(run, -(-options.ticks // run.loop.every) * run.loop.every)
@@ -121,7 +123,7 @@ def measure(run: Any, options: Options) -> dict[str, Any]:
     figures |= rates(run, options, statistics.median(seconds["loop"]))
     figures |= dict(memory=memory, compile_seconds=works["loop"].compile_seconds)
     if options.profile:
-      figures["costs"] = costs.of(works["loop"], parts.ticks)
+      figures["costs"] = profile.of(works["loop"], parts.ticks)
   return figures
 
 
@@ -153,7 +155,7 @@ def rates(run: Any, options: Options, tick: float) -> dict[str, Any]:
   """What the loop does in a second, when a tick takes so many seconds."""
   import jax
 
-  from muzero_jax import flops
+  from muzero_jax.benchmark import flops
   from muzero_jax.envs import envpool
 
   operations = flops.flops(run)
@@ -241,7 +243,7 @@ def loop_lines(figures: dict[str, Any]) -> list[str]:
     f"{figures['bytes_per_example']:,.0f} bytes per example, temporary memory {figures['memory']['temporary_bytes'] / 2**20:,.1f} MiB, "
     f"compiled in {figures['compile_seconds']:.1f} s",
   ]
-  return [*lines, *costs.lines(figures.get("costs", []))]
+  return [*lines, *profile.lines(figures.get("costs", []))]
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def main(argv: list[str]) -> None:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   folders = [folder.strip() for folder in options.workdir.split(",") if folder.strip()] or [""]
-  from muzero_jax import aggregate
+  from muzero_jax.evaluation import aggregate
 
   agent = "random" if options.random else "trained"
   if options.json:
@@ -58,7 +58,9 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
     ConfigError: a folder without a run, runs that do not belong together, a protocol that does not fit.
   """
   cli.use_devices(1)
-  from muzero_jax import aggregate, experiment, restore, scoring, workdir
+  from muzero_jax import experiment
+  from muzero_jax.evaluation import aggregate, scoring
+  from muzero_jax.runs import restore, workdir
 
   runs = []
   for folder in folders:
@@ -73,7 +75,8 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
 
 def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   """Plays one run's games, prints how they went and returns the row that evaluations.jsonl now has."""
-  from muzero_jax import restore, scoring
+  from muzero_jax.evaluation import scoring
+  from muzero_jax.runs import restore
 
   found = restore.restore(folder)
   evaluation = dataclasses.replace(

@@ -22,10 +22,10 @@ def main(argv: list[str]) -> None:
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
-  from muzero_jax import report
+  from muzero_jax.reporting import page
 
   folders = [folder.strip() for folder in options.workdir.split(",")]
-  print(f"report: {report.write(folders, options.output)}")
+  print(f"report: {page.write(folders, options.output)}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ def main(argv: list[str]) -> None:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   cli.use_devices(1)
-  from muzero_jax import restore, scoring
+  from muzero_jax.evaluation import scoring
+  from muzero_jax.runs import restore
 
   agent = restore.restore(options.workdir)
   config = dataclasses.replace(agent.config, seed=agent.config.seed + options.seed)

@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from muzero_jax import actor, components, loop, parallel
+from muzero_jax import actor, components, loop
 from muzero_jax.config import Config, ConfigError
+from muzero_jax.device import parallel
 from muzero_jax.diagnostics import Calibration
 from muzero_jax.envs import envpool
-from muzero_jax.evaluate import Evaluator
+from muzero_jax.evaluation.evaluator import Evaluator
 from muzero_jax.types import Model, SearchFn
 
 

@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from muzero_jax import parallel
-from muzero_jax.augmentation import augment
+from muzero_jax.device import parallel
 from muzero_jax.diagnostics import dead_units, unroll_errors
+from muzero_jax.replay.augmentation import augment
 from muzero_jax.replay.frames import Chances, Replay, Ring, stack_at
 from muzero_jax.replay.sampling import Sampler
 from muzero_jax.targets.maker import TargetMaker

@@ -5,8 +5,9 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 
-from muzero_jax import actor, ordering
+from muzero_jax import actor
 from muzero_jax.actor import ActorState
+from muzero_jax.device import ordering
 from muzero_jax.diagnostics import Calibration, Monitor
 from muzero_jax.envs.base import Environment
 from muzero_jax.learner import Learner

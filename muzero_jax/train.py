@@ -10,11 +10,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from muzero_jax import experiment, loop, memory, metrics, parallel, scoring, workdir
+from muzero_jax import experiment, loop
 from muzero_jax.actor import restarted
-from muzero_jax.checkpoint import Checkpoints
+from muzero_jax.benchmark import memory
 from muzero_jax.config import Config, ConfigError
+from muzero_jax.device import parallel
+from muzero_jax.evaluation import scoring
 from muzero_jax.experiment import Experiment
+from muzero_jax.runs import metrics, workdir
+from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.types import record
 
 ROUND_SECONDS = 2.0  # how long the device works before the host looks: signals and the progress bar wait for it

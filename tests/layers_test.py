@@ -6,29 +6,29 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-# A module imports from earlier layers, or from its own. A folder stands for all of its modules.
+# A module imports from earlier layers, or from its own. A room stands for all of its modules that have no entry of their own.
 LAYERS = [
-  ["types", "ordering", "parallel", "config", "statistics"],
-  ["envs", "networks", "replay", "targets", "augmentation"],
+  ["types", "config", "evaluation.intervals", "device"],
+  ["envs", "networks", "replay", "targets"],
   ["search", "losses", "diagnostics"],
-  ["actor", "learner", "standins"],
-  ["loop", "evaluate"],
+  ["actor", "learner"],
+  ["loop", "evaluation.evaluator"],
   ["flags", "components"],
-  ["experiment", "checkpoint", "metrics", "video", "workdir"],
-  ["memory", "runs", "curve", "report", "parts", "flops"],
-  ["scoring"],
-  ["restore", "train", "aggregate"],
+  ["experiment", "evaluation.video", "runs"],
+  ["reporting", "benchmark"],
+  ["evaluation.scoring"],
+  ["train", "evaluation.aggregate"],
 ]
 HOMES = {
   "mctx": ["search/"],
   "envpool": ["envs/envpool.py"],
   "gymnax": ["envs/gymnax.py"],
-  "orbax": ["checkpoint.py"],
+  "orbax": ["runs/checkpoint.py"],
   "absl": ["flags.py"],
-  "tensorboardX": ["metrics.py"],
-  "matplotlib": ["curve.py"],
-  "imageio": ["video.py"],
-  "scipy": ["statistics.py"],
+  "tensorboardX": ["runs/metrics.py"],
+  "matplotlib": ["reporting/plots.py"],
+  "imageio": ["evaluation/video.py"],
+  "scipy": ["evaluation/intervals.py"],
 }
 MODULES = sorted((ROOT / "muzero_jax").rglob("*.py"))
 
@@ -45,9 +45,10 @@ def imports(path: pathlib.Path) -> set[str]:
 
 
 def layer(dotted: str) -> int | None:
-  """Of muzero_jax.a.b: where a stands in LAYERS."""
-  part = dotted.split(".")[1]
-  return next((number for number, names in enumerate(LAYERS) if part in names), None)
+  """Of muzero_jax.a.b: where a.b, or else the room a, stands in LAYERS."""
+  parts = dotted.split(".")[1:]
+  prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
+  return next((number for prefix in prefixes for number, names in enumerate(LAYERS) if prefix in names), None)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from muzero_jax import parallel
+from muzero_jax.device import parallel
 from muzero_jax.learner import Learner, halve_gradient
 from muzero_jax.losses import muzero
 from muzero_jax.networks.mlp import mlp

@@ -11,8 +11,9 @@ import pytest
 from jax.experimental import io_callback
 
 from muzero_jax import config as configs
-from muzero_jax import experiment, loop, ordering, parallel
+from muzero_jax import experiment, loop
 from muzero_jax.actor import new_actor
+from muzero_jax.device import ordering, parallel
 from muzero_jax.envs.base import Spec
 from muzero_jax.search.random import Random
 from muzero_jax.types import TimeStep

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from envpool.python.xla_template import make_xla
 
-from muzero_jax import ordering, parallel
+from muzero_jax.device import ordering, parallel
 from muzero_jax.envs import callback
 from muzero_jax.envs.base import EnvironmentError, Spec
 from muzero_jax.types import Array, Key, TimeStep

@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks.cached import mapped
+from muzero_jax.networks.cpu.cached import mapped
 from muzero_jax.networks.scalars import Support
 from muzero_jax.types import Array, Model, Params, Root
 

@@ -13,7 +13,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks import conv
+from muzero_jax.networks.cpu import conv
 from muzero_jax.networks.model import Logits, make_model, scale_latent, stacked_input
 from muzero_jax.networks.scalars import Support
 from muzero_jax.types import Array, Model

@@ -1,0 +1,1 @@
+"""Measuring: a run's parts as programs of their own, stand-ins, operations, sizes and costs."""

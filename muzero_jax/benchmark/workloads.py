@@ -1,0 +1,246 @@
+"""A run's parts as programs of their own, for measuring. `launch.benchmark` times them."""
+
+import dataclasses
+import functools
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from muzero_jax import components
+from muzero_jax.benchmark.stubs import Fixed, Still, free_model, without_tree
+from muzero_jax.config import replace
+from muzero_jax.device import ordering, parallel
+from muzero_jax.envs.envpool import EnvPool
+from muzero_jax.experiment import Experiment
+from muzero_jax.loop import Local, Loop, Shared
+from muzero_jax.networks.model import root
+from muzero_jax.replay.frames import Replay
+from muzero_jax.search.random import Random
+from muzero_jax.types import Array, Key, Root, Sample, record
+
+
+class Work(NamedTuple):
+  """So many ticks' worth of work."""
+
+  run: Callable[[], Any]  # does it, and returns arrays to wait for
+  before: Callable[[], Any] = lambda: None  # to be done, and waited for, before the clock starts
+  compiled: Any = None
+  compile_seconds: float = 0.0
+
+
+@record
+class Frozen:
+  """What parts work on that have neither replay nor environment."""
+
+  batch: Sample
+  stacks: Array  # [B, S, *frame_shape]
+  origin: Root  # of these stacks
+  key: Key
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+  """The parts of `run`, `ticks` ticks of each at a time.
+
+  The learner has as many turns as in the loop if `ticks` is a multiple of `run.loop.every`.
+  """
+
+  run: Experiment
+  ticks: int
+
+  def emulators(self) -> Work | None:
+    """EnvPool's own stepping: one pool, all devices' games and threads, driven from Python. None: a pure-JAX game."""
+    run = self.run
+    config = replace(run.config, {"env.num_threads": run.config.env.num_threads * run.devices.size})
+    games = components.make_environment(config, num_pools=1, seed=1, num_envs=run.width)
+    if not isinstance(games, EnvPool):
+      return None
+    pool = games.pools[0]
+    actions = np.random.default_rng(0).integers(0, games.spec.num_actions, (self.ticks, run.width)).astype(np.int32)
+    ids = np.arange(run.width, dtype=np.int32)
+    pool.async_reset()
+    pool.recv()
+
+    def work() -> None:
+      for action in actions:
+        pool._send([ids, ids, action])
+        pool._recv()
+
+    return Work(work)
+
+  def environment(self) -> Work:
+    """Random play through `send` and `recv` in the compiled loop, frames stored in the replay and stacked; no network, no learner."""
+    num_actions = self.run.loop.environment.spec.num_actions
+
+    def look(params, frames):
+      pixel = frames.reshape(frames.shape[0], -1)[:, :1].astype(jnp.float32)
+      return ordering.after(pixel, frames)  # all of them are read
+
+    def predict(params, hidden):
+      return jnp.broadcast_to(hidden, (hidden.shape[0], num_actions)), jnp.zeros((hidden.shape[0], 1))
+
+    model = self.run.loop.model._replace(encode=look, predict=predict, decode=lambda logits: logits[:, 0])
+    return self._looped(dataclasses.replace(self.run.loop, model=model, search=Random(), updates=0))
+
+  def loop(self) -> Work:
+    """The real thing, learning from the first tick on."""
+    return self._looped(self._learning)
+
+  def without_emulators(self) -> Work:
+    """The real thing on an environment that costs nothing."""
+    return self._looped(dataclasses.replace(self._learning, environment=Still(self.run.loop.environment.spec)))
+
+  def network(self) -> Work:
+    """The network alone: encodes, model steps and gradient steps of so many ticks, at the same sizes; no tree, replay, environment."""
+    run, search = self.run, without_tree(self.run.loop.search)
+    learner = components.make_learner(run.config, run.loop.model, search, run.loop.ring)
+    return self._still(dataclasses.replace(run.loop, search=search, learner=learner))
+
+  def search(self) -> Work:
+    """Encoding and searching as many roots as there are games."""
+    return self._still(self.run.loop, learn=False)
+
+  def search_network(self) -> Work:
+    """The same without the tree: encoding, and as many model steps for as many roots."""
+    return self._still(dataclasses.replace(self.run.loop, search=without_tree(self.run.loop.search)), learn=False)
+
+  def tree(self) -> Work | None:
+    """The same search with a model that costs nothing. None: the search has no tree."""
+    search = self.run.loop.search
+    if not search.simulations:
+      return None
+    free = dataclasses.replace(search, model=free_model(search.model, self.run.loop.environment.spec.num_actions))
+    return self._still(dataclasses.replace(self.run.loop, search=free), learn=False, encode=False)
+
+  def learner(self) -> Work | None:
+    """The gradient steps of so many ticks, with their targets and metrics, on a batch that stays the same. None: there are none."""
+    return self._still(self.run.loop, act=False) if self.run.loop.updates else None
+
+  def replay(self) -> Work:
+    """Storing a step of every game, stacking the newest frames, and sampling the batches that the learner would take."""
+    run, loop, ring = self.run, self.run.loop, self.run.loop.ring
+    source = Still(loop.environment.spec)
+    sampler, size = loop.learner.sampler, loop.learner.batch_size
+
+    def tick(i: Array, local: Local) -> Local:
+      state, now = source.recv(local.actor.env, after=local.learned)
+      memory = ring.add(local.replay, local.actor.decision, now, i)
+      state = source.send(state, read(ring.recent(memory)).astype(jnp.int32))
+      key = jax.random.fold_in(local.key, i)
+
+      def draw(j, carry):
+        chances, _ = carry
+        batch = sampler.sample(ring, dataclasses.replace(memory, chances=chances), jax.random.fold_in(key, j), size, i)
+        found = batch.weight + read(batch)
+        return sampler.update(chances, batch, found), found[0]
+
+      def draws(chances):
+        return jax.lax.fori_loop(0, loop.updates, draw, (chances, jnp.float32(0)))
+
+      chances, learned = jax.lax.cond(turn(loop, i), draws, lambda chances: (chances, jnp.float32(0)), memory.chances)
+      actor, memory = dataclasses.replace(local.actor, env=state), dataclasses.replace(memory, chances=chances)
+      return dataclasses.replace(local, actor=actor, replay=memory, learned=learned)
+
+    def program(shared: Shared, local: Local, count: Array):
+      local = jax.lax.fori_loop(0, count, tick, local)
+      return shared, local, local.learned
+
+    fake = dataclasses.replace(run, loop=dataclasses.replace(loop, environment=source))
+    return self._going_on(program, [run.shared(), filled(fake)])
+
+  @property
+  def _learning(self) -> Loop:
+    """The loop, but that it learns as soon as an example is complete."""
+    ring = self.run.loop.ring
+    return dataclasses.replace(self.run.loop, warmup=ring.smallest(ring.stack, ring.window))
+
+  def _looped(self, tested: Loop) -> Work:
+    """A loop past its warm-up."""
+    run = dataclasses.replace(self.run, loop=tested)
+    return self._going_on(tested.run, [run.shared(), run.local()], warmup=tested.warmup + 1)
+
+  def _going_on(self, program: Callable, state: list, warmup: int = 1) -> Work:
+    """A program whose every call goes on where the one before stopped.
+
+    A tick done right before the clock starts leaves the emulators with as much to do as they have at the end.
+    """
+    begun = time.perf_counter()
+    compiled = parallel.pmapped(program, self.run.devices, donate=(0, 1)).lower(*state, np.int32(0)).compile()
+    seconds = time.perf_counter() - begun
+
+    def call(count: int) -> Any:
+      *state[:], done = compiled(*state, np.int32(count))
+      return done
+
+    jax.block_until_ready(call(warmup))
+    return Work(lambda: call(self.ticks), lambda: call(1), compiled, seconds)
+
+  def _still(self, tested: Loop, *, act: bool = True, learn: bool = True, encode: bool = True) -> Work:
+    """Ticks of a loop without its replay and environment: stacks and batch stay the same.
+
+    Args:
+      tested: its model, search and learner are used.
+      act: with the search.
+      learn: with the gradient steps, as often as the loop would.
+      encode: the search's roots are encoded anew in every tick.
+    """
+    nothing = Replay(**{field.name: None for field in dataclasses.fields(Replay)})
+
+    def program(shared: Shared, frozen: Frozen, count: Array):
+      loop = dataclasses.replace(tested, learner=dataclasses.replace(tested.learner, sampler=Fixed(frozen.batch)))
+
+      def tick(i: Array, carry: tuple[Any, Array]) -> tuple[Any, Array]:
+        (state, done), params = carry, carry[0].variables
+        act_key, learn_key = jax.random.split(jax.random.fold_in(frozen.key, i))
+        if act:
+          if encode:
+            origin = root(tested.model, params, ordering.after(frozen.stacks, done))
+          else:
+            origin = jax.tree.map(lambda x: ordering.after(x, done), frozen.origin)
+          done = read(tested.search(params, act_key, origin))
+        if learn:
+          due = turn(loop, i) & (done < 1)
+          state, _, norm, metrics = loop.learn(due, state, nothing, learn_key)
+          done = read((done, norm, {} if act else metrics))
+        return state, done
+
+      state, done = jax.lax.fori_loop(0, count, tick, (shared.learner, jnp.float32(0)))
+      return dataclasses.replace(shared, learner=state), frozen.key, done
+
+    shared = self.run.shared()
+    compiled = parallel.pmapped(program, self.run.devices).lower(shared, self.frozen, np.int32(0)).compile()
+    return Work(lambda: compiled(shared, self.frozen, np.int32(self.ticks))[2])
+
+  @functools.cached_property
+  def frozen(self) -> Frozen:
+    """A batch and stacks of random play."""
+    learner, model = self.run.loop.learner, self.run.loop.model
+
+    def program(shared: Shared, local: Local, count: Array):
+      batch = learner.sampler.sample(learner.ring, local.replay, local.key, learner.batch_size, count)
+      stacks = learner.ring.recent(local.replay)
+      return shared, local.key, Frozen(batch, stacks, root(model, shared.learner.variables, stacks), local.key)
+
+    return jax.block_until_ready(parallel.pmapped(program, self.run.devices)(self.run.shared(), filled(self.run), np.int32(0))[2])
+
+
+def turn(loop: Loop, tick: Array) -> Array:
+  """Whether the learner has its turn in a tick, bool[]."""
+  return tick % loop.every == loop.every - 1
+
+
+def read(tree: Any) -> Array:
+  """0.0, once all arrays of a tree are computed and read in full."""
+  arrays = [x.astype(jnp.int32) if x.dtype == bool else x for x in jax.tree.leaves(tree)]
+  return sum((ordering.never(x).astype(jnp.float32) for x in arrays), jnp.float32(0))
+
+
+def filled(run: Experiment) -> Local:
+  """The games and a replay with some random play in it."""
+  fill = dataclasses.replace(run.loop, search=Random(), updates=0)
+  count = max(64, 2 * run.loop.ring.smallest(run.loop.ring.stack, run.loop.ring.window))
+  return jax.block_until_ready(parallel.pmapped(fill.run, run.devices, donate=(1,))(run.shared(), run.local(), np.int32(count))[1])

@@ -1,0 +1,1 @@
+"""How good an agent is: whole games, their statistics, scores of a run and of several runs together, a video."""

@@ -1,0 +1,333 @@
+"""The networks: shapes of every size, and what must hold of the functions they compute."""
+
+import functools
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from muzero_jax.networks.cpu import cached
+from muzero_jax.networks.mlp import WIDTHS, mlp
+from muzero_jax.networks.model import root, scale_latent, stacked_input
+from muzero_jax.networks.resnet import SIZES, resnet
+from muzero_jax.networks.scalars import Support
+from muzero_jax.networks.vector import SIZES as VECTOR_SIZES
+from muzero_jax.networks.vector import space_to_depth, vector
+
+ACTIONS, STACK = 3, 4
+SUPPORT = Support(5)  # 11 bins
+
+# What really runs: name -> maker, size, shape of a frame.
+RUN = {
+  "resnet-tiny": (resnet, "tiny", (84, 84)),
+  "resnet-grid": (resnet, "grid", (10, 10, 2)),
+  "vector": (vector, "nano", (18, 20)),  # 18 is not whole patches
+  "mlp": (mlp, "tiny", (10, 5)),
+  "mlp-vector": (mlp, "tiny", (6,)),
+}
+
+
+@functools.cache
+def build(name, dtype=jnp.float32):
+  """The model, its parameters and its functions compiled once."""
+  make, size, shape = RUN[name]
+  kind = jnp.float32 if len(shape) == 1 else jnp.uint8
+  model = make(size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), kind), dtype)
+  params = jax.jit(model.init)(jax.random.key(0))
+  return model, params, tuple(jax.jit(f) for f in (model.encode, model.step, model.predict))
+
+
+def disturbed(params):
+  """The parameters with every array moved, so that no head is zero and no bias is."""
+  leaves, tree = jax.tree.flatten(params)
+  random = np.random.default_rng(0)
+  return jax.tree.unflatten(tree, [x + 0.1 * random.normal(size=x.shape).astype(np.float32) for x in leaves])
+
+
+def frames(name, size=3):
+  shape = RUN[name][2]
+  random = np.random.default_rng(1)
+  if len(shape) == 1:
+    return jnp.asarray(random.normal(size=(size, STACK, *shape)), jnp.float32)
+  return jnp.asarray(random.integers(0, 256, (size, STACK, *shape)), jnp.uint8)
+
+
+def shapes(size, shape, dtype=jnp.float32, make=resnet, num=2):
+  """Parameters, latent, stepped latent, reward, policy and value logits, abstractly; uint8 frames."""
+  stack = jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8)
+  model = make(size, ACTIONS, SUPPORT, stack, dtype)
+
+  def run(key, frames, action):
+    params = model.init(key)
+    hidden = model.encode(params, frames)
+    later, reward = model.step(params, hidden, action)
+    return params, hidden, later, reward, *model.predict(params, later)
+
+  key = jax.eval_shape(lambda: jax.random.key(0))
+  return jax.eval_shape(run, key, jax.ShapeDtypeStruct((num, *stack.shape), stack.dtype), jax.ShapeDtypeStruct((num,), jnp.int32))
+
+
+def check_shapes(found, latent, dtype):
+  params, hidden, later, reward, policy, value = found
+  assert hidden.shape == later.shape == (2, *latent)
+  assert hidden.dtype == later.dtype == dtype  # the unroll's scan carries it
+  assert (reward.shape, policy.shape, value.shape) == ((2, 11), (2, ACTIONS), (2, 11))
+  assert {x.dtype for x in (reward, policy, value)} == {jnp.dtype(jnp.float32)}  # float32, whatever the trunk
+  assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
+  assert set(params) == {"representation", "dynamics", "prediction"}
+  assert all(set(part) == {"params"} for part in params.values())  # no batch statistics
+
+
+CHANNELS = {"tiny": 32, "small": 64, "efficientzero": 64, "muzero": 256}
+
+
+@pytest.mark.parametrize("pixels", [84, 96])
+@pytest.mark.parametrize("size", ["tiny", "small", "efficientzero"])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_latents_are_six_by_six(size, pixels, dtype):
+  """84 and 96 pixels both give 6x6; heads are float32 under either trunk; no norm layer holds batch statistics."""
+  check_shapes(shapes(size, (pixels, pixels), dtype), (6, 6, CHANNELS[size]), dtype)
+
+
+@pytest.mark.parametrize("pixels", [84, 96])
+def test_latents_of_the_largest_size(pixels):
+  check_shapes(shapes("muzero", (pixels, pixels), jnp.bfloat16), (6, 6, 256), jnp.bfloat16)
+
+
+def test_colour_frames():
+  check_shapes(shapes("efficientzero", (96, 96, 3)), (6, 6, 64), jnp.float32)
+
+
+def test_grid_keeps_the_boards_size():
+  check_shapes(shapes("grid", (10, 10, 4)), (10, 10, 16), jnp.float32)
+  check_shapes(shapes("grid", (10, 5)), (10, 5, 16), jnp.float32)
+
+
+@pytest.mark.parametrize("size", list(WIDTHS))
+def test_latents_of_the_mlp(size):
+  check_shapes(shapes(size, (10, 5), make=mlp), (WIDTHS[size],), jnp.float32)
+  check_shapes(shapes(size, (10, 5), jnp.bfloat16, make=mlp), (WIDTHS[size],), jnp.bfloat16)
+
+
+@pytest.mark.parametrize("size", list(VECTOR_SIZES))
+@pytest.mark.parametrize("shape", [(48, 48), (84, 84), (96, 96, 3)])
+def test_latents_of_the_vector_network(size, shape):
+  check_shapes(shapes(size, shape, make=vector), (VECTOR_SIZES[size].width,), jnp.float32)
+  check_shapes(shapes(size, shape, jnp.bfloat16, make=vector), (VECTOR_SIZES[size].width,), jnp.bfloat16)
+
+
+def test_space_to_depth_by_hand():
+  """3x4 with one channel in patches of 2: rows (0 1 2 3), (4 5 6 7), (8 9 10 11), then zeros."""
+  found = space_to_depth(jnp.arange(12.0).reshape(1, 3, 4, 1), 2)
+  np.testing.assert_array_equal(found, [[[[0, 1, 4, 5], [2, 3, 6, 7]], [[8, 9, 0, 0], [10, 11, 0, 0]]]])
+
+
+def test_every_size_is_tested():
+  assert set(SIZES) == {*CHANNELS, "grid"}
+
+
+@pytest.mark.parametrize("name", list(RUN))
+def test_zero_initialised_heads_claim_nothing(name):
+  """At the start the policy is uniform and values and rewards are 0."""
+  model, params, (encode, step, predict) = build(name)
+  hidden = encode(params, frames(name))
+  hidden, reward = step(params, hidden, jnp.arange(3))
+  policy, value = predict(params, hidden)
+  np.testing.assert_array_equal(jax.nn.softmax(policy), np.full((3, ACTIONS), np.float32(1) / 3))
+  np.testing.assert_array_equal(policy, np.zeros((3, ACTIONS)))
+  np.testing.assert_allclose(model.decode(value), np.zeros(3), atol=1e-6)
+  np.testing.assert_allclose(model.decode(reward), np.zeros(3), atol=1e-6)
+
+
+def test_root_decodes_the_value():
+  """Search runs on plain scalars: a root's value is decoded."""
+  model, params, (encode, _, predict) = build("mlp")
+  params = disturbed(params)
+  found = jax.jit(lambda p, x: root(model, p, x))(params, frames("mlp"))
+  hidden = encode(params, frames("mlp"))
+  policy, value = predict(params, hidden)
+  np.testing.assert_allclose(found.hidden, hidden, atol=1e-6)
+  np.testing.assert_allclose(found.policy_logits, policy, atol=1e-5)
+  shares = np.asarray(jax.nn.softmax(value)) @ np.arange(-5, 6)
+  h = np.sign(found.value) * (np.sqrt(np.abs(found.value) + 1) - 1) + 0.001 * np.asarray(found.value)
+  np.testing.assert_allclose(h, shares, rtol=1e-4, atol=1e-5)
+
+
+def test_roots_in_parts(monkeypatch):
+  """Many stacks are encoded a few at a time on a CPU: 6 in 3 parts are what they are together."""
+  model, params, _ = build("resnet-grid")
+  params, stacks = disturbed(params), frames("resnet-grid", 6)
+  whole = root(model, params, stacks)
+  monkeypatch.setattr(cached, "SHARED", 0)
+  monkeypatch.setattr(cached, "CACHED", 2 * stacks[0].size)
+  assert cached.chunks(stacks) == 3
+  chex.assert_trees_all_close(root(model, params, stacks), whole, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
+def test_zero_heads_learn(name):
+  """Zero initialisation is of the last layers only: their gradient is not zero."""
+  model, params, _ = build(name)
+  hidden = build(name)[2][0](params, frames(name))
+
+  def loss(part):
+    policy, value = model.predict({**params, "prediction": part}, hidden)
+    return jax.nn.log_softmax(policy)[:, 0].sum() + jax.nn.log_softmax(value)[:, 0].sum()
+
+  gradient = jax.tree.leaves(jax.jit(jax.grad(loss))(params["prediction"]))
+  assert sum(bool(jnp.any(x != 0)) for x in gradient) >= 4  # kernel and bias of both heads
+
+
+@pytest.mark.parametrize("name", list(RUN))
+def test_a_batch_is_what_its_elements_are_alone(name):
+  """Norm layers hold no batch statistics: acting (any batch) and learning (another) compute the same function."""
+  _, params, (encode, step, predict) = build(name)
+  params, seen, actions = disturbed(params), frames(name), jnp.array([0, 2, 1])
+  hidden = encode(params, seen)
+  later, reward = step(params, hidden, actions)
+  together = (hidden, later, reward, *predict(params, later))
+  assert np.ptp(together[-1], 0).max() > 1e-3  # the elements differ
+  for i in range(3):
+    one = slice(i, i + 1)
+    hidden = encode(params, seen[one])
+    later, reward = step(params, hidden, actions[one])
+    for alone, found in zip((hidden, later, reward, *predict(params, later)), together, strict=True):
+      np.testing.assert_allclose(alone, found[one], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", list(RUN))
+def test_latents_are_scaled_to_unit_range(name):
+  _, params, (encode, step, _) = build(name)
+  hidden = encode(disturbed(params), frames(name))
+  for latent in (hidden, step(disturbed(params), hidden, jnp.arange(3))[0]):
+    flat = np.asarray(latent).reshape(3, -1)
+    np.testing.assert_allclose(flat.min(1), 0, atol=1e-6)
+    np.testing.assert_allclose(flat.max(1), 1, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", list(RUN))
+def test_actions_and_every_frame_of_the_stack_matter(name):
+  _, params, (encode, step, _) = build(name)
+  params, seen = disturbed(params), frames(name, 1)
+  hidden = encode(params, seen)
+  later = [np.asarray(step(params, hidden, jnp.array([a]))[0]) for a in range(ACTIONS)]
+  for a in range(ACTIONS):
+    assert np.abs(later[a] - later[a - 1]).max() > 1e-4
+  for i in range(STACK):
+    other = encode(params, seen.at[:, i].set(0))
+    assert np.abs(np.asarray(other - hidden)).max() > 1e-4
+
+
+def test_scale_latent_by_hand():
+  found = scale_latent(jnp.array([[2.0, 4.0, 3.0], [-1.0, 1.0, -1.0]]))
+  np.testing.assert_array_equal(found, [[0, 1, 0.5], [0, 1, 0]])
+
+
+def test_scale_latent_is_per_example_over_the_whole_map():
+  hidden = jnp.arange(16.0).reshape(2, 2, 2, 2)
+  found = scale_latent(hidden)
+  np.testing.assert_allclose(found[0].ravel(), np.arange(8) / 7, rtol=1e-6)
+  np.testing.assert_allclose(found[1].ravel(), np.arange(8) / 7, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_constant_latent_gives_no_nan(dtype):
+  """Latent min-max scaling has an epsilon: a constant latent gives no NaN, nor does its gradient."""
+  constant = jnp.full((2, 3, 3, 2), 7.0, dtype)
+  np.testing.assert_array_equal(scale_latent(constant).astype(jnp.float32), np.zeros((2, 3, 3, 2)))
+  gradient = jax.grad(lambda x: jnp.sum(jnp.sin(scale_latent(x).astype(jnp.float32) + 1)))(constant)
+  assert np.isfinite(np.asarray(gradient, np.float32)).all()
+
+
+@pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
+def test_black_frames_and_constant_latents_give_no_nan(name):
+  """A constant latent gives no NaN: through the whole network, forwards and backwards."""
+  model, params, _ = build(name)
+  black = jnp.zeros_like(frames(name, 2))
+
+  def loss(params):
+    hidden = model.encode(params, black)
+    latents = jnp.concatenate([hidden, jnp.full_like(hidden, 0.5)])
+    later, reward = model.step(params, latents, jnp.array([0, 1, 0, 1]))
+    logits = (reward, *model.predict(params, jnp.concatenate([latents, later])))
+    return sum(jax.nn.log_softmax(x)[:, 0].sum() for x in logits)
+
+  value, gradient = jax.jit(jax.value_and_grad(loss))(params)
+  assert np.isfinite(value)
+  assert all(np.isfinite(x).all() for x in jax.tree.leaves(gradient))
+
+
+def test_stacked_input_by_hand():
+  """uint8 frames stay uint8 until inside the network, and differences of them do not wrap around: 10 - 30 is -20."""
+  stack = jnp.array([10, 30, 10], jnp.uint8).reshape(1, 3, 1, 1)
+  found = stacked_input(stack, jnp.float32)
+  # The newest frame, then 30 - 10 and 10 - 30, in 255ths, as channels.
+  np.testing.assert_allclose(found[0, 0, 0] * 255, [10, 20, -20], rtol=1e-5)
+
+
+def test_stacked_input_shapes_and_layout():
+  grey = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 4, 5, 6)), jnp.uint8)
+  found = stacked_input(grey, jnp.float32)
+  assert found.shape == (2, 5, 6, 4)
+  wide = np.asarray(grey, np.float32) / 255
+  np.testing.assert_allclose(found[..., 0], wide[:, 3], atol=1e-6)
+  np.testing.assert_allclose(found[..., 1], wide[:, 1] - wide[:, 0], atol=1e-6)
+  colour = stacked_input(jnp.stack([grey, 255 - grey], -1), jnp.float32)
+  assert colour.shape == (2, 5, 6, 8)
+  # Channels are frame by frame: the newest frame's two colours first.
+  np.testing.assert_allclose(colour[..., 0], wide[:, 3], atol=1e-6)
+  np.testing.assert_allclose(colour[..., 1], 1 - wide[:, 3], atol=1e-6)
+  vectors = stacked_input(jnp.ones((2, 4, 3)), jnp.float32)
+  np.testing.assert_array_equal(vectors, [[1, 1, 1] + [0] * 9] * 2)  # numbers are not divided by 255
+
+
+def equations(jaxpr):
+  """All equations, those of inner programs included."""
+  for equation in jaxpr.eqns:
+    yield equation
+    for inner in jax.core.jaxprs_in_params(equation.params):
+      yield from equations(inner)
+
+
+def test_uint8_frames_enter_the_network():
+  """uint8 frames stay uint8 until inside the network: the encoder takes them as they are stored."""
+  model, params, _ = build("resnet-grid")
+  seen = frames("resnet-grid")
+  closed = jax.make_jaxpr(model.encode)(params, seen)
+  assert closed.in_avals[-1].dtype == jnp.uint8
+  encode = build("resnet-grid")[2][0]
+  np.testing.assert_allclose(encode(params, seen), encode(params, seen.astype(jnp.float32) / 255), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
+def test_heads_are_float32_under_a_bfloat16_trunk(name):
+  """Softmax over the support in float32, whatever the trunk's precision: so are the layers that make its logits."""
+  make, size, shape = RUN[name]
+  model = make(size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16)
+  params = build(name)[1]
+  hidden = jax.eval_shape(model.encode, params, frames(name))
+  assert hidden.dtype == jnp.bfloat16
+  jaxpr = jax.make_jaxpr(model.predict)(params, hidden).jaxpr
+  products = [e for e in equations(jaxpr) if e.primitive.name == "dot_general"]
+  assert len(products) == 4  # two layers of two heads
+  assert {v.aval.dtype for e in products for v in e.invars} == {jnp.dtype(jnp.float32)}
+  assert {x.dtype for x in jax.eval_shape(model.predict, params, hidden)} == {jnp.dtype(jnp.float32)}
+
+
+@pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
+def test_bfloat16_trunk_computes_about_the_same(name):
+  make, size, shape = RUN[name]
+  model = make(size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16)
+  _, params, (encode, _, _) = build(name)
+  narrow = jax.jit(model.encode)(params, frames(name)).astype(jnp.float32)
+  assert np.mean(np.abs(narrow - encode(params, frames(name)))) < 0.02
+
+
+def test_two_keys_give_two_networks():
+  model, params, _ = build("mlp")
+  other, again = (jax.jit(model.init)(jax.random.key(seed)) for seed in (1, 0))
+  assert any(bool(jnp.any(a != b)) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(other), strict=True))
+  for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(again), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
