@@ -175,7 +175,7 @@ def rates(run: Any, options: Options, tick: float) -> dict[str, Any]:
 
 
 def ratios(seconds: dict[str, list[float]], *, shared: bool, complete: bool = True) -> dict[str, list[float]]:
-  """What each repeat says of the run, from the times of its parts; see BUILD.md.
+  """What each repeat says of the run, from the times of its parts; see docs/benchmarks.md.
 
   Args:
     seconds: per tick of each part that was measured.

@@ -5,6 +5,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 # EnvPool imports packages that warn about their own futures; nobody who trains can act on that.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
@@ -35,6 +36,17 @@ def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
     if name not in known:
       raise ConfigError(f"--{flag}={name}: there is no such {noun}; there are {', '.join(known)}.")
   return names or known
+
+
+def write(path: str, text: str) -> None:
+  """Puts the text into a file; without text, only sees whether that will be possible."""
+  from muzero_jax.config import ConfigError
+
+  try:
+    with open(Path(path).expanduser(), "w" if text else "a") as file:
+      file.write(text)
+  except (OSError, RuntimeError) as error:
+    raise ConfigError(f"--json={path}: cannot be written ({getattr(error, 'strerror', error)}); name another file.") from error
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:

@@ -6,11 +6,10 @@ python -m launch.evaluate --aggregate --workdir=DIR[,DIR...] [--protocol=100k|ma
 
 import dataclasses
 import json
-from pathlib import Path
 from typing import Any
 
 from launch import cli
-from muzero_jax.config import ConfigError, option
+from muzero_jax.config import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,7 +38,7 @@ def main(argv: list[str]) -> None:
 
   agent = "random" if options.random else "trained"
   if options.json:
-    write(options.json, "")  # before any game: it may not be possible
+    cli.write(options.json, "")  # before any game: it may not be possible
   if options.aggregate:
     runs = [aggregate.newest(folder, agent, options.protocol) for folder in folders]
   else:
@@ -48,7 +47,7 @@ def main(argv: list[str]) -> None:
     result = aggregate.aggregate(runs)
     print(aggregate.table(result))
     if options.json:
-      write(options.json, json.dumps(result, indent=2) + "\n")
+      cli.write(options.json, json.dumps(result, indent=2) + "\n")
 
 
 def plan(folders: list[str], protocol: str) -> list[Any]:
@@ -89,15 +88,6 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   print(f"returns, protocol {row['protocol']}: {' '.join(f'{score:g}' for score in row['returns'])}")
   print(scoring.details(row), scoring.sentence(row), sep="\n", flush=True)
   return row
-
-
-def write(path: str, text: str) -> None:
-  """Puts the text into a file; without text, only sees whether that will be possible."""
-  try:
-    with open(Path(path).expanduser(), "w" if text else "a") as file:
-      file.write(text)
-  except (OSError, RuntimeError) as error:
-    raise ConfigError(f"--json={path}: cannot be written ({getattr(error, 'strerror', error)}); name another file.") from error
 
 
 if __name__ == "__main__":

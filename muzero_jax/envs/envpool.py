@@ -1,7 +1,7 @@
 """EnvPool: batched emulators on host threads, stepped from inside a compiled program.
 
 Through EnvPool's XLA custom calls on CPU and GPU, or through `callback.py` anywhere. One pool per device; single frames cross the
-border. What XLA must be told, and how, is measured in BUILD.md.
+border. What XLA must be told, and how, stands in docs/design.md.
 """
 
 import dataclasses
@@ -117,6 +117,36 @@ def renderer(task: str, seed: int, atari: Atari) -> Any:
   """A pool of one Atari game that shows the emulator's own picture, u8[1, 3, 210, 160], and else plays like `make`'s first game."""
   picture = dict(img_height=210, img_width=160, gray_scale=False)
   return envpool.make(task, env_type="gymnasium", num_envs=1, seed=seed, **atari.options() | picture)
+
+
+class Observed:
+  """Atari games stepped from Python, whose emulators' RAM is seen beside their frames.
+
+  Args:
+    task: EnvPool's name of an Atari game.
+    num_envs: B.
+    seed: game i is seeded with `seed + i`.
+    atari: settings.
+  """
+
+  def __init__(self, task: str, num_envs: int, seed: int, atari: Atari):
+    self._pool = envpool.make(task, env_type="gymnasium", num_envs=num_envs, seed=seed, **atari.options())
+    self._ids = np.arange(num_envs, dtype=np.int32)
+    self.num_actions = int(self._pool.action_space.n)
+
+  def reset(self) -> tuple[TimeStep, np.ndarray]:
+    """Starts all games; as `step`."""
+    self._pool.async_reset()
+    return self._answer()
+
+  def step(self, action: np.ndarray) -> tuple[TimeStep, np.ndarray]:
+    """After actions i32[B]: what the agents see, and the RAM, u8[B, 128]."""
+    self._pool._send([self._ids, self._ids, np.array(action, np.int32)])
+    return self._answer()
+
+  def _answer(self) -> tuple[TimeStep, np.ndarray]:
+    raw = dict(zip(self._pool._state_keys, self._pool._recv(), strict=True))
+    return time_step({name: jnp.asarray(x) for name, x in raw.items()}), np.array(raw["info:ram"])
 
 
 def choose_backend(backend: str) -> str:

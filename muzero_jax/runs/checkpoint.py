@@ -1,6 +1,7 @@
 """What a run goes on from, with orbax: written in the background, complete or not there at all."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from etils import epath
 from muzero_jax.config import ConfigError
 
 _ITEMS = ("learner", "local", "replay", "progress")
+# What checkpoints of earlier versions lack, by path within an item; it starts as in a new run.
+_ADDED = ("learner/statistics/",)
 
 
 class Checkpoints:
@@ -85,7 +88,18 @@ class Checkpoints:
           f"The checkpoint in {self.folder} does not fit these settings: its {name} has other shapes, so it is of another network, "
           "game or number of games. Use the settings that the run was started with (config.json), or another --workdir."
         )
-    return self._restore(**{name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in abstract.items()})
+    saved = {name: jax.tree_util.tree_map_with_path(self._without_added(name), tree) for name, tree in abstract.items()}
+    found = self._restore(**{name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in saved.items()})
+
+    def or_new(old: Any, new: Any) -> Any:
+      return new if old is None else old
+
+    return {name: jax.tree.map(or_new, found[name], tree, is_leaf=lambda x: x is None) for name, tree in abstract.items()}
+
+  def _without_added(self, item: str) -> Callable[[Any, Any], Any]:
+    """Maps the leaves that the newest checkpoint lacks, though it is sound, to None."""
+    saved = _shapes(self._saved(item))
+    return lambda path, leaf: None if _name(path) not in saved and _name(path).startswith(_ADDED) else leaf
 
   def has(self, item: str) -> bool:
     """Whether the newest checkpoint holds anything under this name."""
@@ -93,7 +107,10 @@ class Checkpoints:
 
   def fits(self, item: str, tree: Any) -> bool:
     """Whether the newest checkpoint holds, under this name, what has the shapes of `tree`."""
-    return self.has(item) and _shapes(self._saved(item)) == _shapes(tree)
+    if not self.has(item):
+      return False
+    saved = _shapes(self._saved(item))
+    return saved == {name: shape for name, shape in _shapes(tree).items() if name in saved or not name.startswith(_ADDED)}
 
   def _saved(self, item: str) -> Any:
     """What the newest checkpoint holds under a name, as a pytree of shapes, without reading it."""
@@ -116,7 +133,12 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
     return tuple((jax.random.key_data(leaf) if is_key else leaf).shape)
 
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {"/".join(re.findall(r"\w+", jax.tree_util.keystr(path))): shape(leaf) for path, leaf in leaves}
+  return {_name(path): shape(leaf) for path, leaf in leaves}
+
+
+def _name(path: Any) -> str:
+  """Of a leaf, the same for dataclasses, tuples and dictionaries: "learner/params/model/..."."""
+  return "/".join(re.findall(r"\w+", jax.tree_util.keystr(path)))
 
 
 def _abstract(x: Any) -> Any:

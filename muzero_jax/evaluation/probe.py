@@ -1,0 +1,131 @@
+"""What hidden states know of the game: linear regressions from them to the emulator's RAM.
+
+Three questions for every byte of RAM that changes: does the hidden state of a step know it (`now`); does the hidden state that the
+dynamics predicts from it know the byte one step later (`predicted`); and how well could one guess that without knowing the action
+(`without_action`)? Where the last two are equal, the dynamics carry nothing of the action.
+"""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from muzero_jax.envs.envpool import Observed
+from muzero_jax.evaluation.evaluator import push
+from muzero_jax.networks.model import root
+from muzero_jax.search.base import Search
+from muzero_jax.types import Array, Key, Model, Params, TimeStep
+
+# RAM bytes with known meanings (Anand et al. 2019, "AtariARI"). Steps at which one of a game's bytes is 0 (no ball in play) are
+# left out.
+NAMES = {
+  "Pong-v5": {51: "own paddle", 50: "other paddle", 49: "ball x", 54: "ball y"},
+  "Breakout-v5": {72: "paddle", 99: "ball x", 101: "ball y"},
+  "Boxing-v5": {32: "own x", 34: "own y", 33: "other x", 35: "other y"},
+  "Freeway-v5": {14: "chicken y"},
+  "MsPacman-v5": {10: "own x", 16: "own y"},
+}
+RIDGE = 0.1  # of the regressions, on features of 0..1
+
+
+@dataclasses.dataclass(frozen=True)
+class Recording:
+  """T transitions of B games; the last axis of the hidden states is all of their units."""
+
+  hidden: np.ndarray  # f32[T, B, D]   at t
+  predicted: np.ndarray  # f32[T, B, D]   for t+1, from t and its action
+  before: np.ndarray  # u8[T, B, 128]   RAM at t
+  after: np.ndarray  # u8[T, B, 128]   RAM at t+1
+  valid: np.ndarray  # bool[T, B]   no episode ends or begins here
+
+
+def record(
+  model: Model, params: Params, search: Search, games: Observed, key: Key, *, stack: int, steps: int, random: float = 0.5
+) -> Recording:
+  """Plays, and takes down hidden states and RAM.
+
+  Args:
+    model: of the agent.
+    params: what `search` takes.
+    search: acts.
+    games: stepped here.
+    key: of all chance.
+    stack: S.
+    steps: T.
+    random: share of actions that are drawn at random, so that actions are not known from states.
+  """
+
+  @jax.jit
+  def look(frames: Array, time: TimeStep, key: Key) -> tuple:
+    frames = push(frames, time)
+    search_key, action_key, random_key = jax.random.split(key, 3)
+    origin = root(model, params, frames)
+    chosen = search(params, search_key, origin).action
+    drawn = jax.random.randint(action_key, chosen.shape, 0, games.num_actions, jnp.int32)
+    action = jnp.where(jax.random.uniform(random_key, chosen.shape) < random, drawn, chosen)
+    predicted, _ = model.step(params, origin.hidden, action)
+    size = action.shape[0]
+    return frames, action, origin.hidden.reshape(size, -1), predicted.reshape(size, -1)
+
+  time, ram = games.reset()
+  frames = jnp.zeros((time.frame.shape[0], stack, *time.frame.shape[1:]), time.frame.dtype)
+  rows = []
+  for step_key in jax.random.split(key, steps):
+    frames, action, hidden, predicted = look(frames, time, step_key)
+    ended, before = np.asarray(time.last), ram
+    time, ram = games.step(np.asarray(action))
+    rows.append((np.asarray(hidden), np.asarray(predicted), before, ram, ~(ended | np.asarray(time.first))))
+  return Recording(*(np.stack(column) for column in zip(*rows, strict=True)))
+
+
+def explained(recording: Recording, bytes_of: list[int], needed: list[int]) -> dict[str, np.ndarray]:
+  """Shares of the variance of RAM bytes that linear regressions explain in games that they were not fitted to.
+
+  Args:
+    recording: at least two games.
+    bytes_of: which bytes.
+    needed: steps at which one of these bytes is 0 are left out.
+
+  Returns:
+    "now", "predicted", "without_action": f64[bytes] each; NaN where a byte does not change.
+  """
+  valid = recording.valid & np.all(recording.before[..., needed] > 0, -1) & np.all(recording.after[..., needed] > 0, -1)
+  half = recording.hidden.shape[1] // 2
+  fitted, tested = valid.copy(), valid.copy()
+  fitted[:, half:] = False
+  tested[:, :half] = False
+  before, after = (x[..., bytes_of].astype(np.float64) for x in (recording.before, recording.after))
+  pairs = {
+    "now": (recording.hidden, before),
+    "predicted": (recording.predicted, after),
+    "without_action": (recording.hidden, after),
+  }
+  return {name: _regress(x, y, fitted, tested) for name, (x, y) in pairs.items()}
+
+
+def _regress(x: np.ndarray, y: np.ndarray, fitted: np.ndarray, tested: np.ndarray) -> np.ndarray:
+  """The share of the variance of y [T, B, K] on `tested` that a ridge regression from x [T, B, D], fitted on `fitted`, explains."""
+  features, values = x[fitted].astype(np.float64), y[fitted]
+  centre, middle = features.mean(0), values.mean(0)
+  features = features - centre
+  weights = np.linalg.solve(features.T @ features + RIDGE * np.eye(features.shape[1]), features.T @ (values - middle))
+  error = y[tested] - ((x[tested] - centre) @ weights + middle)
+  with np.errstate(divide="ignore", invalid="ignore"):
+    share = 1 - np.mean(error**2, 0) / y[tested].var(0)
+  return np.where(y[tested].var(0) > 0, share, np.nan)
+
+
+def changing(recording: Recording, count: int) -> list[int]:
+  """The bytes that take the most different values, at most `count`; for games without `NAMES`."""
+  kinds = [len(np.unique(recording.after[..., byte])) for byte in range(recording.after.shape[-1])]
+  order = sorted(range(len(kinds)), key=lambda byte: -kinds[byte])
+  return sorted(byte for byte in order[:count] if kinds[byte] > 2)
+
+
+def table(found: dict[str, np.ndarray], labels: list[str]) -> str:
+  """Markdown."""
+  lines = ["| RAM | now | next, from the predicted hidden state | next, without the action |", "|---|---|---|---|"]
+  for i, label in enumerate(labels):
+    lines.append(f"| {label} | " + " | ".join(f"{found[name][i]:.3f}" for name in ("now", "predicted", "without_action")) + " |")
+  return "\n".join(lines)
