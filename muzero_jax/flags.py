@@ -60,6 +60,27 @@ def help_text(config: Any, usage: str | None) -> str:
   return "\n".join(lines)
 
 
+def settings_document(config: Any) -> str:
+  """docs/settings.md: every flag with its help, choices, range and default, group by group."""
+  lines = [
+    "# Settings",
+    "",
+    "This document answers one question: which flags are there, and what do they mean?",
+    "",
+    "It is generated from `muzero_jax/config.py` by `python -m launch.settings`; a test keeps it true. Steps are agent steps over all",
+    "environments and devices unless it says otherwise. Switches are set by `--name` and `--noname`.",
+  ]
+  group = None
+  for name, (value, field) in configs.flatten(config).items():
+    head = name.partition(".")[0] if "." in name else "The run"
+    if head != group:
+      group = head
+      lines += ["", f"## {head}", "", "| flag | default | meaning |", "|---|---|---|"]
+    default = str(value).lower() if isinstance(value, bool) else value
+    lines.append(f"| `--{name}` | {'' if default == '' else f'`{default}`'} | {_describe(field).replace('|', ' or ')} |")
+  return "\n".join(lines) + "\n"
+
+
 def _describe(field: dataclasses.Field) -> str:
   choices, low, high = (field.metadata[key] for key in ("choices", "minimum", "maximum"))
   text = field.metadata["help"]

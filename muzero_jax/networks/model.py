@@ -83,7 +83,7 @@ def make_model(
 def encode_many(model: Model, params: Params, frames: Array) -> Array:
   """`model.encode` for any number of stacks u8[N, S, *frame_shape], where no gradient is wanted.
 
-  Hundreds at once would leave a CPU's caches at every layer and take gigabytes (docs/cpu_convolutions.md): there they are encoded in parts.
+  Hundreds at once would leave a CPU's caches at every layer and take gigabytes: there they are encoded in parts.
   """
   encode = functools.partial(model.encode, params)
   return mapped(encode, frames) if jax.default_backend() == "cpu" else encode(frames)

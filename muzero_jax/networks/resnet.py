@@ -2,7 +2,7 @@
 
 After EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), without their batch norms: acting and learning compute the
 same function. Layer norms cannot stand in for them: with shifted pictures (`augmentation`) a network with them learned nothing of
-Breakout's ball, where one without did (docs/experiments.md). Instead every block is its shortcut at first (Zhang et al. 2019, "Fixup"), and
+Breakout's ball, where one without did. Instead every block is its shortcut at first (Zhang et al. 2019, "Fixup"), and
 latents are scaled at every step.
 """
 

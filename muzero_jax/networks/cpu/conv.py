@@ -1,6 +1,6 @@
 """Convolution as XLA:CPU can run it fast.
 
-There the gradients of a convolution take 22 to 35 times as long as the convolution (docs/cpu_convolutions.md). So on the CPU the gradient is written
+There the gradients of a convolution take 22 to 35 times as long as the convolution. So on the CPU the gradient is written
 with what is fast: for the kernel a few matrix products, for the image a forward convolution, or where the stride is above 1 the
 transpose of im2col. And where `winograd` fits, it takes the place of all of them.
 """
