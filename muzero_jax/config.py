@@ -259,6 +259,13 @@ def _replace(config: Any, settings: dict[str, Any]) -> Any:
   return dataclasses.replace(config, **changes)
 
 
+def upgraded(settings: dict[str, Any]) -> dict[str, Any]:
+  """Settings of a run of an earlier version, by dotted name, in today's words."""
+  if "search.acting" not in settings and settings.get("search.qtransform") == "tree":
+    return settings | {"search.qtransform": "auto"}  # the default then, and of no meaning but for puct
+  return settings
+
+
 def differences(old: Config, new: Config) -> list[str]:
   """What differs, but for what may, one line a setting."""
   before, after = values(old), values(new)

@@ -85,7 +85,7 @@ def load(folder: Path) -> Config:
   Raises:
     ConfigError: there is no run, or one of another version.
   """
-  return configs.replace(Config(), facts(folder)["config"])
+  return configs.replace(Config(), configs.upgraded(facts(folder)["config"]))
 
 
 def facts(folder: Path) -> dict[str, Any]:
