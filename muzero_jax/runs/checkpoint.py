@@ -1,7 +1,7 @@
 """What a run goes on from, with orbax: written in the background, complete or not there at all."""
 
+import dataclasses
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,18 +88,9 @@ class Checkpoints:
           f"The checkpoint in {self.folder} does not fit these settings: its {name} has other shapes, so it is of another network, "
           "game or number of games. Use the settings that the run was started with (config.json), or another --workdir."
         )
-    saved = {name: jax.tree_util.tree_map_with_path(self._without_added(name), tree) for name, tree in abstract.items()}
-    found = self._restore(**{name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in saved.items()})
-
-    def or_new(old: Any, new: Any) -> Any:
-      return new if old is None else old
-
-    return {name: jax.tree.map(or_new, found[name], tree, is_leaf=lambda x: x is None) for name, tree in abstract.items()}
-
-  def _without_added(self, item: str) -> Callable[[Any, Any], Any]:
-    """Maps the leaves that the newest checkpoint lacks, though it is sound, to None."""
-    saved = _shapes(self._saved(item))
-    return lambda path, leaf: None if _name(path) not in saved and _name(path).startswith(_ADDED) else leaf
+    trees = {name: _without(tree, set(_shapes(tree)) - set(_shapes(self._saved(name)))) for name, tree in abstract.items()}
+    found = self._restore(**{name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in trees.items()})
+    return {name: _filled(tree, found[name]) for name, tree in abstract.items()}
 
   def has(self, item: str) -> bool:
     """Whether the newest checkpoint holds anything under this name."""
@@ -134,6 +125,26 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
   return {_name(path): shape(leaf) for path, leaf in leaves}
+
+
+def _without(tree: Any, names: set[str], path: str = "") -> Any:
+  """The tree without the leaves of these names, its dataclasses as dictionaries; the tree itself where there are none to leave out."""
+  if not names:
+    return tree
+  if dataclasses.is_dataclass(tree):
+    tree = {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
+  if not isinstance(tree, dict):
+    return tree
+  inner = {key: (value, f"{path}{key}") for key, value in tree.items()}
+  missing = {key for key, (_, name) in inner.items() if any(x == name or x.startswith(f"{name}/") for x in names)}
+  kept = {key: _without(value, names, f"{name}/") if key in missing else value for key, (value, name) in inner.items()}
+  return {key: value for key, value in kept.items() if inner[key][1] not in names and not (key in missing and value == {})}
+
+
+def _filled(tree: Any, found: Any) -> Any:
+  """The tree with the leaves that were found, by name; its own where there are none."""
+  leaves = {_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(found)[0]}
+  return jax.tree_util.tree_map_with_path(lambda path, leaf: leaves.get(_name(path), leaf), tree)
 
 
 def _name(path: Any) -> str:
