@@ -1,0 +1,59 @@
+"""Checkpoints of earlier versions."""
+
+import dataclasses
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from muzero_jax.config import ConfigError
+from muzero_jax.learner import no_statistics
+from muzero_jax.loop import Shared
+from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.types import LearnerState, record
+
+
+@record
+class OldState:
+  """`LearnerState` as it was before it had statistics."""
+
+  params: Any
+  target_params: Any
+  opt_state: Any
+  step: Any
+
+
+def old_shared(**params) -> Shared:
+  params = {"model": {"w": jnp.arange(3.0)} | params}
+  state = OldState(params, {"w": jnp.ones(3)}, (jnp.zeros(2), {"mu": jnp.full(2, 5.0)}), jnp.int32(7))
+  return Shared(state, jnp.int32(11))
+
+
+def new_shared() -> Shared:
+  shared = jax.tree.map(jnp.zeros_like, old_shared())
+  old = {field.name: getattr(shared.learner, field.name) for field in dataclasses.fields(OldState)}
+  statistics = jax.tree.map(lambda x: x + 3, no_statistics())
+  return Shared(LearnerState(**old, statistics=statistics), shared.ticks)
+
+
+def saved(tmp_path, shared: Shared) -> Checkpoints:
+  checkpoints = Checkpoints(tmp_path)
+  checkpoints.save(1, {}, shared, {"key": jnp.zeros(1)})
+  return checkpoints
+
+
+def test_a_checkpoint_without_statistics_opens(tmp_path):
+  """What it holds is restored, what it lacks starts as given."""
+  with saved(tmp_path, old_shared()) as checkpoints:
+    found = checkpoints.restore(learner=new_shared())["learner"]
+  assert isinstance(found.learner, LearnerState)
+  assert found.learner.params["model"]["w"].tolist() == [0, 1, 2]
+  assert found.learner.opt_state[1]["mu"].tolist() == [5, 5]
+  assert (int(found.learner.step), int(found.ticks)) == (7, 11)
+  assert float(found.learner.statistics.errors) == 3
+
+
+def test_one_of_another_network_does_not(tmp_path):
+  with saved(tmp_path, old_shared(extra=jnp.zeros(2))) as checkpoints, pytest.raises(ConfigError, match="does not fit"):
+    checkpoints.restore(learner=new_shared())
