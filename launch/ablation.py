@@ -127,7 +127,8 @@ def score(folders: Sequence[str]) -> dict:
   from muzero_jax.runs import history
 
   (task,) = aggregate.aggregate([aggregate.newest(folder, "trained", "auto") for folder in folders])["tasks"]
-  return task | {"training": [late(*history.read(folder).line("env_steps", "episode/return")) for folder in folders]}
+  lines = [history.read(folder).line("env_steps", "episode/return") for folder in folders]
+  return task | {"training": [late(steps.tolist(), returns.tolist()) for steps, returns in lines]}
 
 
 def late(steps: Sequence[float], returns: Sequence[float]) -> float:

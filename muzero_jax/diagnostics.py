@@ -155,10 +155,10 @@ class Twins:
 
 def derived(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
   """What is computed of several sums of metrics at once, at the end: `search/skill_error`, the standard error of `search/skill`."""
-  found = [sums.get(f"search/{name}") for name in ("skill", "skill_residual", "independent_steps")]
-  if any(pair is None or pair[0 if i == 2 else 1] <= 0 for i, pair in enumerate(found)):
+  names = ("skill", "skill_residual", "independent_steps")
+  (products, squares), (residuals, _), (steps, _) = (sums.get(f"search/{name}", (0.0, 0.0)) for name in names)
+  if squares <= 0 or steps <= 0:
     return {}
-  (products, squares), (residuals, _), (steps, _) = found
   slope = products / squares
   return {"search/skill_error": math.sqrt(max(residuals / squares - slope**2, 0.0) / steps)}
 

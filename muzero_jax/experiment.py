@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from muzero_jax import actor, components, loop
+from muzero_jax import actor, components
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.device import parallel
 from muzero_jax.diagnostics import Calibration
 from muzero_jax.envs import envpool
 from muzero_jax.evaluation.evaluator import Evaluator
+from muzero_jax.loop import Local, Loop, Shared
 from muzero_jax.types import Model, SearchFn
 
 
@@ -22,7 +23,7 @@ class Experiment:
 
   config: Config
   devices: Mesh
-  loop: loop.Loop
+  loop: Loop
   begun: int = 0  # agent steps done when this process began: a run that goes on draws other random numbers
 
   @property
@@ -30,12 +31,12 @@ class Experiment:
     """Agent steps per tick, all devices."""
     return self.devices.size * self.loop.environment.spec.num_envs
 
-  def shared(self) -> loop.Shared:
+  def shared(self) -> Shared:
     """The learner at the start."""
     learner = jax.jit(self.loop.learner.init)(jax.random.key(self.config.seed))
-    return parallel.replicate(loop.Shared(learner, jnp.zeros((), jnp.int32)), self.devices)
+    return parallel.replicate(Shared(learner, jnp.zeros((), jnp.int32)), self.devices)
 
-  def local(self) -> loop.Local:
+  def local(self) -> Local:
     """Games newly started and an empty replay on every device."""
     key = jax.random.fold_in(jax.random.key(self.config.seed), 1 + self.begun)
     keys = jax.random.split(key, 2 * self.devices.size)
@@ -49,7 +50,7 @@ class Experiment:
     replays = jax.jit(jax.vmap(lambda _: self.loop.ring.init()), out_shardings=jax.tree.leaves(keys.sharding)[0])(
       jnp.arange(self.devices.size)
     )
-    return loop.Local(players, replays, keys, parallel.split(jnp.zeros(self.devices.size), self.devices))
+    return Local(players, replays, keys, parallel.split(jnp.zeros(self.devices.size), self.devices))
 
 
 def build(config: Config, begun: int = 0) -> Experiment:
@@ -75,7 +76,7 @@ def build(config: Config, begun: int = 0) -> Experiment:
   return Experiment(
     config,
     devices,
-    loop.Loop(
+    Loop(
       environment,
       model,
       search,

@@ -36,7 +36,7 @@ def flops(run: Experiment) -> dict[str, float]:
   def again(count: int) -> float:
     """The model steps of a search after its first."""
     node = ModelInTree(model, 1.0)
-    one = cost(lambda p, h, a: node(p, None, a, (h, a.astype(jnp.float32))), params, *latents(count))
+    one = cost(lambda p, h, a: node(p, jax.random.key(0), a, (h, a.astype(jnp.float32))), params, *latents(count))
     return max(search.simulations - 1, 0) * one
 
   stacks = jax.ShapeDtypeStruct((spec.num_envs, ring.stack, *spec.frame_shape), spec.frame_dtype)

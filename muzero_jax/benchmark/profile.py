@@ -53,12 +53,12 @@ def readable(path: str) -> str:
 
 def largest(events: Iterable[tuple[str, float]], names: dict[str, str], ticks: int) -> list[dict[str, Any]]:
   """Sums up events (instruction, seconds) by what they do; events that are no instruction of the program do not count."""
-  seconds = collections.Counter()
+  seconds: dict[str, float] = collections.defaultdict(float)
   for instruction, duration in events:
     if instruction in names:
       seconds[names[instruction]] += duration
-  total = sum(seconds.values())
-  return [dict(operation=name, share=value / total, seconds_per_tick=value / ticks) for name, value in seconds.most_common(LARGEST)]
+  total, order = sum(seconds.values()), sorted(seconds.items(), key=lambda pair: -pair[1])[:LARGEST]
+  return [dict(operation=name, share=value / total, seconds_per_tick=value / ticks) for name, value in order]
 
 
 def lines(found: list[dict[str, Any]]) -> list[str]:

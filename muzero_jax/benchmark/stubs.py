@@ -57,8 +57,8 @@ class Chain:
     return Decision(action, policy, value, log_prob(policy, action), zeros, zeros)
 
 
-def without_tree(search: Search) -> Search:
-  """The search's network alone. One that has no tree is that already."""
+def without_tree(search: Any) -> Search:
+  """The network alone of a search with a model and a discount. One that has no tree is that already."""
   return Chain(search.model, search.gamma, search.simulations) if search.simulations else search
 
 

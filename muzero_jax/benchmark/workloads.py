@@ -110,7 +110,7 @@ class Parts:
 
   def tree(self) -> Work | None:
     """The same search with a model that costs nothing. None: the search has no tree."""
-    search = self.run.loop.search
+    search: Any = self.run.loop.search
     if not search.simulations:
       return None
     free = dataclasses.replace(search, model=free_model(search.model, self.run.loop.environment.spec.num_actions))
@@ -188,7 +188,8 @@ class Parts:
       learn: with the gradient steps, as often as the loop would.
       encode: the search's roots are encoded anew in every tick.
     """
-    nothing = Replay(**{field.name: None for field in dataclasses.fields(Replay)})
+    absent: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(Replay))
+    nothing = Replay(**absent)
 
     def program(shared: Shared, frozen: Frozen, count: Array):
       loop = dataclasses.replace(tested, learner=dataclasses.replace(tested.learner, sampler=Fixed(frozen.batch)))

@@ -17,8 +17,8 @@ from jax.sharding import PartitionSpec as P
 AXIS = "device"
 
 
-def mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-  """The one-axis mesh over `devices` (default: all local ones)."""
+def mesh(devices: Sequence[Any] | None = None) -> Mesh:
+  """The one-axis mesh over `devices` (of JAX; default: all local ones)."""
   return Mesh(np.array(devices or jax.local_devices()), (AXIS,))
 
 

@@ -23,7 +23,7 @@ def normalised(score: float, random: float, human: float) -> float:
   return (score - random) / (human - random)
 
 
-def interval(statistic: Callable, *samples: Sequence[float]) -> list[float] | None:
+def interval(statistic: Callable, *samples: Sequence[float] | np.ndarray) -> list[float] | None:
   """The percentile bootstrap's confidence interval; the same every time, as its random numbers are.
 
   Args:

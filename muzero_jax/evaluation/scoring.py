@@ -52,7 +52,11 @@ class Scoring:
     begun = time.perf_counter()
     player = self._player(agent, min(settings.num_envs, episodes))
     with tqdm(total=episodes, unit="game", desc=f"{agent} player", disable=not sys.stderr.isatty(), leave=False) as bar:
-      games = player.play(params, self._key(env_steps, 0), episodes, between=lambda over: bar.update(min(over, episodes) - bar.n))
+
+      def show(over: int) -> None:
+        bar.update(min(over, episodes) - bar.n)
+
+      games = player.play(params, self._key(env_steps, 0), episodes, between=show)
     row = {
       "env_steps": env_steps,
       "task": self.task,

@@ -35,7 +35,8 @@ def record_game(
   player = evaluator.start(key)
   picture = None if renderer is None else renderer.reset()[0]
   score, steps = 0.0, 0
-  with imageio.get_writer(draft, fps=fps, macro_block_size=2, quality=6) as video:
+  writer: Any = imageio.get_writer(draft, fps=fps, macro_block_size=2, quality=6)
+  with writer as video:
     while steps <= max_steps:
       player, time, decision = step(params, player)
       score += float(time.reward[0])

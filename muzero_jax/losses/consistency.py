@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks.model import encode_many
+from muzero_jax.networks.model import apply, encode_many
 from muzero_jax.replay.frames import stack_at
 from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
@@ -76,8 +76,8 @@ def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: i
     frozen = jax.lax.stop_gradient(params["model"])
     seen = encode_many(model, frozen, stacks.reshape(-1, *stacks.shape[2:]))
     unrolled = context.hidden[:, 1:].reshape(-1, *context.hidden.shape[2:])
-    target = jax.lax.stop_gradient(projector.apply(own["projector"], seen))
-    prediction = predictor.apply(own["predictor"], projector.apply(own["projector"], unrolled))
+    target = jax.lax.stop_gradient(apply(projector, own["projector"], seen))
+    prediction = apply(predictor, own["predictor"], apply(projector, own["projector"], unrolled))
     similarity = jnp.sum(_unit(prediction) * _unit(target), -1).reshape(size, steps)
     return -jnp.mean(similarity * context.targets.alive[:, 1:], -1)
 

@@ -1,6 +1,7 @@
 """From flax modules to a `Model` of pure functions; what all networks share: input, latent scaling, heads."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -72,12 +73,17 @@ def make_model(
 
   return Model(
     init=init,
-    encode=lambda params, frames: representation.apply(params["representation"], frames),
-    predict=lambda params, hidden: prediction.apply(params["prediction"], hidden),
-    step=lambda params, hidden, action: dynamics.apply(params["dynamics"], hidden, action),
+    encode=lambda params, frames: apply(representation, params["representation"], frames),
+    predict=lambda params, hidden: apply(prediction, params["prediction"], hidden),
+    step=lambda params, hidden, action: apply(dynamics, params["dynamics"], hidden, action),
     decode=support.decode,
     encode_scalar=support.encode,
   )
+
+
+def apply(module: nn.Module, params: Params, *inputs: Array) -> Any:
+  """The module's output alone; flax's own `apply` may return changed variables beside it, too."""
+  return module.apply(params, *inputs)
 
 
 def encode_many(model: Model, params: Params, frames: Array) -> Array:

@@ -4,6 +4,7 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -19,7 +20,7 @@ from muzero_jax.runs.history import Group, Run
 
 COLOURS = ["#3b82c4", "#e07b1f", "#2f9e5b", "#c94f4f", "#8a63c7", "#8c6d5a", "#d069a8", "#7f8c1f", "#1fa3b0", "#777777"]
 GREY = "#808080"  # can be read on white and on black: the pictures have no background of their own
-_PLAIN = {"svg.fonttype": "none", "svg.hashsalt": "muzero_jax", "text.parse_math": False}
+_PLAIN: Any = {"svg.fonttype": "none", "svg.hashsalt": "muzero_jax", "text.parse_math": False}
 _TIMES = [(2 * 3600, 3600, "hours"), (2 * 60, 60, "minutes"), (0, 1, "seconds")]  # from so many seconds on, the unit
 
 
@@ -103,7 +104,8 @@ def _returns(axes: Axes, groups: Sequence[Group], x: str, points: int) -> None:
 def _lines(axes: Axes, group: Group, x: str, y: str, points: int, scale: float) -> None:
   """Each run's line; of several seeds also the mean, and a band from the lowest to the highest."""
   lines = [history.thin((a / scale, b), points) for a, b in (run.line(x, y) for run in group.runs) if len(a)]
-  one, look = len(lines) == 1, {"color": colour(group)}
+  look: dict[str, Any] = {"color": colour(group)}
+  one = len(lines) == 1
   for line in lines:
     dot = "." if len(line[0]) == 1 else None
     label = "training games" if one else "a seed's training games"
@@ -125,7 +127,7 @@ def _evaluations(axes: Axes, run: Run, x: str, scale: float, look: str) -> None:
   for place, row in zip(at, rows, strict=False):
     bounds = interval(row, "mean")
     if bounds:
-      axes.vlines(place, *bounds, color=look, alpha=0.6)
+      axes.vlines(place, bounds[0], bounds[1], color=look, alpha=0.6)
     axes.plot(place, row["mean"], "o", color=look, markersize=5, label="evaluation")
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
 
@@ -120,7 +121,7 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
   """Path -> shape of every leaf, the same for dataclasses, tuples and the dictionaries that metadata comes in."""
 
   def shape(leaf: Any) -> tuple[int, ...]:
-    is_key = isinstance(leaf, jax.Array) and jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
     return tuple((jax.random.key_data(leaf) if is_key else leaf).shape)
 
   leaves, _ = jax.tree_util.tree_flatten_with_path(tree)

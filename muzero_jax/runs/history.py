@@ -36,7 +36,8 @@ class Run:
   def line(self, x: str, y: str) -> Line:
     """One metric against another, as far as both were written."""
     pairs = [(row[x], row[y]) for row in self.rows if is_number(row.get(x)) and is_number(row.get(y))]
-    return tuple(np.asarray(pairs, np.float64).reshape(-1, 2).T)
+    columns = np.asarray(pairs, np.float64).reshape(-1, 2)
+    return columns[:, 0], columns[:, 1]
 
   def scores(self, agent: str) -> list[dict[str, Any]]:
     """The evaluations of the "trained" agent or of a "random" player."""
@@ -109,7 +110,7 @@ def thin(line: Line, points: int) -> Line:
   if size <= 1:
     return line
   starts = np.arange(0, len(line[0]), size)
-  counts = np.diff([*starts, len(line[0])])
+  counts = np.diff(np.append(starts, len(line[0])))
   return line[0][starts + counts - 1], np.add.reduceat(line[1], starts) / counts
 
 
