@@ -9,6 +9,16 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
+LONG = ("tests/learning/", "tests/integration/")  # not part of the short tier
+
+
+def pytest_collection_modifyitems(items):
+  """Marks what is long by its folder."""
+  for item in items:
+    if any(folder in item.path.as_posix() for folder in LONG):
+      item.add_marker(pytest.mark.long)
+
+
 @pytest.fixture
 def key():
   """A PRNG key."""
