@@ -15,7 +15,10 @@ def test_search_metrics():
   root = Root(jnp.zeros((2, 1)), prior, jnp.array([1.0, 2.0]))
   policy = jnp.array([[1.0, 0, 0, 0], [0, 0, 0.5, 0.5]])
   metrics = diagnostics.search_metrics(
-    root, Decision(jnp.zeros(2, jnp.int32), policy, jnp.array([3.0, 5.0]), jnp.zeros(2), jnp.array([2.0, 4.0]))
+    {},
+    root,
+    Decision(jnp.zeros(2, jnp.int32), policy, jnp.array([3.0, 5.0]), jnp.zeros(2), jnp.zeros(2), jnp.array([2.0, 4.0])),
+    None,
   )
   first = -(0.4 * np.log(0.4) + 3 * 0.2 * np.log(0.2))
   second = -(0.25 * np.log(0.25) + 2 * 0.125 * np.log(0.125) + 0.5 * np.log(0.5))
@@ -58,7 +61,8 @@ def play(steps, gamma=0.5):
   calibration, probe, reports = Calibration(gamma), diagnostics.new_probe(1), []
   for reward, discount, first, last, value in steps:
     time = TimeStep(jnp.zeros(1), *(jnp.array([x], jnp.float32) for x in (reward, discount)), jnp.array([first]), jnp.array([last]))
-    decision = Decision(jnp.zeros(1, jnp.int32), jnp.ones((1, 1)), jnp.array([value], jnp.float32), jnp.zeros(1), jnp.zeros(1))
+    zero = jnp.zeros(1)
+    decision = Decision(jnp.zeros(1, jnp.int32), jnp.ones((1, 1)), jnp.array([value], jnp.float32), zero, zero, zero)
     probe, metrics = calibration.step(probe, time, decision)
     reports.append({name.split("/")[1]: tuple(np.asarray(pair)) for name, pair in metrics.items()})
   return reports

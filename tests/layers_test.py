@@ -69,8 +69,3 @@ def test_a_library_is_known_in_one_place(library):
     inside = path.relative_to(ROOT / "muzero_jax").as_posix()
     if not inside.startswith(tuple(HOMES[library])):
       assert not any(name.split(".")[0] == library for name in imports(path)), f"{inside} imports {library}"
-
-
-def test_files_are_small():
-  for path in [*MODULES, *(ROOT / "launch").glob("*.py")]:
-    assert path.read_text().count("\n") <= 300, path

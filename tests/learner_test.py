@@ -56,6 +56,7 @@ def example(frames, action=None, unroll=UNROLL):
     policy=jnp.full((size, unroll + 1, ACTIONS), 1 / ACTIONS),
     value=jnp.zeros((size, length)),
     log_prob=jnp.zeros((size, length - 1)),
+    advantage=jnp.zeros(size),
     age=jnp.arange(size, dtype=jnp.int32),
   )
 
@@ -179,7 +180,8 @@ def test_root_stack_is_the_one_that_was_acted_on(key):
   ring = Ring(12, 1, ACTIONS, (1,), np.float32, stack=3, unroll=UNROLL, window=UNROLL + 2)
   model = linear_model()._replace(encode=lambda params, frames: frames[..., 0] @ jnp.array([[100.0], [10.0], [1.0]]))
   replay, acted, add = ring.init(), [], jax.jit(ring.add)
-  decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, ACTIONS)), jnp.zeros(1), jnp.zeros(1), jnp.zeros(1))
+  zero = jnp.zeros(1)
+  decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, ACTIONS)), zero, zero, zero, zero)
   for t in range(8):
     flag = jnp.array([t in (0, 4)])
     replay = add(replay, decision, TimeStep(jnp.full((1, 1), t + 1.0), jnp.zeros(1), jnp.ones(1), flag, ~flag), jnp.int32(0))
@@ -364,7 +366,7 @@ def recorded_game(ring):
     at = np.full(ring.num_envs, t % 3)
     frame = np.eye(3, dtype=np.float32)[at]
     zeros, second = jnp.zeros(ring.num_envs), jnp.tile(jnp.array([0.0, 1.0]), (ring.num_envs, 1))
-    decided = Decision(jnp.asarray(action), second, zeros, zeros, zeros)
+    decided = Decision(jnp.asarray(action), second, zeros, zeros, zeros, zeros)
     time = TimeStep(
       jnp.asarray(frame),
       jnp.asarray(np.where(at == 1, action, 0), jnp.float32),

@@ -71,7 +71,7 @@ def test_a_still_environment_shows_frames_and_never_ends():
 
 def test_a_fixed_batch_stays_the_same_but_waits_for_the_step(key):
   numbers = jnp.arange(6.0).reshape(2, 3)
-  batch = Sample(Example(*[numbers] * 10), jnp.arange(2), jnp.ones(2))
+  batch = Sample(Example(*[numbers] * 11), jnp.arange(2), jnp.ones(2))
 
   def draw(step):
     return Fixed(batch).sample(None, None, key, 2, step)

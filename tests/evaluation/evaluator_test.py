@@ -51,7 +51,8 @@ SEEING = Model(
 
 def decide(action):
   size = action.shape[0]
-  return Decision(action.astype(jnp.int32), jnp.zeros((size, 3)), jnp.zeros(size), jnp.zeros(size), jnp.zeros(size))
+  zeros = jnp.zeros(size)
+  return Decision(action.astype(jnp.int32), jnp.zeros((size, 3)), zeros, zeros, zeros, zeros)
 
 
 def idle(params, key, root):

@@ -41,6 +41,7 @@ def examples(frames):
     policy=jnp.ones((size, 2, 2)) / 2,
     value=jnp.ones((size, 3)),
     log_prob=jnp.zeros((size, 2)),
+    advantage=jnp.zeros(size),
     age=jnp.arange(size),
   )
 

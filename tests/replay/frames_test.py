@@ -60,6 +60,7 @@ class History:
       policy=jnp.asarray(4000 + 10 * each[:, None] + np.arange(A), jnp.float32),
       value=jnp.asarray(5000 + each, jnp.float32),
       log_prob=jnp.asarray(6000 + each, jnp.float32),
+      advantage=jnp.asarray(7000 + each, jnp.float32),
       depth=jnp.zeros(B),
     )
 
@@ -124,6 +125,7 @@ def test_what_is_written_is_what_an_example_shows(recording, every_example):
       np.testing.assert_array_equal(x.policy, [[4000 + 10 * w + a for a in range(A)] for w in window[: K + 1]])
       np.testing.assert_array_equal(x.value, [5000 + w for w in window])
       np.testing.assert_array_equal(x.log_prob, [6000 + w for w in window[:-1]])
+      assert x.advantage == 7000 + window[0]
       assert x.age == 7 * (t_now - t)
       for later in range(LATER + 1):
         if later == 0 or not history.last[t : t + later, env].any():
@@ -259,7 +261,8 @@ def test_the_replay_is_updated_in_place():
   def tick(replay, key):
     frame = jax.random.bits(key, (8, 84, 84), jnp.uint8)
     time = TimeStep(frame, jnp.zeros(8), jnp.ones(8), jnp.zeros(8, bool), jnp.zeros(8, bool))
-    decision = Decision(jnp.zeros(8, jnp.int32), jnp.zeros((8, 4)), jnp.zeros(8), jnp.zeros(8), jnp.zeros(8))
+    zeros = jnp.zeros(8)
+    decision = Decision(jnp.zeros(8, jnp.int32), jnp.zeros((8, 4)), zeros, zeros, zeros, zeros)
     replay = ring.add(replay, decision, time, jnp.int32(0))
     index = jax.random.randint(key, (4,), 0, 512 * 8)
     example = jax.vmap(lambda i: ring.example(replay, i, jnp.int32(0)))(index)

@@ -21,7 +21,8 @@ UPDATE = jax.jit(lambda sampler, chances, sample, error: sampler.update(chances,
 
 def add_rows(replay, steps, last=lambda t, env: False, learner_step=lambda t: 0):
   """Writes rows t = head .. head + steps - 1 whose frames say t."""
-  decision = Decision(jnp.zeros(B, jnp.int32), jnp.zeros((B, A)), jnp.zeros(B), jnp.zeros(B), jnp.zeros(B))
+  zeros = jnp.zeros(B)
+  decision = Decision(jnp.zeros(B, jnp.int32), jnp.zeros((B, A)), zeros, zeros, zeros, zeros)
   for t in range(int(replay.head), int(replay.head) + steps):
     ends = [[(t > 0 and last(t - 1, env)) or t == 0, last(t, env)] for env in range(B)]
     first, over = (jnp.array(x, bool) for x in zip(*ends, strict=True))

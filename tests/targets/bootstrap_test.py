@@ -31,6 +31,7 @@ def example(*, last=(), first=(), discount=(), stack=STACK, unroll=UNROLL, n=N, 
     policy=jnp.full((unroll + 1, 2), 0.5),
     value=jnp.asarray(1000 + at, jnp.float32),
     log_prob=jnp.zeros(length - 1),
+    advantage=jnp.float32(0),
     age=jnp.int32(0),
   )
 

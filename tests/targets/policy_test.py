@@ -22,7 +22,8 @@ def search(params, key, root):
   """Its policy is (the root's value, the parameter)."""
   size = root.value.shape[0]
   shown = jnp.stack([root.value, jnp.full(size, params)], -1)
-  return Decision(jnp.zeros(size, jnp.int32), shown, root.value, jnp.zeros(size), jnp.zeros(size))
+  zeros = jnp.zeros(size)
+  return Decision(jnp.zeros(size, jnp.int32), shown, root.value, zeros, zeros, zeros)
 
 
 def no_search(params, key, root):
@@ -44,6 +45,7 @@ def examples(first=()):
     policy=jnp.stack([jnp.tile(-1.0 - jnp.arange(SIZE)[:, None], (1, UNROLL + 1)), jnp.full((SIZE, UNROLL + 1), -9.0)], -1),
     value=jnp.zeros((SIZE, length)),
     log_prob=jnp.zeros((SIZE, length - 1)),
+    advantage=jnp.zeros(SIZE),
     age=jnp.zeros(SIZE, jnp.int32),
   )
 
@@ -102,7 +104,8 @@ def test_reanalysis_stacks_as_acting_did(key):
   for t in range(12):
     first = jnp.array([t in (0, 1, 5, 7)])  # an episode may be a single step long
     time = TimeStep(jnp.array([[t % 9 + 1]], jnp.uint8), jnp.zeros(1), jnp.ones(1), first, jnp.array([t in (0, 4, 6)]))
-    decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, 2)), jnp.zeros(1), jnp.zeros(1), jnp.zeros(1))
+    zero = jnp.zeros(1)
+    decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, 2)), zero, zero, zero, zero)
     replay = add(replay, decision, time, jnp.int32(0))
     acted.append(int(digits(1.0, ring.recent(replay))[0, 0]))
   # Steps 0 | 1 2 3 4 | 5 6 | 7 ...: frames 1 | 2 3 4 5 | 6 7 | 8 9 1 2 3.

@@ -33,6 +33,7 @@ def example(reward, value, *, discount=(), last=(), first=(), unroll=UNROLL, sta
     policy=jnp.full((unroll + 1, num_actions), 0.5),
     value=jnp.asarray(value, jnp.float32),
     log_prob=jnp.zeros(length - 1),
+    advantage=jnp.float32(0),
     age=jnp.int32(0),
   )
 

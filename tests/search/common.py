@@ -1,0 +1,88 @@
+"""What tests of searches share: models without an encoder, compiled searches, trees made by hand."""
+
+import jax
+import jax.numpy as jnp
+import mctx
+import numpy as np
+
+from muzero_jax.types import Model, Root
+
+D = 3
+
+
+def plain(step, predict):
+  """A model without an encoder whose logits of scalars are the scalars themselves, f32[N, 1]."""
+  return Model(None, None, predict, step, lambda logits: logits[..., 0], None)
+
+
+def equal_roots(size, logits, value=0.0):
+  logits = jnp.asarray(logits, jnp.float32)
+  return Root(jnp.zeros((size, D)), jnp.tile(logits, (size, 1)), jnp.full(size, value, jnp.float32))
+
+
+FAST = {"xla_backend_optimization_level": 0}
+# One program for all tests with the same search and sizes, compiled fast rather than well.
+PROGRAM = jax.jit(
+  lambda search, params, key, root: search(params, key, root),
+  static_argnums=0,
+  compiler_options=FAST,
+)
+
+
+def run(search, key, root, params=None):
+  """The decisions; `params` are a dictionary, or a list of numbers that becomes one array."""
+  params = {} if params is None else params
+  return jax.device_get(PROGRAM(search, params if isinstance(params, dict) else jnp.asarray(params, jnp.float32), key, root))
+
+
+def compiled(fn):
+  """The result of `fn` (mctx, called by hand)."""
+  return jax.device_get(jax.jit(fn, compiler_options=FAST)())
+
+
+def assert_counts(action, shares):
+  """How often each action was taken is within 5 sigma of a binomial with the given share."""
+  shares = np.asarray(shares, np.float64)
+  counts = np.bincount(action, minlength=shares.size)
+  np.testing.assert_array_equal(counts[shares == 0], 0)
+  sigma = np.sqrt(action.size * shares * (1 - shares))
+  np.testing.assert_array_less(np.abs(counts - action.size * shares), 5 * sigma + 1e-3, err_msg=str(counts))
+
+
+def tree_of(visits, rewards, values, discount):
+  """An unbatched tree of mctx with the given edges, [nodes, actions]; all that a transform of Q looks at."""
+  visits, rewards, values = (np.asarray(x, np.float32) for x in (visits, rewards, values))
+  nodes, actions = visits.shape
+  zeros = jnp.zeros(nodes)
+  return mctx.Tree(
+    node_visits=jnp.ones(nodes, jnp.int32),
+    raw_values=zeros,
+    node_values=zeros,
+    parents=jnp.zeros(nodes, jnp.int32),
+    action_from_parent=jnp.zeros(nodes, jnp.int32),
+    children_index=jnp.full((nodes, actions), -1, jnp.int32),
+    children_prior_logits=jnp.zeros((nodes, actions)),
+    children_visits=jnp.asarray(visits, jnp.int32),
+    children_rewards=jnp.asarray(rewards),
+    children_discounts=jnp.full((nodes, actions), discount),
+    children_values=jnp.asarray(values),
+    embeddings=jnp.zeros((nodes, 1)),
+    root_invalid_actions=jnp.zeros(actions),
+    extra_data=None,
+  )
+
+
+def by_numpy(visits, q, prior, own):
+  """Completed Q of one node, in plain Python: where an action was not visited, what is known of the rest stands in.
+
+  Args:
+    visits: of every action.
+    q: of every action.
+    prior: probabilities.
+    own: the node's own value.
+  """
+  visited = [a for a in range(len(visits)) if visits[a]]
+  share = sum(prior[a] for a in visited)
+  weighted = sum(prior[a] * q[a] for a in visited) / share if visited else 0.0
+  mixed = (own + sum(visits) * weighted) / (1 + sum(visits))
+  return [q[a] if visits[a] else mixed for a in range(len(visits))]
