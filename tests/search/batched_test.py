@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from muzero_jax.search import batched
-from muzero_jax.search.puct import qtransform_over_tree
+from muzero_jax.search.qtransforms import puct_over_tree
 
 SIZE, NUM_ACTIONS, WIDTH = 24, 3, 4
 FAST = {"xla_backend_optimization_level": 0}
@@ -56,7 +56,7 @@ def puct(simulations, qtransform):
 WAYS = {
   "gumbel": gumbel,
   "puct over siblings": functools.partial(puct, qtransform=mctx.qtransform_by_parent_and_siblings),
-  "puct over the tree": functools.partial(puct, qtransform=qtransform_over_tree),
+  "puct over the tree": functools.partial(puct, qtransform=functools.partial(puct_over_tree, epsilon=0.02)),
 }
 
 

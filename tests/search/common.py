@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import mctx
 import numpy as np
 
-from muzero_jax.types import Model, Root
+from muzero_jax.types import Model, Root, Statistics
 
 D = 3
 
@@ -49,26 +49,36 @@ def assert_counts(action, shares):
   np.testing.assert_array_less(np.abs(counts - action.size * shares), 5 * sigma + 1e-3, err_msg=str(counts))
 
 
-def tree_of(visits, rewards, values, discount):
-  """An unbatched tree of mctx with the given edges, [nodes, actions]; all that a transform of Q looks at."""
+def tree_of(visits, rewards, values, discount, raw=None, prior=None, extra_data=None):
+  """An unbatched tree of mctx with the given edges, [nodes, actions]; all that a transform of Q looks at.
+
+  Args:
+    visits: of every edge.
+    rewards: of every edge.
+    values: of the nodes that the edges lead to.
+    discount: of every edge.
+    raw: the nodes' own values, [nodes]; zeros unless given.
+    prior: probabilities, [nodes, actions]; all alike unless given.
+    extra_data: as a search keeps it.
+  """
   visits, rewards, values = (np.asarray(x, np.float32) for x in (visits, rewards, values))
   nodes, actions = visits.shape
   zeros = jnp.zeros(nodes)
   return mctx.Tree(
     node_visits=jnp.ones(nodes, jnp.int32),
-    raw_values=zeros,
+    raw_values=zeros if raw is None else jnp.asarray(raw, jnp.float32),
     node_values=zeros,
     parents=jnp.zeros(nodes, jnp.int32),
     action_from_parent=jnp.zeros(nodes, jnp.int32),
     children_index=jnp.full((nodes, actions), -1, jnp.int32),
-    children_prior_logits=jnp.zeros((nodes, actions)),
+    children_prior_logits=jnp.zeros((nodes, actions)) if prior is None else jnp.log(jnp.asarray(prior, jnp.float32)),
     children_visits=jnp.asarray(visits, jnp.int32),
     children_rewards=jnp.asarray(rewards),
     children_discounts=jnp.full((nodes, actions), discount),
     children_values=jnp.asarray(values),
     embeddings=jnp.zeros((nodes, 1)),
     root_invalid_actions=jnp.zeros(actions),
-    extra_data=None,
+    extra_data=extra_data,
   )
 
 
@@ -86,3 +96,9 @@ def by_numpy(visits, q, prior, own):
   weighted = sum(prior[a] * q[a] for a in visited) / share if visited else 0.0
   mixed = (own + sum(visits) * weighted) / (1 + sum(visits))
   return [q[a] if visits[a] else mixed for a in range(len(visits))]
+
+
+def statistics(error=1.0, skill=0.0):
+  """With this error and this skill, from two batches' worth of sums."""
+  numbers = (2.0, 2 * error**2, 2.0, 2 * skill)
+  return Statistics(*(jnp.float32(number) for number in numbers))

@@ -13,18 +13,15 @@ from muzero_jax.networks.scalars import Support
 from muzero_jax.search.base import ModelInTree, log_prob
 from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.none import NoSearch
-from muzero_jax.search.puct import Puct, qtransform_over_tree
+from muzero_jax.search.puct import Puct
+from muzero_jax.search.qtransforms import puct_over_tree
 from muzero_jax.search.random import Random
 from muzero_jax.types import Model, Root
+from tests.search.common import D, assert_counts, by_numpy, compiled, equal_roots, plain, run, statistics
 
 KEY = jax.random.key(0)
-A, D = 4, 3
+A = 4
 GAMMA = 0.9
-
-
-def plain(step, predict):
-  """A model without an encoder whose logits of scalars are the scalars themselves, f32[N, 1]."""
-  return Model(None, None, predict, step, lambda logits: logits[..., 0], None)
 
 
 def arbitrary_model():
@@ -80,11 +77,6 @@ def bandit_model():
 BANDIT = bandit_model()
 
 
-def equal_roots(size, logits, value=0.0):
-  logits = jnp.asarray(logits, jnp.float32)
-  return Root(jnp.zeros((size, D)), jnp.tile(logits, (size, 1)), jnp.full(size, value, jnp.float32))
-
-
 SEARCHES = {
   "gumbel": Gumbel(MODEL, GAMMA, 8),
   "puct": Puct(MODEL, GAMMA, 8),
@@ -95,37 +87,10 @@ with_every_search = pytest.mark.parametrize("name", list(SEARCHES))
 with_trees = pytest.mark.parametrize("name", ["gumbel", "puct"])
 
 
-FAST = {"xla_backend_optimization_level": 0}
-# One program for all tests with the same search and sizes, compiled fast rather than well.
-PROGRAM = jax.jit(
-  lambda search, params, key, root: search(params, key, root),
-  static_argnums=0,
-  compiler_options=FAST,
-)
-
-
-def run(search, key, root, params=None):
-  return jax.device_get(PROGRAM(search, {} if params is None else jnp.asarray(params, jnp.float32), key, root))
-
-
-def compiled(fn):
-  """The result of `fn` (mctx, called by hand)."""
-  return jax.device_get(jax.jit(fn, compiler_options=FAST)())
-
-
 def many(search, root):
   """Decisions for 4 keys, [4, B, ...]."""
   decisions = [run(search, jax.random.key(i), root) for i in range(4)]
   return jax.tree.map(lambda *x: np.stack(x), *decisions)
-
-
-def assert_counts(action, shares):
-  """How often each action was taken is within 5 sigma of a binomial with the given share."""
-  shares = np.asarray(shares, np.float64)
-  counts = np.bincount(action, minlength=shares.size)
-  np.testing.assert_array_equal(counts[shares == 0], 0)
-  sigma = np.sqrt(action.size * shares * (1 - shares))
-  np.testing.assert_array_less(np.abs(counts - action.size * shares), 5 * sigma + 1e-3, err_msg=str(counts))
 
 
 def for_mctx(params, key, action, hidden):
@@ -135,6 +100,14 @@ def for_mctx(params, key, action, hidden):
   logits, value = MODEL.predict({}, hidden)
   discount = jnp.full(action.shape[0], GAMMA)
   return mctx.RecurrentFnOutput(reward=reward[:, 0], discount=discount, prior_logits=logits, value=value[:, 0]), hidden
+
+
+def worth(tree, policy):
+  """What the policies f32[B, A] at the roots are worth: the sum of policy times completed Q, in plain Python."""
+  priors = np.asarray(jax.nn.softmax(tree.children_prior_logits[:, 0]), np.float64)
+  q = tree.children_rewards[:, 0] + tree.children_discounts[:, 0] * tree.children_values[:, 0]
+  completed = [by_numpy(*root) for root in zip(tree.children_visits[:, 0], q, priors, tree.raw_values[:, 0], strict=True)]
+  return np.sum(policy * np.array(completed), -1)
 
 
 MCTX_ROOT = mctx.RootFnOutput(prior_logits=ROOT.policy_logits, value=ROOT.value, embedding=ROOT.hidden)
@@ -163,7 +136,8 @@ def test_gumbel_is_mctx(tree):
   )
   np.testing.assert_array_equal(decision.action, output.action)
   np.testing.assert_allclose(decision.policy, output.action_weights, rtol=1e-5)
-  np.testing.assert_allclose(decision.value, output.search_tree.node_values[:, 0], rtol=1e-5, atol=1e-6)
+  assert (output.search_tree.children_visits[:, 0] == 0).any(1).all(), "some actions of every root are not considered"
+  np.testing.assert_allclose(decision.value, worth(output.search_tree, output.action_weights), rtol=1e-4, atol=1e-5)
   # The target, from the finished tree alone.
   sigma = jax.vmap(lambda tree: transform(tree, jnp.int32(0)))(output.search_tree)
   np.testing.assert_allclose(decision.policy, jax.nn.softmax(ROOT.policy_logits + sigma), rtol=1e-4)
@@ -171,18 +145,19 @@ def test_gumbel_is_mctx(tree):
 
 @pytest.mark.parametrize(
   ("qtransform", "function", "temperature"),
-  [("node", mctx.qtransform_by_parent_and_siblings, 1.0), ("tree", qtransform_over_tree, 0.5)],
+  [("node", mctx.qtransform_by_parent_and_siblings, 1.0), ("tree", puct_over_tree, 0.5)],
 )
 def test_puct_is_mctx(qtransform, function, temperature):
   """mctx's default transform of Q is per node, the paper's over the whole tree: it is a setting."""
   settings = dict(pb_c_init=1.5, pb_c_base=1000.0, dirichlet_alpha=0.5, dirichlet_fraction=0.3, max_depth=4)
-  decision = run(Puct(MODEL, GAMMA, 20, qtransform=qtransform, temperature=temperature, **settings), KEY, ROOT)
+  decision = run(Puct(MODEL, GAMMA, 20, qtransform=qtransform, temperature=temperature, epsilon=0.05, **settings), KEY, ROOT)
+  function = functools.partial(function, epsilon=0.05)
   output = compiled(
     lambda: mctx.muzero_policy({}, KEY, MCTX_ROOT, for_mctx, 20, qtransform=function, temperature=temperature, **settings)
   )
   np.testing.assert_array_equal(decision.action, output.action)
   np.testing.assert_allclose(decision.policy, output.action_weights, rtol=1e-5)
-  np.testing.assert_allclose(decision.value, output.search_tree.node_values[:, 0], rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(decision.value, worth(output.search_tree, output.action_weights), rtol=1e-4, atol=1e-5)
 
 
 def test_the_qtransform_is_a_setting_that_matters():
@@ -203,10 +178,16 @@ def test_shapes_and_dtypes(name):
 
 @with_trees
 def test_the_roots_own_value_counts(name):
-  """A model whose values are all 3, with discount 1 and no rewards, has search value 3: an average without the root's own value
-  would be 3 N / (N + 1)."""
+  """A model whose values are all 3, with discount 1 and no rewards, has search value 3, also where one simulation leaves
+  actions unvisited; if nothing stood in for those, it would be less."""
   search = dataclasses.replace(SEARCHES[name], model=constant_model(3.0), gamma=1.0)
-  np.testing.assert_array_equal(run(search, KEY, equal_roots(2, np.zeros(A), value=3.0)).value, 3.0)
+  for simulations in (1, 8):
+    search = dataclasses.replace(search, num_simulations=simulations)
+    np.testing.assert_allclose(run(search, KEY, equal_roots(2, np.zeros(A), value=3.0)).value, 3.0, rtol=1e-6)
+  if name == "gumbel":  # one visit with Q = 3 and the root's own 5: 3 of the action visited, (5 + 3) / 2 of the others
+    decision = run(dataclasses.replace(search, num_simulations=1), KEY, equal_roots(2, np.zeros(A), value=5.0))
+    chosen = decision.policy[np.arange(2), decision.action]
+    np.testing.assert_allclose(decision.value, 3 * chosen + 4 * (1 - chosen), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", ["gumbel", "puct", "none", "random"])
@@ -300,7 +281,7 @@ def test_puct_has_dirichlet_noise_in_self_play_only():
   search = SEARCHES["puct"]
   assert (many(search, ROOT).policy.std(0) > 0).any()
   output = compiled(
-    lambda: mctx.muzero_policy({}, KEY, MCTX_ROOT, for_mctx, 8, qtransform=qtransform_over_tree, dirichlet_fraction=0.0)
+    lambda: mctx.muzero_policy({}, KEY, MCTX_ROOT, for_mctx, 8, qtransform=functools.partial(puct_over_tree, epsilon=0.02), dirichlet_fraction=0.0)
   )
   for variant in (search.for_evaluation(), search.for_reanalysis()):
     policies = many(variant, ROOT).policy
@@ -330,75 +311,6 @@ def test_pucts_temperature_acts_on_the_action():
   shares = decision.policy[0]
   assert (decision.policy == shares).all() and 0 < shares[1] < 1
   assert_counts(decision.action, shares)
-
-
-class MinMaxStats:
-  """The smallest and largest Q of a tree, as MuZero's paper has them (appendix B, eq. 5)."""
-
-  def __init__(self):
-    self.minimum, self.maximum = float("inf"), -float("inf")
-
-  def update(self, value):
-    self.minimum, self.maximum = min(self.minimum, value), max(self.maximum, value)
-
-  def normalize(self, value):
-    return (value - self.minimum) / (self.maximum - self.minimum) if self.maximum > self.minimum else value
-
-
-def tree_of(visits, rewards, values, discount):
-  """An unbatched tree of mctx with the given edges, [nodes, actions]; all that a transform of Q looks at."""
-  visits, rewards, values = (np.asarray(x, np.float32) for x in (visits, rewards, values))
-  nodes, actions = visits.shape
-  zeros = jnp.zeros(nodes)
-  return mctx.Tree(
-    node_visits=jnp.ones(nodes, jnp.int32),
-    raw_values=zeros,
-    node_values=zeros,
-    parents=jnp.zeros(nodes, jnp.int32),
-    action_from_parent=jnp.zeros(nodes, jnp.int32),
-    children_index=jnp.full((nodes, actions), -1, jnp.int32),
-    children_prior_logits=jnp.zeros((nodes, actions)),
-    children_visits=jnp.asarray(visits, jnp.int32),
-    children_rewards=jnp.asarray(rewards),
-    children_discounts=jnp.full((nodes, actions), discount),
-    children_values=jnp.asarray(values),
-    embeddings=jnp.zeros((nodes, 1)),
-    root_invalid_actions=jnp.zeros(actions),
-    extra_data=None,
-  )
-
-
-def test_qtransform_over_tree_by_hand():
-  """Root edges: Q = 1 + 0.5 * 2 = 2, and 0 + 0.5 * -4 = -2; below the first: Q = 4 + 0 = 4; the third edges are unvisited and 100.
-  Extremes of the tree: -2 and 4. Root: (2 + 2) / 6 = 2/3, 0, 0; below: (4 + 2) / 6 = 1, 0, 0. Among siblings 2 would be 1."""
-  visits = [[2, 1, 0], [1, 0, 0]]
-  rewards = [[1, 0, 100], [4, 100, 0]]
-  values = [[2, -4, 0], [0, 0, 100]]
-  tree = tree_of(visits, rewards, values, 0.5)
-  np.testing.assert_allclose(qtransform_over_tree(tree, jnp.int32(0)), [2 / 3, 0, 0], rtol=1e-6)
-  np.testing.assert_allclose(qtransform_over_tree(tree, jnp.int32(1)), [1, 0, 0], rtol=1e-6)
-
-
-def test_qtransform_over_tree_is_muzeros_min_max():
-  """Against plain Python on a random tree; negative Q, unvisited edges and nodes without children included."""
-  random = np.random.RandomState(0)
-  visits = random.randint(0, 3, (6, A))
-  visits[4] = 0
-  rewards, values = random.randn(6, A), 10 * random.randn(6, A)
-  stats = MinMaxStats()
-  for i, a in zip(*visits.nonzero(), strict=True):
-    stats.update(rewards[i, a] + GAMMA * values[i, a])
-  tree = tree_of(visits, rewards, values, GAMMA)
-  for i in range(6):
-    expected = [stats.normalize(rewards[i, a] + GAMMA * values[i, a]) if visits[i, a] else 0.0 for a in range(A)]
-    np.testing.assert_allclose(qtransform_over_tree(tree, jnp.int32(i)), expected, atol=1e-5)
-
-
-@pytest.mark.parametrize("visits", [np.zeros((3, A)), np.eye(3, A)])
-def test_qtransform_over_tree_without_extremes(visits):
-  """Nothing visited, or all Q the same (7): finite zeros, no 0 / 0."""
-  scores = qtransform_over_tree(tree_of(visits, np.full((3, A), 7.0), np.zeros((3, A)), GAMMA), jnp.int32(0))
-  np.testing.assert_array_equal(scores, np.zeros(A))
 
 
 @pytest.mark.parametrize("name", ["gumbel", "puct", "none"])
@@ -443,9 +355,9 @@ def test_the_tree_runs_on_plain_scalars_with_a_discount_for_each_root():
   np.testing.assert_allclose(output.reward, np.full(3, -low), rtol=1e-5)
   np.testing.assert_allclose(output.discount, np.full(3, GAMMA), rtol=1e-6)
   np.testing.assert_array_equal(hidden, 1)
-  # One simulation of one action: (root's value + reward + gamma * value) / 2.
+  # One simulation of one action, which the policy then takes: reward + gamma * value.
   decision = run(Puct(model, GAMMA, 1), KEY, equal_roots(3, np.zeros(A), value=2.0))
-  np.testing.assert_allclose(decision.value, np.full(3, (2.0 - low + GAMMA * low) / 2), rtol=1e-5)
+  np.testing.assert_allclose(decision.value, np.full(3, -low + GAMMA * low), rtol=1e-5)
 
 
 def test_log_prob():
@@ -485,6 +397,24 @@ def test_no_search_improves_the_prior_as_cmpo():
   np.testing.assert_array_equal(greedy.policy, decision.policy)
 
 
+@pytest.mark.parametrize(
+  ("qtransform", "error", "skill", "logits"),
+  [
+    ("advantage", 0.5, 0.0, [-0.5, -0.5, 1.0]),  # 3/4 over 1/2, and at most 1
+    ("skill", 0.5, 0.5, [-0.25, -0.25, 0.75]),  # over 1/2 / 1/2
+    ("skill", 1.0, 0.0, [0, 0, 0]),  # over 1000
+  ],
+)
+def test_no_search_measures_advantages_by_the_error_of_values(qtransform, error, skill, logits):
+  """Advantages -1/4, -1/4, 3/4, as above; the settings `scale` and `clip` are not used. What was decided has its own advantage."""
+  search, root = cmpo(scale=1e9, clip=9.0, qtransform=qtransform)
+  odds = np.array([0.5, 0.25, 0.25]) * np.exp(logits)
+  decision = run(search, KEY, root, {"statistics": statistics(error, skill)})
+  np.testing.assert_allclose(decision.policy, np.tile(odds / odds.sum(), (2, 1)), atol=1e-3 if skill == 0 else 1e-5)
+  np.testing.assert_allclose(decision.value, [1.25, 2.25], rtol=1e-6)
+  np.testing.assert_allclose(decision.advantage, np.array([-0.25, -0.25, 0.75])[decision.action], atol=1e-6)
+
+
 def test_no_search_samples_from_the_prior():
   prior = [0.5, 0.3, 0.2]
   assert_counts(run(NoSearch(BANDIT, GAMMA), KEY, equal_roots(4000, np.log(prior)), [0, 0, 9]).action, prior)
@@ -521,3 +451,103 @@ def test_random_play():
   np.testing.assert_allclose(decision.policy, 0.25)
   np.testing.assert_allclose(decision.log_prob, np.log(0.25), rtol=1e-6)
   assert_counts(decision.action, np.full(A, 0.25))
+
+
+def rewarded_bandit(num_actions):
+  """The first action is rewarded as `params["rewards"]` says, nothing after it; all actions alike."""
+
+  def step(params, hidden, action):
+    return hidden + 1, jnp.where(hidden[:, :1] == 0, params["rewards"][action][:, None], 0.0)
+
+  def predict(params, hidden):
+    return jnp.zeros((hidden.shape[0], num_actions)), jnp.zeros((hidden.shape[0], 1))
+
+  return plain(step, predict)
+
+
+def paying(*rewards, error=1.0, skill=0.0):
+  return {"rewards": jnp.array(rewards, jnp.float32), "statistics": statistics(error, skill)}
+
+
+@pytest.mark.parametrize("tree", ["mctx", "batched"])
+def test_the_value_is_that_of_the_improved_policy(tree):
+  """One action of six pays 1 and the root knows: it is worth 0.97. 8 simulations try all six, and the best two again. The mean over
+  visits, (0.97 + 1 + 1) / 9 = 0.33, would teach the value that it is a third. The policy takes the best one almost always: its logit
+  is 0.1 * (50 + 2) = 5.2 above the others', so it has e^5.2 / (e^5.2 + 5) = 181.272 / 186.272 = 0.97316."""
+  search = Gumbel(rewarded_bandit(6), GAMMA, 8, tree=tree)
+  decision = run(search, KEY, equal_roots(20, np.zeros(6), value=0.97), paying(1, 0, 0, 0, 0, 0))
+  np.testing.assert_allclose(decision.value, 0.97316, atol=1e-4)
+  np.testing.assert_allclose(decision.advantage, np.where(decision.action == 0, 1, 0) - 0.97316, atol=1e-4)
+
+
+@pytest.mark.parametrize("tree", ["mctx", "batched"])
+def test_pucts_value_is_the_mean_of_q_over_visits(tree):
+  """Q is 1 for the action that pays and 0 for the others: the share of visits. The root's own 0.97 is no part of it."""
+  search = Puct(rewarded_bandit(6), GAMMA, 8, tree=tree)
+  decision = run(search, KEY, equal_roots(20, np.zeros(6), value=0.97), paying(1, 0, 0, 0, 0, 0))
+  visits = decision.policy[:, 0] * 8
+  np.testing.assert_allclose(visits, np.round(visits), atol=1e-5)
+  assert (0 < visits).all() and (visits < 8).all()
+  np.testing.assert_allclose(decision.value, visits / 8, rtol=1e-6)
+  np.testing.assert_allclose(decision.advantage, np.where(decision.action == 0, 1, 0) - visits / 8, atol=1e-6)
+
+
+@pytest.mark.parametrize("tree", ["mctx", "batched"])
+@pytest.mark.parametrize(
+  ("qtransform", "error", "skill", "nats"),
+  [
+    ("advantage", 1.0, 0.0, 1.0),
+    ("advantage", 2.0, 1.0, 0.5),
+    ("advantage", 0.1, 0.0, 2.0),  # advantages of 7/9 and -2/9 over 0.1 are 1 and -1
+    ("skill", 0.1, 0.1, 1.0),  # 0.1 / 0.1
+    ("skill", 1.0, 0.0, 0.0),  # noise, as far as is known
+  ],
+)
+def test_gumbels_q_is_measured_by_the_error_of_values(tree, qtransform, error, skill, nats):
+  """Q is 1, 0, 0, 0: the first action's log-odds rise by 1 / scale, whatever the visits. Without skill the policy is the prior."""
+  search = Gumbel(rewarded_bandit(4), GAMMA, 8, qtransform=qtransform, tree=tree)
+  policy = run(search, KEY, equal_roots(8, np.zeros(4)), paying(1, 0, 0, 0, error=error, skill=skill)).policy
+  odds = np.exp([nats, 0, 0, 0])
+  np.testing.assert_allclose(policy, np.tile(odds / odds.sum(), (8, 1)), atol=1e-5 if nats else 1e-3)
+
+
+def test_gumbels_q_over_the_tree():
+  """Two actions pay 1 and 0, every one after them 8, gamma 1/2; each is tried twice. Values of the children: (0 + 8) / 2 = 4, so
+  Q = 1 + 4 / 2 = 3, and 2. By the root's own extremes, 1 apart, the first is 0.1 * (50 + 2) = 5.2 above; but the tree's are 2 and 8,
+  so it is a sixth of that. The floor of 12 makes it a twelfth."""
+
+  def step(params, hidden, action):
+    return hidden + 1, jnp.where(hidden[:, :1] == 0, params["rewards"][action][:, None], 8.0)
+
+  model = rewarded_bandit(2)._replace(step=step)
+  for qtransform, epsilon, nats in (("node", 0.02, 5.2), ("tree", 0.02, 5.2 / 6), ("tree", 12.0, 5.2 / 12)):
+    policy = run(Gumbel(model, 0.5, 4, qtransform=qtransform, epsilon=epsilon), KEY, equal_roots(8, np.zeros(2)), paying(1, 0)).policy
+    np.testing.assert_allclose(np.log(policy[:, 0] / policy[:, 1]), nats, rtol=1e-4)
+
+
+def test_sampling_takes_actions_as_often_as_the_policy_says():
+  """Q is 1, 0, 0 and all are visited: odds of e to 1 to 1, whatever the noise of the search."""
+  shares = np.exp([1.0, 0, 0]) / (np.e + 2)
+  search = Gumbel(rewarded_bandit(3), GAMMA, 6, qtransform="advantage", acting="sample")
+  decision = run(search, KEY, equal_roots(4000, np.zeros(3)), paying(1, 0, 0))
+  np.testing.assert_allclose(decision.policy, np.tile(shares, (4000, 1)), rtol=1e-4)
+  assert_counts(decision.action, shares)
+  np.testing.assert_allclose(decision.log_prob, np.log(shares)[decision.action], rtol=1e-4)
+  greedy = run(search.for_evaluation(), KEY, equal_roots(4000, np.zeros(3)), paying(1, 0, 0))
+  np.testing.assert_array_equal(greedy.action, 0)
+
+
+def test_sampling_takes_actions_that_were_not_considered():
+  """One action is considered, pays 1, and the root's own value is 0: after two visits the others stand at 2/3. Over an error of 1/3
+  it is 1 nat above them: e / (e + 2) = 0.576. That is how often it is taken; the survivor of the halving it would be always."""
+  best = np.e / (np.e + 2)
+  search = Gumbel(rewarded_bandit(3), GAMMA, 2, max_considered=1, qtransform="advantage", acting="sample")
+  params, root = paying(1, 1, 1, error=1 / 3), equal_roots(4000, np.zeros(3))
+  decision = run(search, KEY, root, params)
+  np.testing.assert_allclose(decision.policy.max(-1), best, rtol=1e-4)
+  chosen = decision.policy[np.arange(4000), decision.action]
+  assert_counts((chosen > 0.5).astype(int), [1 - best, best])
+  np.testing.assert_allclose(decision.log_prob, np.log(chosen), rtol=1e-5)
+  for other in (search.for_evaluation(), dataclasses.replace(search, acting="halving")):
+    decision = run(other, KEY, root, params)
+    assert (decision.policy[np.arange(4000), decision.action] > 0.5).all()
