@@ -16,38 +16,42 @@ from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
 
 class BatchNorm(nn.Module):
-  """f32[N, width], each unit by its mean and variance over the batch, then scaled and shifted. Keeps no running statistics."""
+  """f32[N, width], each unit by its mean and variance over the batch, then scaled and shifted. Keeps no running statistics.
+
+  Rows count with `weight` f32[N]: one that is masked in the loss, weight 0, must not move the others.
+  """
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
+  def __call__(self, x: Array, weight: Array) -> Array:
+    share = weight[:, None] / jnp.maximum(weight.sum(), 1.0)
     scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
     bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
-    centred = x - x.mean(0, keepdims=True)
-    normal = centred * jax.lax.rsqrt(jnp.mean(jnp.square(centred), 0, keepdims=True) + 1e-5)
+    centred = x - jnp.sum(share * x, 0, keepdims=True)
+    normal = centred * jax.lax.rsqrt(jnp.sum(share * jnp.square(centred), 0, keepdims=True) + 1e-5)
     return scale[None] * normal + bias[None]
 
 
 class Projector(nn.Module):
-  """Latents [N, ...] -> f32[N, width], in three layers."""
+  """Latents [N, ...], weights f32[N] -> f32[N, width], in three layers."""
 
   width: int
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
+  def __call__(self, x: Array, weight: Array) -> Array:
     x = x.reshape(x.shape[0], -1).astype(jnp.float32)
     for _ in range(2):
-      x = nn.relu(BatchNorm()(nn.Dense(self.width)(x)))
-    return BatchNorm()(nn.Dense(self.width)(x))
+      x = nn.relu(BatchNorm()(nn.Dense(self.width)(x), weight))
+    return BatchNorm()(nn.Dense(self.width)(x), weight)
 
 
 class Predictor(nn.Module):
-  """f32[N, width] -> f32[N, width], through half the width."""
+  """f32[N, width], weights f32[N] -> f32[N, width], through half the width."""
 
   width: int
 
   @nn.compact
-  def __call__(self, x: Array) -> Array:
-    return nn.Dense(self.width)(nn.relu(BatchNorm()(nn.Dense(self.width // 2)(x))))
+  def __call__(self, x: Array, weight: Array) -> Array:
+    return nn.Dense(self.width)(nn.relu(BatchNorm()(nn.Dense(self.width // 2)(x), weight)))
 
 
 def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: int = 1024) -> Term:
@@ -63,8 +67,8 @@ def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: i
 
   def init(key: Key) -> Params:
     keys = jax.random.split(key)
-    projected, projector_params = projector.init_with_output(keys[0], jnp.zeros(hidden.shape))
-    return {"projector": projector_params, "predictor": predictor.init(keys[1], projected)}
+    projected, projector_params = projector.init_with_output(keys[0], jnp.zeros(hidden.shape), jnp.ones(1))
+    return {"projector": projector_params, "predictor": predictor.init(keys[1], projected, jnp.ones(1))}
 
   def loss(params: Params, context: Context) -> Array:
     own = params["consistency"]
@@ -76,10 +80,12 @@ def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: i
     frozen = jax.lax.stop_gradient(params["model"])
     seen = encode_many(model, frozen, stacks.reshape(-1, *stacks.shape[2:]))
     unrolled = context.hidden[:, 1:].reshape(-1, *context.hidden.shape[2:])
-    target = jax.lax.stop_gradient(apply(projector, own["projector"], seen))
-    prediction = apply(predictor, own["predictor"], apply(projector, own["projector"], unrolled))
+    alive = context.targets.alive[:, 1:]
+    weight = alive.reshape(-1)
+    target = jax.lax.stop_gradient(apply(projector, own["projector"], seen, weight))
+    prediction = apply(predictor, own["predictor"], apply(projector, own["projector"], unrolled, weight), weight)
     similarity = jnp.sum(_unit(prediction) * _unit(target), -1).reshape(size, steps)
-    return -jnp.mean(similarity * context.targets.alive[:, 1:], -1)
+    return -jnp.mean(similarity * alive, -1)
 
   return Term(init, loss)
 

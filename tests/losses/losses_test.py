@@ -155,7 +155,7 @@ def example(size, first=()):
   return Example(
     frames=jnp.asarray(random.normal(size=(size, STACK + UNROLL, FEATURES)), jnp.float32),
     first=jnp.asarray(np.tile(flags, (size, 1))),
-    **{name: None for name in ("action", "reward", "discount", "last", "policy", "value", "log_prob", "age")},
+    **{name: None for name in ("action", "reward", "discount", "last", "policy", "value", "log_prob", "advantage", "age")},
   )
 
 
@@ -179,7 +179,7 @@ def plain():
   class Identity(nn.Module):
     width: int
 
-    def __call__(self, x):
+    def __call__(self, x, weight):
       return x
 
   with pytest.MonkeyPatch.context() as patch:
@@ -242,8 +242,8 @@ def test_consistency_is_masked_after_the_end(key, plain):
   np.testing.assert_array_equal(moved, [[False, True, True], [False, True, False], [False, False, False]])
 
 
-def layer_norm(x, p):
-  return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-6) * p["scale"] + p["bias"]
+def batch_norm(x, p):
+  return (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-5) * p["scale"] + p["bias"]
 
 
 def dense(x, p):
@@ -251,20 +251,62 @@ def dense(x, p):
 
 
 def by_numpy(own, one, hidden):
-  """The loss in float64 numpy: project both, predict one, negative cosine, mean over steps."""
+  """The loss in float64 numpy: project both, in three layers, predict one, negative cosine, mean over steps."""
   own = jax.tree.map(lambda x: np.asarray(x, np.float64), own)
   projector, predictor = own["projector"]["params"], own["predictor"]["params"]
 
   def project(x):
-    x = np.maximum(layer_norm(dense(x, projector["Dense_0"]), projector["LayerNorm_0"]), 0)
-    return layer_norm(dense(x, projector["Dense_1"]), projector["LayerNorm_1"])
+    for i in (0, 1):
+      x = np.maximum(batch_norm(dense(x, projector[f"Dense_{i}"]), projector[f"BatchNorm_{i}"]), 0)
+    return batch_norm(dense(x, projector["Dense_2"]), projector["BatchNorm_2"])
 
-  target = project(np.asarray(views(one)[:, 1:], np.float64))
-  x = project(np.asarray(hidden[:, 1:], np.float64))
+  rows = (-1, STACK * FEATURES)  # the batch is all later steps of all examples
+  target = project(np.asarray(views(one)[:, 1:], np.float64).reshape(rows))
+  x = project(np.asarray(hidden[:, 1:], np.float64).reshape(rows))
   narrow, wide = sorted((predictor["Dense_0"], predictor["Dense_1"]), key=lambda p: p["bias"].size)  # the bottleneck comes first
-  x = dense(np.maximum(layer_norm(dense(x, narrow), predictor["LayerNorm_0"]), 0), wide)
+  x = dense(np.maximum(batch_norm(dense(x, narrow), predictor["BatchNorm_0"]), 0), wide)
   norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(target, axis=-1)
-  return -((x * target).sum(-1) / norms).mean(1)
+  # A prediction can be all zeros, as narrow as the layers are here; its similarity is 0.
+  return -((x * target).sum(-1) / np.maximum(norms, 1e-12)).reshape(-1, UNROLL).mean(1)
+
+
+def test_batch_norm_by_hand():
+  """Rows that count: 1 and 3, mean 2 and standard deviation 1; and a unit that is 5 in both, which becomes 0. The third row counts
+  for nothing, and is measured by the others: 102 - 2 = 100. Then times the scale 2, plus the bias 7."""
+  x = jnp.array([[1.0, 5.0], [3.0, 5.0], [102.0, 5.0]])
+  params = {"params": {"scale": jnp.full(2, 2.0), "bias": jnp.full(2, 7.0)}}
+  found = consistency_module.BatchNorm().apply(params, x, jnp.array([1.0, 1.0, 0.0]))
+  np.testing.assert_allclose(found, [[5, 7], [9, 7], [207, 7]], rtol=1e-4)
+  nothing = consistency_module.BatchNorm().apply(params, x, jnp.zeros(3))
+  assert np.isfinite(nothing).all()
+
+
+def test_masked_steps_move_nothing(full):
+  """What stands behind the end of an episode changes no other step's loss, not even by the batch's mean."""
+  one, (term, own, _) = example(3), full
+  params = {"model": jnp.float32(1), "consistency": own}
+  made = targets(3, UNROLL, alive=[[1, 1, 1], [1, 1, 0], [1, 0, 0]])
+  hidden = jax.random.normal(jax.random.key(1), (3, UNROLL + 1, STACK * FEATURES))
+  loss = jax.jit(lambda one, hidden: term.loss(params, context(made, example=one, hidden=hidden)))
+  elsewhere = dataclasses.replace(one, frames=one.frames.at[1, -1].add(50.0).at[2, -2:].add(-50.0))
+  found = loss(elsewhere, hidden.at[1, 2].add(50.0).at[2, 1:].add(-50.0))
+  np.testing.assert_allclose(found, loss(one, hidden), rtol=1e-4, atol=1e-6)
+  assert found[2] == 0
+
+
+def test_projections_are_those_of_efficientzero():
+  """A projector of three layers of 1024, each with the scale and bias of a batch norm, and a predictor through 512."""
+  term = consistency(one_hot_model(flatten), STACK, HIDDEN)
+  shapes = jax.tree.map(lambda x: x.shape, jax.eval_shape(term.init, jax.random.key(0)), is_leaf=lambda x: hasattr(x, "shape"))
+
+  def of(part, kind, name):
+    layers = shapes[part]["params"]
+    return sorted(layer[name] for label, layer in layers.items() if label.startswith(kind))
+
+  assert of("projector", "Dense", "kernel") == [(6, 1024), (1024, 1024), (1024, 1024)]
+  assert of("projector", "BatchNorm", "scale") == of("projector", "BatchNorm", "bias") == [(1024,)] * 3
+  assert of("predictor", "Dense", "kernel") == [(512, 1024), (1024, 512)]
+  assert of("predictor", "BatchNorm", "scale") == [(512,)]
 
 
 def test_consistency_agrees_with_numpy(key, full):
@@ -300,7 +342,8 @@ def test_projector_learns_from_the_unrolled_side_only(key, plain):
   later = views(one)[:, 1:].reshape(-1, STACK * FEATURES)
 
   def half(moving, fixed):
-    x, y = project(moving, hidden[:, 1:].reshape(-1, STACK * FEATURES)), project(fixed, later)
+    ones = jnp.ones(2 * UNROLL)
+    x, y = project(moving, hidden[:, 1:].reshape(-1, STACK * FEATURES), ones), project(fixed, later, ones)
     cosine = (x * y).sum(-1) / (jnp.linalg.norm(x, axis=-1) * jnp.linalg.norm(y, axis=-1))
     return -cosine.reshape(2, UNROLL).mean(1).sum()
 
