@@ -1,6 +1,7 @@
 """Loss terms against cross-entropies and similarities worked by hand."""
 
 import dataclasses
+import functools
 
 import flax.linen as nn
 import jax
@@ -73,16 +74,31 @@ def test_cross_entropy_is_float32():
   np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_step_scale_is_one_at_the_root_and_one_over_k_after():
-  """Loss at unroll steps 1..k is scaled by 1/k."""
-  np.testing.assert_allclose(muzero.step_scale(4), [1, 0.25, 0.25, 0.25, 0.25])
-  np.testing.assert_allclose(muzero.step_scale(1), [1, 1])
+def test_step_weights_by_hand():
+  """MuZero: the root counts 1 and the k later steps 1/k each. EfficientZero: every step 1/k."""
+  np.testing.assert_allclose(muzero.step_weights(4, "root"), [1, 0.25, 0.25, 0.25, 0.25])
+  np.testing.assert_allclose(muzero.step_weights(4, "equal"), [0.25, 0.25, 0.25, 0.25, 0.25])
+  for kind in ("root", "equal"):
+    np.testing.assert_allclose(muzero.step_weights(1, kind), [1, 1])
 
 
 def test_value_loss_by_hand():
   """The root counts 1, each of the k = 2 steps 1/2."""
   # Bin 0 costs ln 2, bins 1 and 2 cost 2 ln 2: (1 + (2 + 1)/2) ln 2 and (2 + (1 + 2)/2) ln 2.
   np.testing.assert_allclose(loss(muzero.value, targets(2, 2, value=[[0, 1, 0], [2, 0, 1]])), [2.5 * LN2, 3.5 * LN2], rtol=1e-6)
+
+
+def test_value_loss_with_equal_steps():
+  """Every step counts 1/2: (1 + 2 + 1)/2 ln 2 and (2 + 1 + 2)/2 ln 2. It is not the default."""
+  made, equal = targets(2, 2, value=[[0, 1, 0], [2, 0, 1]]), functools.partial(muzero.value, steps="equal")
+  np.testing.assert_allclose(loss(equal, made), [2 * LN2, 2.5 * LN2], rtol=1e-6)
+
+
+def test_policy_loss_with_equal_steps():
+  """At the root -ln 3/4 or -ln 1/4, later ln 2 each: half of all of it."""
+  made = targets(2, 2, policy=[[[1, 0], [1, 0], [0.5, 0.5]], [[0, 1], [1, 0], [0, 1]]])
+  equal = functools.partial(muzero.policy, steps="equal")
+  np.testing.assert_allclose(loss(equal, made), [np.log(4 / 3) / 2 + LN2, LN2 + LN2], rtol=1e-6)
 
 
 def test_reward_loss_by_hand():
@@ -394,6 +410,38 @@ def test_policy_gradient_of_bad_actions():
   made = targets(2, 1, value=[[-2.0, 2.0], [-2.0, -2.0]])
   scale = np.std([-2, 2, -2, -2]) + 1e-3
   np.testing.assert_allclose(gain(made, example) * scale, [1.25 * -2 + 2, 0.8 * -2 - 2], rtol=1e-5)
+
+
+@pytest.mark.parametrize(("behaviour", "ratio"), [(0.75 / 1000, 3.0), (0.3, 2.5)])
+def test_policy_gradient_of_a_bad_action_is_bounded(behaviour, ratio):
+  """A bad action that the policy now takes 1000 times as often counts 3 times, and no more is learned of it; 2.5 counts in full. The
+  first root's action has a probability of 3/4 and an advantage of -2; the other ratios are 1, 0.5 and 1."""
+  example = played([[0, 0], [1, 0]], [[behaviour, 0.5], [0.5, 0.5]])
+  made = targets(2, 1, value=[[-2.0, 2.0], [-2.0, -2.0]])
+  scale = np.std([-2, 2, -2, -2]) + 1e-3
+  np.testing.assert_allclose(gain(made, example) * scale, [ratio * -2 + 2, 0.8 * -2 - 2], rtol=1e-5)
+  before = context(made, example=example)
+
+  def total(policy_logits):
+    return policy_gradient(one_hot_model()).loss({}, dataclasses.replace(before, policy_logits=policy_logits)).sum()
+
+  gradient = np.abs(jax.grad(total)(before.policy_logits)).max(-1)
+  assert (gradient[0, 0] == 0) == (ratio == 3)
+  assert gradient[0, 1] > 0.1
+
+
+def test_policy_gradient_of_a_good_action_is_bounded():
+  """As ever: the policy takes it 1000 times as often, and it counts 1.2 times. Advantages of 2 and -2: standard deviation 2."""
+  found = gain(targets(1, 1, value=[[2.0, -2.0]]), played([[0, 0]], [[0.75 / 1000, 0.5]]))
+  np.testing.assert_allclose(found, [(1.2 * 2 - 2) / 2.001], rtol=1e-4)
+
+
+@pytest.mark.parametrize(("steps", "expected"), [("root", 2.0), ("equal", 1.5)])
+def test_policy_gradient_weighs_steps(steps, expected):
+  """k = 2, all ratios 1, advantages 1, -1, 3: 1 - 1/2 + 3/2 or 1/2 - 1/2 + 3/2. Their variance is (0 + 4 + 4)/3."""
+  before = context(targets(1, 2, value=[[1.0, -1.0, 3.0]]), example=played([[0, 0, 0]], [[0.75, 0.5, 0.5]]))
+  found = -policy_gradient(one_hot_model(), steps=steps).loss({}, before)
+  np.testing.assert_allclose(found, [expected / (np.sqrt(8 / 3) + 1e-3)], rtol=1e-5)
 
 
 def test_policy_gradient_leaves_out_what_is_behind_the_end():
