@@ -1,5 +1,7 @@
 """From settings to components: what cannot be made is refused in a sentence."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -40,3 +42,39 @@ def test_the_learning_rate_warms_up_and_decays(make_config, decay, expected):
     update, state = jax.jit(optimizer.update)(jnp.ones(1), state, params)
     steps.append(-float(update[0]))
   np.testing.assert_allclose(steps, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+  ("kind", "qtransform", "expected"),
+  [
+    ("gumbel", "auto", "node"),
+    ("puct", "auto", "tree"),
+    ("none", "auto", "fixed"),
+    ("gumbel", "skill", "skill"),
+    ("puct", "node", "node"),
+    ("none", "advantage", "advantage"),
+  ],
+)
+def test_q_is_scaled_as_the_search_has_it_unless_told(make_config, kind, qtransform, expected):
+  config = make_config(search__kind=kind, search__qtransform=qtransform)
+  assert components.make_search(config, None).qtransform == expected
+
+
+def test_settings_reach_the_searches(make_config):
+  puct = components.make_search(make_config(search__kind="puct", search__epsilon=0.5, search__unvisited="zero"), None)
+  assert (puct.epsilon, puct.unvisited) == (0.5, "zero")
+  gumbel = components.make_search(make_config(search__epsilon=0.5, search__acting="sample"), None)
+  assert (gumbel.epsilon, gumbel.acting, gumbel.for_evaluation().acting) == (0.5, "sample", "halving")
+
+
+def test_the_count_of_values_reaches_the_network(make_config):
+  model = components.make_model(make_config(network__bins=41), spec(10, 5))
+  assert model.encode_scalar(jnp.zeros(2)).shape == (2, 41)
+
+
+def test_equivalent_actions_are_known_of_pong_only(make_config):
+  """Under its six actions; not under all 18, nor of another game."""
+  config = make_config(env__kind="envpool", env__task="Pong-v5", network__kind="vector")
+  assert components.equivalent_actions(config) == ((0, 1), (2, 4), (3, 5))
+  for changes in (dict(full_action_set=True), dict(task="Breakout-v5"), dict(kind="catch")):
+    assert components.equivalent_actions(dataclasses.replace(config, env=dataclasses.replace(config.env, **changes))) == ()

@@ -71,6 +71,41 @@ def test_settings_that_do_not_go_together(settings):
     configs.check(configs.replace(Config(), settings))
 
 
+@pytest.mark.parametrize(
+  ("settings", "said"),
+  [
+    ({"loss.policy_gradient": 1.0}, "--loss.policy_gradient"),
+    ({"search.kind": "puct", "search.qtransform": "advantage"}, "--search.qtransform=advantage is not for --search.kind=puct"),
+    ({"search.kind": "puct", "search.qtransform": "skill"}, "--search.qtransform=skill is not for --search.kind=puct"),
+    ({"search.kind": "none", "search.qtransform": "tree"}, "--search.qtransform=tree needs a tree"),
+    ({"search.kind": "none", "search.qtransform": "node"}, "--search.qtransform=node needs a tree"),
+    ({"network.bins": 50}, "--network.bins=50: must be odd"),
+  ],
+)
+def test_a_refusal_is_one_sentence_that_names_the_flag(settings, said):
+  with pytest.raises(ConfigError) as caught:
+    configs.check(configs.replace(Config(), settings))
+  sentence = str(caught.value)
+  assert sentence.startswith(said) and sentence.endswith(".")
+  assert "\n" not in sentence and ". " not in sentence
+
+
+@pytest.mark.parametrize(
+  "settings",
+  [
+    {"loss.policy_gradient": 1.0, "search.acting": "sample"},
+    {"loss.policy_gradient": 1.0, "search.kind": "puct"},
+    {"loss.policy_gradient": 1.0, "search.kind": "none", "search.qtransform": "skill"},
+    {"search.kind": "puct", "search.qtransform": "node", "search.unvisited": "zero"},
+    {"search.qtransform": "tree"},
+    {"search.qtransform": "advantage"},
+    {"network.bins": 51},
+  ],
+)
+def test_settings_that_go_together(settings):
+  configs.check(configs.replace(Config(), settings))
+
+
 def test_help_lists_every_flag_with_its_default(capsys):
   with pytest.raises(SystemExit) as caught:
     parse("--help")
