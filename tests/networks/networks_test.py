@@ -141,6 +141,36 @@ def test_zero_initialised_heads_claim_nothing(name):
   np.testing.assert_allclose(model.decode(reward), np.zeros(3), atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["resnet-tiny", "resnet-grid"])
+def test_the_residual_dynamics_starts_as_its_shortcut(name):
+  """At the start nothing changes but what the action adds to every place of the picture, scaled again to 0..1."""
+  _, params, (encode, step, _) = build(name)
+  hidden = np.asarray(encode(params, frames(name)))
+  added = np.asarray(params["dynamics"]["params"]["Embed_0"]["embedding"])  # [actions, channels]
+  for action in range(ACTIONS):
+    later, _ = step(params, hidden, jnp.full(3, action))
+    moved = hidden + added[action]
+    low, high = moved.min((1, 2, 3), keepdims=True), moved.max((1, 2, 3), keepdims=True)
+    np.testing.assert_allclose(later, (moved - low) / (high - low), atol=1e-5)
+    assert np.abs(added[action]).max() > 1e-3
+
+
+@pytest.mark.parametrize("name", ["vector", "mlp", "mlp-vector"])
+def test_the_fully_connected_dynamics_starts_as_its_shortcut(name):
+  """At the start no action changes anything; the gradient does not vanish with it: actions are told apart after a step."""
+  model, params, (encode, step, _) = build(name)
+  hidden = encode(params, frames(name))
+  for action in range(ACTIONS):
+    np.testing.assert_allclose(step(params, hidden, jnp.full(3, action))[0], hidden, atol=1e-6)
+
+  def loss(dynamics):
+    later, _ = model.step({**params, "dynamics": dynamics}, hidden, jnp.arange(3))
+    return jnp.sum(later * jnp.linspace(-1, 1, later.size).reshape(later.shape))
+
+  gradient = jax.jit(jax.grad(loss))(params["dynamics"])
+  assert max(float(jnp.abs(x).max()) for x in jax.tree.leaves(gradient)) > 1e-3
+
+
 def test_root_decodes_the_value():
   """Search runs on plain scalars: a root's value is decoded."""
   model, params, (encode, _, predict) = build("mlp")

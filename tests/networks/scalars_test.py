@@ -114,6 +114,31 @@ def test_scalars_in_float32_whatever_the_trunk():
   np.testing.assert_allclose(encoded[0, 301:303], [0.997, 0.003], atol=1e-4)
 
 
+def test_a_count_of_values_by_hand():
+  """41 values from -2 to 2 are 0.1 apart; a size alone gives whole numbers. h(3) = 1.003: bin 20 + 10, and 0.03 of the next.
+  h(-0.21) = -0.10021: 0.0021 below bin 20 - 1. h(-3) = -1.003, and the ends, as h(0) = 0, are whole bins."""
+  support = Support(2, 41)
+  assert (support.bins, support.spacing) == (41, 0.1) and (Support(2).bins, Support(2).spacing) == (5, 1.0)
+  found = np.asarray(support.encode(jnp.array([0.0, 3.0, -0.21, -3.0, 1e5, -1e5])))
+  shares = [{20: 1}, {30: 0.97, 31: 0.03}, {18: 0.0021, 19: 0.9979}, {9: 0.03, 10: 0.97}, {40: 1}, {0: 1}]
+  expected = [[row.get(i, 0) for i in range(41)] for row in shares]
+  np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_a_count_of_values_is_evenly_spaced():
+  """A head that is sure of bin i says the x with h(x) = -2 + 0.1 i."""
+  found = Support(2, 41).decode(jnp.log(jnp.eye(41)))
+  np.testing.assert_allclose(found, [bisect(-2 + 0.1 * i) for i in range(41)], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(("size", "count"), [(2, 41), (300, 51), (10, 601), (1, 3)])
+def test_decode_undoes_encode_whatever_the_count(size, count):
+  support = Support(size, count)
+  inside = SCALARS[np.abs(squash(SCALARS)) < size]
+  found = support.decode(jnp.log(support.encode(jnp.asarray(inside))))
+  np.testing.assert_allclose(found, inside, rtol=1e-3, atol=1e-3)
+
+
 def test_uniform_logits_are_zero():
   """A head that claims nothing has value 0."""
   assert abs(float(Support(300).decode(jnp.zeros(601)))) < 1e-4
