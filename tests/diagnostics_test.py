@@ -1,10 +1,13 @@
 """Diagnostics, by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from muzero_jax import diagnostics
 from muzero_jax.diagnostics import Calibration
+from muzero_jax.replay.frames import Ring
 from muzero_jax.types import Context, Decision, Model, Root, Targets, TimeStep
 
 
@@ -113,3 +116,108 @@ def test_calibration_drops_a_cut_even_where_little_is_left():
   reports = play([(0, 1, True, False, 3.0), (1, 1, False, True, 5.0), (0, 1, True, False, 2.0), (1, 0, False, True, 0.0)], gamma=0.04)
   assert [report["error"][1] for report in reports] == [0, 0, 0, 1]
   assert reports[3]["value"][0] == 2.0
+
+
+# t: reward and discount into it, whether it begins or ends an episode, its recorded value, and the advantage of what was done.
+STEPS = [
+  (0, 1, True, False, 1.0, 0.25),
+  (1, 1, False, False, 2.0, -1.0),
+  (-3, 1, False, False, 4.0, 2.0),
+  (5, 0, False, True, 0.0, 100.0),  # terminal: what is sent here has no consequence
+  (0, 1, True, False, 8.0, 0.5),
+  (0, 1, False, False, 0.0, 0.0),
+  (0, 1, False, False, 0.0, 0.0),
+  (0, 1, False, False, 0.0, 0.0),
+  (0, 1, False, False, 0.0, 0.0),
+]
+
+
+def measured(clip=True):
+  """What is reported after each step, with 2-step returns and gamma 1/2. There are two games: the same, but that the second's search
+  expected twice as much."""
+  ring = Ring(9, 2, 2, (1,), stack=1, unroll=1, window=4)
+  skill, replay, reports = diagnostics.Skill(ring, n=2, gamma=0.5, clip=clip), ring.init(), []
+  add, measure = jax.jit(ring.add), jax.jit(lambda replay: skill({}, None, None, replay))
+  decision = Decision(jnp.zeros(2, jnp.int32), jnp.ones((2, 2)), *(jnp.full(2, 77.0) for _ in range(4)))
+  for reward, discount, first, last, value, advantage in STEPS:
+    flags = [jnp.full(2, flag) for flag in (first, last)]
+    time = TimeStep(jnp.zeros((2, 1), jnp.uint8), jnp.full(2, float(reward)), jnp.full(2, float(discount)), *flags)
+    replay = add(replay, decision, time, jnp.int32(0))
+    reports.append({name: np.asarray(pair) for name, pair in measure(replay).items()})
+    both = jnp.full(2, value), jnp.zeros(2), jnp.array([advantage, 2 * advantage]), jnp.zeros(2)
+    decision = Decision(jnp.zeros(2, jnp.int32), jnp.ones((2, 2)), *both)
+  return reports
+
+
+def test_skill_by_hand():
+  """Returns: t = 0: 1 - 1/2 + 4/4 = 3/2; 1: -1 + 1/2 * 1 = -1/2, for the episode ends; 2: 1; 4: 0. Less the values 1, 2, 4 and 8, y is
+  1/2, -5/2, -3, -8. x is 1/4, -1, 2, 1/2, and twice that in the second game. A step is measured four steps later, when its window is
+  complete; nothing is before, and the end of the episode, t = 3, never is."""
+  reports = measured()
+  x, y = np.array([0.25, -1, 2, 0, 0.5]), np.array([0.5, -2.5, -3, 0, -8])
+  counts = np.array([2, 2, 2, 0, 2])
+  for report in reports[:4]:
+    assert not any(pair.any() for pair in report.values())
+  for i, report in enumerate(reports[4:]):
+    np.testing.assert_allclose(report["search/skill"], [3 * x[i] * y[i], 5 * x[i] ** 2], atol=1e-6)
+    np.testing.assert_allclose(report["search/skill_residual"], [2 * y[i] ** 2, 5 * x[i] ** 2], atol=1e-6)
+    np.testing.assert_allclose(report["search/advantage"], [3 * abs(x[i]), counts[i]], atol=1e-6)
+    # Two steps share rewards, or 1 / (1 - 1/2) = 2: one in two is independent.
+    np.testing.assert_allclose(report["search/independent_steps"], [counts[i] / 2, min(1, counts[i] / 2)], atol=1e-5)
+
+
+def test_skill_of_raw_rewards():
+  """t = 0: 1 - 3/2 + 4/4 - 1 = -1/2."""
+  np.testing.assert_allclose(measured(clip=False)[4]["search/skill"], [3 * 0.25 * -0.5, 5 / 16], atol=1e-6)
+
+
+@pytest.mark.parametrize("skill", [1.0, 0.0])
+def test_the_slope_is_the_skill(skill):
+  """Where what comes is what was expected, the slope is 1; where it is the same whatever was expected, 0. By sums over two steps."""
+  x = np.array([-2.0, 2.0])
+  y = skill * x + (1 - skill) * 3
+  sums = {"search/skill": (np.sum(x * y), np.sum(x * x)), "search/skill_residual": (np.sum(y * y), np.sum(x * x))}
+  assert sums["search/skill"][0] / sums["search/skill"][1] == skill
+  # What is left: nothing, or 18 of 8 in two steps.
+  error = diagnostics.derived({**sums, "search/independent_steps": (2.0, 1.0)})["search/skill_error"]
+  np.testing.assert_allclose(error, 0 if skill else np.sqrt(18 / 8 / 2), atol=1e-7)
+
+
+def test_the_skills_error_by_hand():
+  """Slope 3/4; 10/4 - 9/16 = 31/16 of x's squares is left over 31 independent steps: sqrt(1/16). Where something is missing or nothing
+  was measured there is none."""
+  sums = {"search/skill": (3.0, 4.0), "search/skill_residual": (10.0, 4.0), "search/independent_steps": (31.0, 20.0)}
+  assert diagnostics.derived(sums) == {"search/skill_error": 0.25}
+  for name in sums:
+    assert diagnostics.derived({other: pair for other, pair in sums.items() if other != name}) == {}
+    assert diagnostics.derived({**sums, name: (0.0, 0.0)}) == {}
+
+
+def test_twins_by_hand():
+  """Q is 1, 3, 5, 5 times a number of the root: rewards 1, 3, 5, 0, and a value of 10 after the last action, gamma 1/2. Twins differ by 2
+  and 0: 2 on average of the squares; classes by 5 - 2 = 3: 9. The roots' numbers are 1, 1, 1, 2: 7 times that in all. The fifth root is
+  one too many."""
+  rewards, values = jnp.array([1.0, 3.0, 5.0, 0.0]), jnp.array([0.0, 0.0, 0.0, 10.0])
+
+  def step(params, hidden, action):
+    return hidden * values[action][:, None], hidden * rewards[action][:, None]
+
+  model = Model(None, None, lambda params, hidden: (jnp.zeros((hidden.shape[0], 4)), hidden), step, lambda logits: logits[..., 0], None)
+  root = Root(jnp.array([[1.0], [1.0], [1.0], [2.0], [100.0]]), jnp.zeros((5, 4)), jnp.zeros(5))
+  twins = diagnostics.Twins(model, 0.5, ((0, 1), (2, 3)))
+  metrics = twins({}, root, None, None)
+  np.testing.assert_allclose(metrics["search/twins"], [7 * 2, 7 * 9], rtol=1e-6)
+  np.testing.assert_allclose(metrics["search/q_between"], [7 * 9, 4], rtol=1e-6)
+
+
+def test_twins_of_three_classes():
+  """Q is 0, 2, 4, 4, 9: pairs within differ by 2 and 0, squares 4 and 0, 2 on average; means 1, 4, 9 by 3, 8, 5: 98/3 on average."""
+  q = jnp.array([0.0, 2.0, 4.0, 4.0, 9.0])
+
+  def step(params, hidden, action):
+    return hidden, q[action][:, None]
+
+  model = Model(None, None, lambda params, hidden: (jnp.zeros((hidden.shape[0], 5)), hidden), step, lambda logits: logits[..., 0], None)
+  root = Root(jnp.zeros((2, 1)), jnp.zeros((2, 5)), jnp.zeros(2))
+  metrics = diagnostics.Twins(model, 0.5, ((0, 1), (2, 3), (4,)))({}, root, None, None)
+  np.testing.assert_allclose(metrics["search/twins"], [2 * 2, 2 * 98 / 3], rtol=1e-6)

@@ -199,6 +199,21 @@ def test_a_stack_never_reaches_across_a_reset(first, position, expected):
     np.testing.assert_array_equal(stack_at(frames, jnp.array(first, bool), at, 4)[:, 0], expected)
 
 
+def test_what_the_newest_row_has_completed(recording):
+  """L + 1 rows after row t the example that starts there is complete, for every game: 4 steps, and the decision of the last."""
+  completed = jax.jit(RING.completed)
+  for t_now, replay in enumerate(recording.replays):
+    examples, some = jax.device_get(completed(replay))
+    assert some == (t_now >= L)
+    for env in range(B if some else 0):
+      window = [number(t_now - L + i, env) for i in range(L)]
+      np.testing.assert_array_equal(examples.action[env], [3000 + w for w in window[:-1]])
+      np.testing.assert_array_equal(examples.reward[env], [1000 + w for w in window[1:]])
+      np.testing.assert_array_equal(examples.value[env], [5000 + w for w in window])
+      np.testing.assert_array_equal(examples.last[env], recording.history.last[t_now - L : t_now, env])
+      assert examples.advantage[env] == 7000 + window[0]
+
+
 def test_cut_ends_the_newest_episodes_as_truncated(every_example):
   """When environments start anew: last, but the discount stays; no example starts there, those before it see the end."""
   length, cut_at = 12, 6
