@@ -10,7 +10,7 @@ import optax
 import pytest
 
 from muzero_jax.device import parallel
-from muzero_jax.learner import Learner, halve_gradient
+from muzero_jax.learner import Learner, batch_statistics, halve_gradient
 from muzero_jax.losses import muzero
 from muzero_jax.networks.mlp import mlp
 from muzero_jax.networks.scalars import Support
@@ -223,10 +223,12 @@ def test_gradients_are_averaged_over_devices(key):
 
 
 def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
-  """The same gradient, so the same parameters after the step; the network and the losses are the real ones."""
+  """The same gradient and statistics, so the same parameters after the step; the network and the losses are the real ones."""
   model = mlp("tiny", ACTIONS, Support(3), jax.ShapeDtypeStruct((STACK, 1), jnp.float32))
   terms = {"value": (0.25, muzero.value(model)), "policy": (1.0, muzero.policy(model)), "reward": (1.0, muzero.reward(model))}
   whole = sample(example([2.0, -4.0, 0.5, 1.0], action=[[0, 1, 2], [3, 2, 1], [1, 1, 0], [2, 0, 3]]), weight=[1, 0.5, 1, 0.25])
+  seen = dataclasses.replace(whole.example, advantage=jnp.array([0.5, 3.0, -2.0, 1.0]), value=jnp.arange(16.0).reshape(4, 4))
+  whole = dataclasses.replace(whole, example=seen)
   given = jax.random.normal(key, (4, UNROLL + 1))
 
   def make(drawn, value, mean):
@@ -250,7 +252,54 @@ def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
   moved = jax.tree.map(lambda new, old: float(jnp.abs(new - old).max()), expected.params, start.params)
   assert max(jax.tree.leaves(moved)) > 0.1
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state.params, expected.params)
+  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.statistics, expected.statistics)
+  assert abs(float(expected.statistics.products)) > 1e-3
   np.testing.assert_allclose(metrics["learner/gradient_norm"], np.tile(figures["learner/gradient_norm"], (2, 1)), rtol=1e-5)
+
+
+def test_statistics_of_a_batch_by_hand():
+  """Errors 4 and 2: (16 + 4)/2. Advantages 1/2 and -1: (1/4 + 1)/2. Returns 3 and 1 after recorded values 1 and 2, so 2 and -1 came
+  of them: (1/2 * 2 + 1)/2. Importance weights do not enter."""
+  one = dataclasses.replace(example([0.0, 0.0]), advantage=jnp.array([0.5, -1.0]), value=jnp.array([[1.0, 9, 9, 9], [2.0, 9, 9, 9]]))
+  made = targets(2, value=[[3, 9, 9], [1, 9, 9]])
+  found = batch_statistics(sample(one, weight=[1, 0.5]), made, jnp.array([4.0, 2.0]))
+  assert (float(found.weight), float(found.errors), float(found.squares), float(found.products)) == (1, 10, 0.625, 1)
+
+
+def test_statistics_are_running_sums(key):
+  """Every update keeps 0.995 of them and adds 0.005 of its batch's. Of frame 2 the value is 2e and the return 5; the loss 2e makes
+  e = 1 - 2 = -1: errors of 3 and then 7. Weights: 0.005 and 0.005 * 1.995 = 0.009975. Squared errors: 0.045, then 0.044775 + 0.005 * 49
+  = 0.289775, which is 29.0501 a batch, so 5.38982. The advantage was 1/2, and 5 - 1 = 4 came of it: a slope of 8."""
+  one = dataclasses.replace(example([2.0]), advantage=jnp.array([0.5]), value=jnp.ones((1, UNROLL + 2)))
+  made = learner(latent(0), sample(one), targets=lambda params, key, example: targets(1, value=[[5, 0, 0]]))
+  state = made.init(key)
+  assert (float(state.statistics.error), float(state.statistics.skill)) == (1, 0)
+  state, _, metrics = made.update(state, EMPTY, key)
+  np.testing.assert_allclose(metrics["learner/return_error"], [3, 1], rtol=1e-5)
+  state, _, metrics = made.update(state, EMPTY, key)
+  np.testing.assert_allclose(metrics["learner/return_error"], [5.38982, 1], rtol=1e-4)
+  np.testing.assert_allclose(metrics["learner/skill"], [8, 1], rtol=1e-4)
+  numbers = state.statistics
+  found = [float(x) for x in (numbers.weight, numbers.errors, numbers.squares, numbers.products)]
+  np.testing.assert_allclose(found, [0.009975, 0.289775, 0.009975 / 4, 0.009975 * 2], rtol=1e-4)
+
+
+def test_searches_are_given_statistics(key):
+  """With the newest parameters in play, and with the target network's where targets are made; the numbers are today's in both."""
+  seen = []
+
+  def note(params, key, example):
+    seen.append((float(params["e"]), float(params["statistics"].weight)))
+    return targets(1)
+
+  made = learner(latent(0), sample(example([1.0])), targets=note)
+  state = made.init(key)
+  for _ in range(2):
+    state, _, _ = made.update(state, EMPTY, key)
+  np.testing.assert_allclose(seen, [[1, 0], [1, 0.005]], rtol=1e-5)
+  variables = state.variables
+  assert set(variables) == {"e", "w", "statistics"}
+  np.testing.assert_allclose([variables["e"], variables["statistics"].weight], [-1, 0.009975], rtol=1e-5)
 
 
 def test_priorities_are_absolute_value_errors(key):
@@ -342,6 +391,44 @@ def test_targets_see_no_augmentation(key):
   plain = dataclasses.replace(made, shift=0)
   plain.update(plain.init(key), EMPTY, jax.random.key(3))
   np.testing.assert_array_equal(seen["loss"], frames)
+
+
+def shift_of(picture, found):
+  """By how many pixels, down and right, a picture [T, H, W] was moved at most 2; the border repeats."""
+  padded = np.pad(picture, [(0, 0), (2, 2), (2, 2)], mode="edge")
+  height, width = picture.shape[1:]
+  fitting = [(y, x) for y in range(5) for x in range(5) if np.array_equal(padded[:, y : y + height, x : x + width], found)]
+  assert len(fitting) == 1
+  return fitting[0]
+
+
+def test_the_root_and_what_it_is_compared_with_are_shifted_apart(key):
+  """What a consistency loss compares must not share one shift, or the shift is what makes it alike: the encoder sees the root's stack
+  with one draw, loss terms see all frames with another, one for all frames of an example."""
+  size, shape = 16, (6, 7)
+  frames = np.random.default_rng(0).integers(0, 256, (size, STACK + UNROLL, *shape)).astype(np.uint8)
+  one = dataclasses.replace(example([0.0] * size), frames=jnp.asarray(frames), first=jnp.zeros((size, STACK + UNROLL), bool))
+  seen = {}
+
+  def note(params, context):
+    seen["encoder"] = np.asarray(context.hidden[:, 0]).reshape(size, 1, *shape)
+    seen["term"] = np.asarray(context.example.frames)
+    return context.hidden[:, 0, 0]
+
+  model = linear_model()._replace(
+    encode=lambda params, frames: params["e"] * frames[:, -1].reshape(size, -1).astype(jnp.float32),
+    decode=lambda logits: logits[..., 0],
+  )
+  for shift in (0, 2):
+    made = learner({"note": (1.0, term(note))}, model=model, shift=shift)
+    made.loss({"model": model.init(key)}, sample(one), targets(size), key)
+    roots = [shift_of(frames[i, STACK - 1 : STACK], seen["encoder"][i]) for i in range(size)]
+    later = [shift_of(frames[i], seen["term"][i]) for i in range(size)]
+    apart = sum(a != b for a, b in zip(roots, later, strict=True))
+    if shift:
+      assert apart > size / 2 and len(set(roots)) > 4 and len(set(later)) > 4
+    else:
+      assert apart == 0 and set(later) == {(2, 2)}
 
 
 def test_parameters_of_terms_are_learned(key):

@@ -11,7 +11,7 @@ import pytest
 from jax.experimental import io_callback
 
 from muzero_jax import config as configs
-from muzero_jax import experiment, loop
+from muzero_jax import components, experiment, loop
 from muzero_jax.actor import new_actor
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs.base import Spec
@@ -181,9 +181,9 @@ def test_the_learner_runs_while_the_emulators_step(run):
   model = run.loop.model._replace(
     encode=lambda params, frames: jnp.zeros((2, 1)), predict=lambda params, hidden: (jnp.zeros((2, 3)), jnp.zeros((2, 11)))
   )
-  tested = dataclasses.replace(
-    run.loop, environment=witness, model=model, ring=ring, search=Random(), learner=witness, updates=2, every=1, warmup=2
-  )
+  parts = dict(environment=witness, model=model, ring=ring, search=Random(), learner=witness)
+  monitors = components.make_monitors(run.config, model, ring)
+  tested = dataclasses.replace(run.loop, **parts, monitors=monitors, updates=2, every=1, warmup=2)
   shared = jax.tree.map(jnp.asarray, run.shared())
   shared = jax.device_put(jax.device_get(shared), jax.devices()[0])
   local = loop.Local(new_actor(jnp.zeros(8, jnp.uint8), 2, 3), ring.init(), jax.random.key(0), jnp.zeros(()))
