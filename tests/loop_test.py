@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 
-from muzero_jax import config as configs
 from muzero_jax import components, experiment, loop
+from muzero_jax import config as configs
 from muzero_jax.actor import new_actor
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs.base import Spec

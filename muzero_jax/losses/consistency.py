@@ -16,7 +16,8 @@ from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
 
 class BatchNorm(nn.Module):
-  """f32[N, width], each unit by its mean and variance over the batch, then scaled and shifted. Keeps no running statistics.
+  """f32[N, width], each unit by its mean and variance over the batch, then scaled and shifted.
+  Keeps no running statistics.
 
   Rows count with `weight` f32[N]: one that is masked in the loss, weight 0, must not move the others.
   """

@@ -267,7 +267,8 @@ def dense(x, p):
 
 
 def by_numpy(own, one, hidden):
-  """The loss in float64 numpy: project both, in three layers, predict one, negative cosine, mean over steps."""
+  """The loss in float64 numpy: project both, in three layers, predict one, negative cosine, mean
+  over steps."""
   own = jax.tree.map(lambda x: np.asarray(x, np.float64), own)
   projector, predictor = own["projector"]["params"], own["predictor"]["params"]
 
@@ -287,8 +288,9 @@ def by_numpy(own, one, hidden):
 
 
 def test_batch_norm_by_hand():
-  """Rows that count: 1 and 3, mean 2 and standard deviation 1; and a unit that is 5 in both, which becomes 0. The third row counts
-  for nothing, and is measured by the others: 102 - 2 = 100. Then times the scale 2, plus the bias 7."""
+  """Rows that count: 1 and 3, mean 2 and standard deviation 1; and a unit that is 5 in both, which
+  becomes 0. The third row counts for nothing, and is measured by the others: 102 - 2 = 100. Then
+  times the scale 2, plus the bias 7."""
   x = jnp.array([[1.0, 5.0], [3.0, 5.0], [102.0, 5.0]])
   params = {"params": {"scale": jnp.full(2, 2.0), "bias": jnp.full(2, 7.0)}}
   found = consistency_module.BatchNorm().apply(params, x, jnp.array([1.0, 1.0, 0.0]))
@@ -298,7 +300,8 @@ def test_batch_norm_by_hand():
 
 
 def test_masked_steps_move_nothing(full):
-  """What stands behind the end of an episode changes no other step's loss, not even by the batch's mean."""
+  """What stands behind the end of an episode changes no other step's loss, not even by the batch's
+  mean."""
   one, (term, own, _) = example(3), full
   params = {"model": jnp.float32(1), "consistency": own}
   made = targets(3, UNROLL, alive=[[1, 1, 1], [1, 1, 0], [1, 0, 0]])
@@ -311,7 +314,8 @@ def test_masked_steps_move_nothing(full):
 
 
 def test_projections_are_those_of_efficientzero():
-  """A projector of three layers of 1024, each with the scale and bias of a batch norm, and a predictor through 512."""
+  """A projector of three layers of 1024, each with the scale and bias of a batch norm, and a
+  predictor through 512."""
   term = consistency(one_hot_model(flatten), STACK, HIDDEN)
   shapes = jax.tree.map(lambda x: x.shape, jax.eval_shape(term.init, jax.random.key(0)), is_leaf=lambda x: hasattr(x, "shape"))
 
@@ -414,8 +418,9 @@ def test_policy_gradient_of_bad_actions():
 
 @pytest.mark.parametrize(("behaviour", "ratio"), [(0.75 / 1000, 3.0), (0.3, 2.5)])
 def test_policy_gradient_of_a_bad_action_is_bounded(behaviour, ratio):
-  """A bad action that the policy now takes 1000 times as often counts 3 times, and no more is learned of it; 2.5 counts in full. The
-  first root's action has a probability of 3/4 and an advantage of -2; the other ratios are 1, 0.5 and 1."""
+  """A bad action that the policy now takes 1000 times as often counts 3 times, and no more is
+  learned of it; 2.5 counts in full. The first root's action has a probability of 3/4 and an
+  advantage of -2; the other ratios are 1, 0.5 and 1."""
   example = played([[0, 0], [1, 0]], [[behaviour, 0.5], [0.5, 0.5]])
   made = targets(2, 1, value=[[-2.0, 2.0], [-2.0, -2.0]])
   scale = np.std([-2, 2, -2, -2]) + 1e-3
@@ -431,14 +436,16 @@ def test_policy_gradient_of_a_bad_action_is_bounded(behaviour, ratio):
 
 
 def test_policy_gradient_of_a_good_action_is_bounded():
-  """As ever: the policy takes it 1000 times as often, and it counts 1.2 times. Advantages of 2 and -2: standard deviation 2."""
+  """As ever: the policy takes it 1000 times as often, and it counts 1.2 times. Advantages of 2 and
+  -2: standard deviation 2."""
   found = gain(targets(1, 1, value=[[2.0, -2.0]]), played([[0, 0]], [[0.75 / 1000, 0.5]]))
   np.testing.assert_allclose(found, [(1.2 * 2 - 2) / 2.001], rtol=1e-4)
 
 
 @pytest.mark.parametrize(("steps", "expected"), [("root", 2.0), ("equal", 1.5)])
 def test_policy_gradient_weighs_steps(steps, expected):
-  """k = 2, all ratios 1, advantages 1, -1, 3: 1 - 1/2 + 3/2 or 1/2 - 1/2 + 3/2. Their variance is (0 + 4 + 4)/3."""
+  """k = 2, all ratios 1, advantages 1, -1, 3: 1 - 1/2 + 3/2 or 1/2 - 1/2 + 3/2. Their variance is
+  (0 + 4 + 4)/3."""
   before = context(targets(1, 2, value=[[1.0, -1.0, 3.0]]), example=played([[0, 0, 0]], [[0.75, 0.5, 0.5]]))
   found = -policy_gradient(one_hot_model(), steps=steps).loss({}, before)
   np.testing.assert_allclose(found, [expected / (np.sqrt(8 / 3) + 1e-3)], rtol=1e-5)

@@ -143,7 +143,8 @@ def test_zero_initialised_heads_claim_nothing(name):
 
 @pytest.mark.parametrize("name", ["resnet-tiny", "resnet-grid"])
 def test_the_residual_dynamics_starts_as_its_shortcut(name):
-  """At the start nothing changes but what the action adds to every place of the picture, scaled again to 0..1."""
+  """At the start nothing changes but what the action adds to every place of the picture, scaled
+  again to 0..1."""
   _, params, (encode, step, _) = build(name)
   hidden = np.asarray(encode(params, frames(name)))
   added = np.asarray(params["dynamics"]["params"]["Embed_0"]["embedding"])  # [actions, channels]
@@ -157,7 +158,7 @@ def test_the_residual_dynamics_starts_as_its_shortcut(name):
 
 @pytest.mark.parametrize("name", ["vector", "mlp", "mlp-vector"])
 def test_the_fully_connected_dynamics_starts_as_its_shortcut(name):
-  """At the start no action changes anything; the gradient does not vanish with it: actions are told apart after a step."""
+  """At the start no action changes anything, but the gradient is not zero with it: it will."""
   model, params, (encode, step, _) = build(name)
   hidden = encode(params, frames(name))
   for action in range(ACTIONS):

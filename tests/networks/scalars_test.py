@@ -115,8 +115,9 @@ def test_scalars_in_float32_whatever_the_trunk():
 
 
 def test_a_count_of_values_by_hand():
-  """41 values from -2 to 2 are 0.1 apart; a size alone gives whole numbers. h(3) = 1.003: bin 20 + 10, and 0.03 of the next.
-  h(-0.21) = -0.10021: 0.0021 below bin 20 - 1. h(-3) = -1.003, and the ends, as h(0) = 0, are whole bins."""
+  """41 values from -2 to 2 are 0.1 apart; a size alone gives whole numbers. h(3) = 1.003: bin 20 +
+  10, and 0.03 of the next. h(-0.21) = -0.10021: 0.0021 below bin 20 - 1. h(-3) = -1.003, and the
+  ends, as h(0) = 0, are whole bins."""
   support = Support(2, 41)
   assert (support.bins, support.spacing) == (41, 0.1) and (Support(2).bins, Support(2).spacing) == (5, 1.0)
   found = np.asarray(support.encode(jnp.array([0.0, 3.0, -0.21, -3.0, 1e5, -1e5])))

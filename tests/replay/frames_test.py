@@ -200,7 +200,8 @@ def test_a_stack_never_reaches_across_a_reset(first, position, expected):
 
 
 def test_what_the_newest_row_has_completed(recording):
-  """L + 1 rows after row t the example that starts there is complete, for every game: 4 steps, and the decision of the last."""
+  """L + 1 rows after row t the example that starts there is complete, for every game: 4 steps, and
+  the decision of the last."""
   completed = jax.jit(RING.completed)
   for t_now, replay in enumerate(recording.replays):
     examples, some = jax.device_get(completed(replay))

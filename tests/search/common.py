@@ -1,4 +1,5 @@
-"""What tests of searches share: models without an encoder, compiled searches, trees made by hand."""
+"""What tests of searches share: models without an encoder, compiled searches, trees made by
+hand."""
 
 import jax
 import jax.numpy as jnp
@@ -50,7 +51,8 @@ def assert_counts(action, shares):
 
 
 def tree_of(visits, rewards, values, discount, raw=None, prior=None, extra_data=None):
-  """An unbatched tree of mctx with the given edges, [nodes, actions]; all that a transform of Q looks at.
+  """An unbatched tree of mctx with the given edges, [nodes, actions]; all that a transform of Q
+  looks at.
 
   Args:
     visits: of every edge.
@@ -83,7 +85,8 @@ def tree_of(visits, rewards, values, discount, raw=None, prior=None, extra_data=
 
 
 def by_numpy(visits, q, prior, own):
-  """Completed Q of one node, in plain Python: where an action was not visited, what is known of the rest stands in.
+  """Completed Q of one node, in plain Python: where an action was not visited, what is known of the
+  rest stands in.
 
   Args:
     visits: of every action.

@@ -15,8 +15,9 @@ GAMMA = 0.9
 
 
 def small_tree(scale=1.0):
-  """Root edges: Q = 1 + 0.5 * 2 = 2, and 0 + 0.5 * -4 = -2; below the first: Q = 4 + 0 = 4. The other edges are unvisited, though
-  they hold 100. Nodes say that they are worth 7, -1 and 1 themselves; the root's prior is 1/2, 1/4, 1/4."""
+  """Root edges: Q = 1 + 0.5 * 2 = 2, and 0 + 0.5 * -4 = -2; below the first: Q = 4 + 0 = 4. The
+  other edges are unvisited, though they hold 100. Nodes say that they are worth 7, -1 and 1
+  themselves; the root's prior is 1/2, 1/4, 1/4."""
   return tree_of(
     visits=[[2, 1, 0], [1, 0, 0], [0, 0, 0]],
     rewards=[[1, 0, 100], [4, 100, 0], [0, 0, 0]],
@@ -38,8 +39,9 @@ def close(found, expected):
 
 
 def test_completed_q_by_hand():
-  """The root: the visited weigh 1/2 * 2 - 1/4 * 2 = 1/2 of a prior of 3/4, so 2/3; three visits of that and once the node's own
-  7: (7 + 3 * 2/3) / 4 = 9/4. Below: (-1 + 1 * 4) / 2 = 3/2. Without visits a node is worth what it says, 1."""
+  """The root: the visited weigh 1/2 * 2 - 1/4 * 2 = 1/2 of a prior of 3/4, so 2/3; three visits of
+  that and once the node's own 7: (7 + 3 * 2/3) / 4 = 9/4. Below: (-1 + 1 * 4) / 2 = 3/2. Without
+  visits a node is worth what it says, 1."""
   tree = small_tree()
   close([qtransforms.mixed_value(tree, jnp.int32(node)) for node in range(3)], [9 / 4, 3 / 2, 1])
   close(of_nodes(qtransforms.completed_q, tree), [[2, -2, 9 / 4], [4, 3 / 2, 3 / 2], [1, 1, 1]])
@@ -54,7 +56,8 @@ def test_completed_q_by_hand():
   ],
 )
 def test_a_policys_value_is_what_its_actions_are_worth(policy, value):
-  """Not the mean over visits with the root's own 7 in it: (7 + 2 * 2 - 2) / 4 = 9/4, whatever the policy."""
+  """Not the mean over visits with the root's own 7 in it: (7 + 2 * 2 - 2) / 4 = 9/4, whatever the
+  policy."""
   batch = jax.tree.map(lambda x: x[None], small_tree())
   found, q = qtransforms.improved_value(batch, jnp.array([policy], jnp.float32))
   close(found, [value])
@@ -62,14 +65,16 @@ def test_a_policys_value_is_what_its_actions_are_worth(policy, value):
 
 
 def test_puct_over_the_tree_by_hand():
-  """Extremes of the tree: -2 and 4. Root: (2 + 2) / 6 = 2/3, 0; below: (4 + 2) / 6 = 1. Among siblings 2 would be 1."""
+  """Extremes of the tree: -2 and 4. Root: (2 + 2) / 6 = 2/3, 0; below: (4 + 2) / 6 = 1. Among
+  siblings 2 would be 1."""
   zero = of_nodes(puct_over_tree, small_tree(), epsilon=0.02, unvisited="zero")
   close(zero, [[2 / 3, 0, 0], [1, 0, 0], [0, 0, 0]])
 
 
 def test_unvisited_children_score_the_mean():
-  """At the root the mean of the visited: (2 - 2) / 2 = 0, so (0 + 2) / 6 = 1/3. Below it the node's own value counts as one more:
-  (4 - 1) / 2 = 3/2, so 7/12; where nothing was visited it is all there is: (1 + 2) / 6 = 1/2. It is the default."""
+  """At the root the mean of the visited: (2 - 2) / 2 = 0, so (0 + 2) / 6 = 1/3. Below it the node's
+  own value counts as one more: (4 - 1) / 2 = 3/2, so 7/12; where nothing was visited it is all
+  there is: (1 + 2) / 6 = 1/2. It is the default."""
   close(of_nodes(puct_over_tree, small_tree(), epsilon=0.02), [[2 / 3, 0, 1 / 3], [1, 7 / 12, 7 / 12], [1 / 2] * 3])
 
 
@@ -81,8 +86,9 @@ def test_unvisited_children_score_at_most_1_and_at_least_0():
 
 
 def test_a_small_spread_is_not_stretched():
-  """0.50 and 0.51 differ by half of the 0.02 below which differences count as noise: 0 and 1/2, and not 0 and 1, as they would by
-  MuZero's paper. So does the unvisited third, at their mean: 1/4. A spread of 0.04 is stretched."""
+  """0.50 and 0.51 differ by half of the 0.02 below which differences count as noise: 0 and 1/2, and
+  not 0 and 1, as they would by MuZero's paper. So does the unvisited third, at their mean: 1/4. A
+  spread of 0.04 is stretched."""
   for high, expected in ((0.51, [0, 1 / 2, 1 / 4]), (0.54, [0, 1, 1 / 2])):
     tree = tree_of([[1, 1, 0]], [[0.5, high, 0]], np.zeros((1, 3)), 1.0)
     np.testing.assert_allclose(puct_over_tree(tree, jnp.int32(0), epsilon=0.02), expected, atol=1e-4)
@@ -102,7 +108,8 @@ class MinMaxStats:
 
 
 def test_puct_over_the_tree_is_muzeros_min_max():
-  """Against plain Python on a random tree; negative Q, unvisited edges and nodes without children included."""
+  """Against plain Python on a random tree; negative Q, unvisited edges and nodes without children
+  included."""
   random = np.random.RandomState(0)
   visits = random.randint(0, 3, (6, A))
   visits[4] = 0
@@ -129,8 +136,9 @@ SIGMA = dict(value_scale=0.1, visit_offset=50.0)
 
 
 def test_sigma_over_the_tree_by_hand():
-  """Completed Q less the node's value, over the tree's spread of 6. Root: 2 - 9/4, -2 - 9/4 and 0 are -1/24, -17/24 and 0, times
-  0.1 * (50 + 2). Below: (4 - 3/2) / 6 = 5/12, times 0.1 * (50 + 1). A floor of 12 halves all of it."""
+  """Completed Q less the node's value, over the tree's spread of 6. Root: 2 - 9/4, -2 - 9/4 and 0
+  are -1/24, -17/24 and 0, times 0.1 * (50 + 2). Below: (4 - 3/2) / 6 = 5/12, times 0.1 * (50 + 1).
+  A floor of 12 halves all of it."""
   expected = np.array([[-5.2 / 24, -5.2 * 17 / 24, 0], [5.1 * 5 / 12, 0, 0], [0, 0, 0]])
   close(of_nodes(qtransforms.GUMBEL["tree"], small_tree(), epsilon=0.02, **SIGMA), expected)
   close(of_nodes(qtransforms.GUMBEL["tree"], small_tree(), epsilon=12.0, **SIGMA), expected / 2)
@@ -143,7 +151,8 @@ def test_sigma_over_the_tree_before_any_visit():
 
 @pytest.mark.parametrize("kind", ["advantage", "skill"])
 def test_sigma_of_advantages_by_hand(kind):
-  """Advantages -1/4, -17/4, 0 and 5/2, 0, 0. Over 1/2: -1/2, at least -1, and at most 1; over 10: small, and none is cut."""
+  """Advantages -1/4, -17/4, 0 and 5/2, 0, 0. Over 1/2: -1/2, at least -1, and at most 1; over 10:
+  small, and none is cut."""
   transform = qtransforms.GUMBEL[kind]
   close(of_nodes(transform, small_tree(0.5), epsilon=0.02, **SIGMA), [[-1 / 2, -1, 0], [1, 0, 0], [0, 0, 0]])
   close(of_nodes(transform, small_tree(10.0), epsilon=0.02, **SIGMA), [[-0.025, -0.425, 0], [0.25, 0, 0], [0, 0, 0]])
@@ -165,7 +174,8 @@ def test_advantages_are_measured_by_the_error_of_values(kind, skill, expected):
 
 
 def test_advantages_before_anything_was_learned():
-  """An error of 1, and no skill: a search changes the prior by nothing much. An error of 0 is no division by 0."""
+  """An error of 1, and no skill: a search changes the prior by nothing much. An error of 0 is no
+  division by 0."""
   none = Statistics(*jnp.zeros(4))
   assert float(qtransforms.scale("advantage", none)) == 1.0
   np.testing.assert_allclose(qtransforms.scale("skill", none), 1000.0, rtol=1e-5)
@@ -173,7 +183,8 @@ def test_advantages_before_anything_was_learned():
 
 
 def test_statistics_by_hand():
-  """Three batches' worth of squared errors is 12: 4 each, so 2. Products 3 over squares 6: a half of an advantage came true."""
+  """Three batches' worth of squared errors is 12: 4 each, so 2. Products 3 over squares 6: a half
+  of an advantage came true."""
   numbers = Statistics(weight=jnp.float32(3), errors=jnp.float32(12), squares=jnp.float32(6), products=jnp.float32(3))
   assert float(numbers.error) == 2.0
   assert float(numbers.skill) == 0.5

@@ -103,7 +103,8 @@ def for_mctx(params, key, action, hidden):
 
 
 def worth(tree, policy):
-  """What the policies f32[B, A] at the roots are worth: the sum of policy times completed Q, in plain Python."""
+  """What the policies f32[B, A] at the roots are worth: the sum of policy times completed Q, in
+  plain Python."""
   priors = np.asarray(jax.nn.softmax(tree.children_prior_logits[:, 0]), np.float64)
   q = tree.children_rewards[:, 0] + tree.children_discounts[:, 0] * tree.children_values[:, 0]
   completed = [by_numpy(*root) for root in zip(tree.children_visits[:, 0], q, priors, tree.raw_values[:, 0], strict=True)]
@@ -178,8 +179,8 @@ def test_shapes_and_dtypes(name):
 
 @with_trees
 def test_the_roots_own_value_counts(name):
-  """A model whose values are all 3, with discount 1 and no rewards, has search value 3, also where one simulation leaves
-  actions unvisited; if nothing stood in for those, it would be less."""
+  """A model whose values are all 3, with discount 1 and no rewards, has search value 3, also where
+  one simulation leaves actions unvisited; if nothing stood in for those, it would be less."""
   search = dataclasses.replace(SEARCHES[name], model=constant_model(3.0), gamma=1.0)
   for simulations in (1, 8):
     search = dataclasses.replace(search, num_simulations=simulations)
@@ -281,7 +282,9 @@ def test_puct_has_dirichlet_noise_in_self_play_only():
   search = SEARCHES["puct"]
   assert (many(search, ROOT).policy.std(0) > 0).any()
   output = compiled(
-    lambda: mctx.muzero_policy({}, KEY, MCTX_ROOT, for_mctx, 8, qtransform=functools.partial(puct_over_tree, epsilon=0.02), dirichlet_fraction=0.0)
+    lambda: mctx.muzero_policy(
+      {}, KEY, MCTX_ROOT, for_mctx, 8, qtransform=functools.partial(puct_over_tree, epsilon=0.02), dirichlet_fraction=0.0
+    )
   )
   for variant in (search.for_evaluation(), search.for_reanalysis()):
     policies = many(variant, ROOT).policy
@@ -406,7 +409,8 @@ def test_no_search_improves_the_prior_as_cmpo():
   ],
 )
 def test_no_search_measures_advantages_by_the_error_of_values(qtransform, error, skill, logits):
-  """Advantages -1/4, -1/4, 3/4, as above; the settings `scale` and `clip` are not used. What was decided has its own advantage."""
+  """Advantages -1/4, -1/4, 3/4, as above; the settings `scale` and `clip` are not used. What was
+  decided has its own advantage."""
   search, root = cmpo(scale=1e9, clip=9.0, qtransform=qtransform)
   odds = np.array([0.5, 0.25, 0.25]) * np.exp(logits)
   decision = run(search, KEY, root, {"statistics": statistics(error, skill)})
@@ -454,7 +458,8 @@ def test_random_play():
 
 
 def rewarded_bandit(num_actions):
-  """The first action is rewarded as `params["rewards"]` says, nothing after it; all actions alike."""
+  """The first action is rewarded as `params["rewards"]` says, nothing after it; all actions
+  alike."""
 
   def step(params, hidden, action):
     return hidden + 1, jnp.where(hidden[:, :1] == 0, params["rewards"][action][:, None], 0.0)
@@ -471,9 +476,10 @@ def paying(*rewards, error=1.0, skill=0.0):
 
 @pytest.mark.parametrize("tree", ["mctx", "batched"])
 def test_the_value_is_that_of_the_improved_policy(tree):
-  """One action of six pays 1 and the root knows: it is worth 0.97. 8 simulations try all six, and the best two again. The mean over
-  visits, (0.97 + 1 + 1) / 9 = 0.33, would teach the value that it is a third. The policy takes the best one almost always: its logit
-  is 0.1 * (50 + 2) = 5.2 above the others', so it has e^5.2 / (e^5.2 + 5) = 181.272 / 186.272 = 0.97316."""
+  """One action of six pays 1 and the root knows: it is worth 0.97. 8 simulations try all six, and
+  the best two again. The mean over visits, (0.97 + 1 + 1) / 9 = 0.33, would teach the value that it
+  is a third. The policy takes the best one almost always: its logit is 0.1 * (50 + 2) = 5.2 above
+  the others', so it has e^5.2 / (e^5.2 + 5) = 181.272 / 186.272 = 0.97316."""
   search = Gumbel(rewarded_bandit(6), GAMMA, 8, tree=tree)
   decision = run(search, KEY, equal_roots(20, np.zeros(6), value=0.97), paying(1, 0, 0, 0, 0, 0))
   np.testing.assert_allclose(decision.value, 0.97316, atol=1e-4)
@@ -482,7 +488,8 @@ def test_the_value_is_that_of_the_improved_policy(tree):
 
 @pytest.mark.parametrize("tree", ["mctx", "batched"])
 def test_pucts_value_is_the_mean_of_q_over_visits(tree):
-  """Q is 1 for the action that pays and 0 for the others: the share of visits. The root's own 0.97 is no part of it."""
+  """Q is 1 for the action that pays and 0 for the others: the share of visits. The root's own 0.97
+  is no part of it."""
   search = Puct(rewarded_bandit(6), GAMMA, 8, tree=tree)
   decision = run(search, KEY, equal_roots(20, np.zeros(6), value=0.97), paying(1, 0, 0, 0, 0, 0))
   visits = decision.policy[:, 0] * 8
@@ -504,7 +511,8 @@ def test_pucts_value_is_the_mean_of_q_over_visits(tree):
   ],
 )
 def test_gumbels_q_is_measured_by_the_error_of_values(tree, qtransform, error, skill, nats):
-  """Q is 1, 0, 0, 0: the first action's log-odds rise by 1 / scale, whatever the visits. Without skill the policy is the prior."""
+  """Q is 1, 0, 0, 0: the first action's log-odds rise by 1 / scale, whatever the visits. Without
+  skill the policy is the prior."""
   search = Gumbel(rewarded_bandit(4), GAMMA, 8, qtransform=qtransform, tree=tree)
   policy = run(search, KEY, equal_roots(8, np.zeros(4)), paying(1, 0, 0, 0, error=error, skill=skill)).policy
   odds = np.exp([nats, 0, 0, 0])
@@ -512,9 +520,10 @@ def test_gumbels_q_is_measured_by_the_error_of_values(tree, qtransform, error, s
 
 
 def test_gumbels_q_over_the_tree():
-  """Two actions pay 1 and 0, every one after them 8, gamma 1/2; each is tried twice. Values of the children: (0 + 8) / 2 = 4, so
-  Q = 1 + 4 / 2 = 3, and 2. By the root's own extremes, 1 apart, the first is 0.1 * (50 + 2) = 5.2 above; but the tree's are 2 and 8,
-  so it is a sixth of that. The floor of 12 makes it a twelfth."""
+  """Two actions pay 1 and 0, every one after them 8, gamma 1/2; each is tried twice. Values of the
+  children: (0 + 8) / 2 = 4, so Q = 1 + 4 / 2 = 3, and 2. By the root's own extremes, 1 apart, the
+  first is 0.1 * (50 + 2) = 5.2 above; but the tree's are 2 and 8, so it is a sixth of that. The
+  floor of 12 makes it a twelfth."""
 
   def step(params, hidden, action):
     return hidden + 1, jnp.where(hidden[:, :1] == 0, params["rewards"][action][:, None], 8.0)
@@ -538,8 +547,9 @@ def test_sampling_takes_actions_as_often_as_the_policy_says():
 
 
 def test_sampling_takes_actions_that_were_not_considered():
-  """One action is considered, pays 1, and the root's own value is 0: after two visits the others stand at 2/3. Over an error of 1/3
-  it is 1 nat above them: e / (e + 2) = 0.576. That is how often it is taken; the survivor of the halving it would be always."""
+  """One action is considered, pays 1, and the root's own value is 0: after two visits the others
+  stand at 2/3. Over an error of 1/3 it is 1 nat above them: e / (e + 2) = 0.576. That is how often
+  it is taken; the survivor of the halving it would be always."""
   best = np.e / (np.e + 2)
   search = Gumbel(rewarded_bandit(3), GAMMA, 2, max_considered=1, qtransform="advantage", acting="sample")
   params, root = paying(1, 1, 1, error=1 / 3), equal_roots(4000, np.zeros(3))
