@@ -12,7 +12,7 @@ LAYERS = [
   ["envs", "networks", "replay", "targets"],
   ["search", "losses", "diagnostics"],
   ["actor", "learner"],
-  ["loop", "evaluation.evaluator"],
+  ["loop", "evaluation.evaluator", "evaluation.probe"],
   ["flags", "components"],
   ["experiment", "evaluation.video", "runs"],
   ["reporting", "benchmark"],
