@@ -13,6 +13,10 @@ class ConfigError(ValueError):
   """A setting that cannot be; the message is one sentence that names the flag and the remedy."""
 
 
+class DivergedError(RuntimeError):
+  """A run whose loss is no number any more; the message is one sentence that names the remedy."""
+
+
 def option(default: Any, help: str, *, choices: tuple = (), minimum: float | None = None, maximum: float | None = None) -> Any:
   """A field with what `--help` and the range check need."""
   return dataclasses.field(default=default, metadata=dict(help=help, choices=choices, minimum=minimum, maximum=maximum))

@@ -13,7 +13,7 @@ import numpy as np
 from muzero_jax import experiment, loop
 from muzero_jax.actor import restarted
 from muzero_jax.benchmark import memory
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, DivergedError
 from muzero_jax.device import parallel
 from muzero_jax.evaluation import scoring
 from muzero_jax.experiment import Experiment
@@ -39,7 +39,8 @@ def train(config: Config) -> int:
     The process's exit code: 0, or 128 + the signal that stopped it, after saving.
 
   Raises:
-    ConfigError, EnvironmentError: what was asked for cannot be done.
+    ConfigError: what was asked for cannot be done.
+    DivergedError: the loss is no number any more.
   """
   folder, lock = workdir.open_workdir(config)
   with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
@@ -156,7 +157,7 @@ class Training:
     length.learn(ticks)
     loss = metrics.means(reporter.pending).get("loss/total", 0.0)
     if not np.isfinite(loss):
-      raise ConfigError(
+      raise DivergedError(
         f"The loss became {loss} at {env_steps:,} steps: lower --optimizer.learning_rate. The checkpoints before are kept."
       )
     if env_steps // self.run.width % self._period(self.config.log_every) == 0 or env_steps >= self.total * self.run.width:

@@ -17,13 +17,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from muzero_jax.config import ConfigError
 from muzero_jax.types import Array, Key, TimeStep
 
 EnvState = Any  # a pytree of arrays, per device
 
 
-class EnvironmentError(ValueError):
-  """An environment cannot be made as asked; the message is one sentence that says what to change."""
+class GameError(ConfigError):
+  """A game that cannot be made as asked; the message is one sentence that says what to change."""
 
 
 @dataclasses.dataclass(frozen=True)
