@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -55,12 +56,23 @@ def train(config: Config) -> int:
 
 
 class Stop:
-  """Remembers a SIGINT or SIGTERM; a second one acts as it always does."""
+  """A context that remembers a SIGINT or SIGTERM; a second one acts as it always does.
+
+  Python handles signals in the main thread only: a run in another one does not hear them.
+  """
 
   def __init__(self):
-    self.signal = 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-      signal.signal(number, self._stop)
+    self.signal, self._before = 0, {}
+
+  def __enter__(self) -> "Stop":
+    if threading.current_thread() is threading.main_thread():
+      numbers = (signal.SIGINT, signal.SIGTERM)
+      self._before = {number: signal.signal(number, self._stop) for number in numbers}
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
 
   def _stop(self, number: int, _: Any) -> None:
     self.signal = number
@@ -107,12 +119,13 @@ class Training:
 
   def go(self) -> int:
     """Trains to the end, or until a signal."""
-    stop = Stop()
-    if self.ticks >= self.total:
-      print(f"This run has done its {self.env_steps:,} steps; ask for more with --env_steps.", flush=True)
-    else:
-      with self._reporter() as reporter:
-        self._rounds(reporter, stop)
+    with Stop() as stop:
+      if self.ticks >= self.total:
+        done = f"This run has done its {self.env_steps:,} steps"
+        print(f"{done}; ask for more with --env_steps.", flush=True)
+      else:
+        with self._reporter() as reporter:
+          self._rounds(reporter, stop)
     if stop.signal:
       print(f"stopped at {self.env_steps:,} steps; start again with the same command to go on.", flush=True)
     else:
