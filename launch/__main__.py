@@ -12,9 +12,6 @@ from pathlib import Path
 
 from launch import cli
 
-# Every module here that is not one of these is a command.
-SHARED = ("__init__", "__main__", "cli")
-
 
 def main() -> None:
   """Calls the command that the command line begins with."""
@@ -50,14 +47,13 @@ def dispatch(argv: list[str]) -> int | None:
 
 
 def commands() -> dict[str, str]:
-  """Name -> what it does, of every command, without importing any."""
-  files = sorted(path for path in Path(__file__).parent.glob("*.py") if path.stem not in SHARED)
-  return {path.stem: summary(path) for path in files}
-
-
-def summary(path: Path) -> str:
-  """The first line of a module's docstring."""
-  return (ast.get_docstring(ast.parse(path.read_text())) or "").partition("\n")[0]
+  """Name -> first line of the docstring, of every module here with a `main`; none is imported."""
+  found = {}
+  for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
+    module = ast.parse(path.read_text())
+    if any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in module.body):
+      found[path.stem] = (ast.get_docstring(module) or "").partition("\n")[0]
+  return found
 
 
 def help_text() -> str:
