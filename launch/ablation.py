@@ -1,6 +1,6 @@
 """Switches one idea at a time on or off in a preset, trains several seeds of each, and prints a table of their scores.
 
-python -m launch.ablation --flagfile=launch/presets/NAME.flags --workdir=DIR [--seeds=5] [--only=NAME,...] [--flag=value ...]
+muzero-jax ablation --preset=NAME --workdir=DIR [--seeds=5] [--only=NAME,...] [--flag=value ...]
 
 Runs that are done are not repeated, and one that was stopped goes on: it can be stopped and started again. One run at a time, each in a
 process of its own.

@@ -1,6 +1,6 @@
 """Measures a preset against its ideal: emulators, network, the loop without emulators and its parts, the real loop, all in one process.
 
-python -m launch.benchmark --flagfile=launch/presets/NAME.flags [--parts=NAME,...] [--profile] [--json=FILE] [--flag=value ...]
+muzero-jax benchmark --preset=NAME [--parts=NAME,...] [--profile] [--json=FILE] [--flag=value ...]
 
 With --parts only some are measured, with --profile the loop's largest costs are listed, too. With --growth=FILE.svg the loop is
 measured at other sizes instead, with --autotune sizes are proposed that make it fast here.

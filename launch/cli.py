@@ -1,4 +1,4 @@
-"""What all commands share: mistakes of the user are one sentence and exit code 2, never a traceback."""
+"""What all commands share: mistakes of the user are one sentence and exit code 2, a run that diverged is one and exit code 1."""
 
 import logging
 import os
@@ -51,11 +51,10 @@ def write(path: str, text: str) -> None:
 
 def run(main: Callable[[list[str]], int | None]) -> None:
   """Calls `main` with the command line and exits with what it returns."""
-  from muzero_jax.config import ConfigError
-  from muzero_jax.envs.base import EnvironmentError
+  from muzero_jax.config import ConfigError, DivergedError
 
   try:
     sys.exit(main(sys.argv) or 0)
-  except (ConfigError, EnvironmentError) as error:
+  except (ConfigError, DivergedError) as error:
     print(f"error: {error}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(2 if isinstance(error, ConfigError) else 1)

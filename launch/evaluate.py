@@ -1,7 +1,7 @@
 """Plays whole games with a run's newest checkpoint, appends the scores to evaluations.jsonl and prints them.
 
-python -m launch.evaluate --workdir=DIR[,DIR...] --episodes=N [--protocol=100k|machado] [--json=FILE]
-python -m launch.evaluate --aggregate --workdir=DIR[,DIR...] [--protocol=100k|machado] [--json=FILE]
+muzero-jax evaluate --workdir=DIR[,DIR...] --episodes=N [--protocol=100k|machado] [--json=FILE]
+muzero-jax evaluate --aggregate --workdir=DIR[,DIR...] [--protocol=100k|machado] [--json=FILE]
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """What an agent's hidden states know of an Atari game, and what its dynamics know of actions: regressions to the emulator's RAM.
 
-python -m launch.probe --workdir=DIR [--steps=500] [--num_envs=32] [--seed=N] [--json=FILE]
+muzero-jax probe --workdir=DIR [--steps=500] [--num_envs=32] [--seed=N] [--json=FILE]
 """
 
 import dataclasses

@@ -1,6 +1,6 @@
 """Makes a page of a run, or of several side by side: one HTML file with curves, scores, video and settings, which loads nothing.
 
-python -m launch.report --workdir=DIR[,DIR ...] [--output=FILE.html]
+muzero-jax report --workdir=DIR[,DIR ...] [--output=FILE.html]
 """
 
 import dataclasses

@@ -6,4 +6,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/setup.sh
 install requirements.txt
-exec .venv/bin/python -m launch.train --flagfile=launch/presets/quickstart.flags --workdir=runs/quickstart "$@"
+exec .venv/bin/python -m launch.train --preset=quickstart --workdir=runs/quickstart "$@"

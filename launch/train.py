@@ -1,6 +1,6 @@
 """Trains an agent, or goes on training it.
 
-python -m launch.train --flagfile=launch/presets/NAME.flags --workdir=DIR [--flag=value ...]
+muzero-jax train --preset=NAME --workdir=DIR [--flag=value ...]
 """
 
 from launch import cli

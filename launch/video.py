@@ -1,6 +1,6 @@
 """Records a game played by a run's newest checkpoint: video/STEPS.mp4 in its folder.
 
-python -m launch.video --workdir=DIR [--seed=N]
+muzero-jax video --workdir=DIR [--seed=N]
 """
 
 import dataclasses

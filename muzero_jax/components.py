@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from muzero_jax import diagnostics
+from muzero_jax import custom, diagnostics
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.diagnostics import Monitor
 from muzero_jax.envs import catch, envpool, pure
@@ -32,6 +32,8 @@ def make_environment(config: Config, *, num_pools: int, seed: int, num_envs: int
   num_envs = num_envs or env.num_envs
   if env.kind == "catch":
     return pure.PureEnvironment(catch.catch(), num_envs)
+  if env.kind == "custom":
+    return pure.PureEnvironment(custom.game(env.task), num_envs)
   if env.kind == "gymnax":
     from muzero_jax.envs import gymnax  # an optional dependency
 
@@ -226,7 +228,8 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
     "consistency": partial(consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width),
   }
   weights = {name: getattr(config.loss, name) for name in makers}
-  return {name: (weight, makers[name](model)) for name, weight in weights.items() if weight}
+  own = custom.terms(config.loss.custom, model, taken=("model", *makers))
+  return {name: (weight, makers[name](model)) for name, weight in weights.items() if weight} | own
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

@@ -13,6 +13,10 @@ class ConfigError(ValueError):
   """A setting that cannot be; the message is one sentence that names the flag and the remedy."""
 
 
+class DivergedError(RuntimeError):
+  """A run whose loss is no number any more; the message is one sentence that names the remedy."""
+
+
 def option(default: Any, help: str, *, choices: tuple = (), minimum: float | None = None, maximum: float | None = None) -> Any:
   """A field with what `--help` and the range check need."""
   return dataclasses.field(default=default, metadata=dict(help=help, choices=choices, minimum=minimum, maximum=maximum))
@@ -22,8 +26,15 @@ def option(default: Any, help: str, *, choices: tuple = (), minimum: float | Non
 class Env:
   """The game."""
 
-  kind: str = option("envpool", "what plays the game", choices=("envpool", "catch", "gymnax"))
-  task: str = option("Pong-v5", "the game's name in EnvPool or gymnax; unused by catch")
+  kind: str = option(
+    "envpool",
+    "what plays the game; custom: one of your own (docs/library.md)",
+    choices=("envpool", "catch", "gymnax", "custom"),
+  )
+  task: str = option(
+    "Pong-v5",
+    "the game's name in EnvPool or gymnax; custom: MODULE:FUNCTION; unused by catch",
+  )
   num_envs: int = option(64, "games per device", minimum=1)
   backend: str = option("auto", "how EnvPool is reached; auto: its custom call where it works", choices=("auto", "ffi", "callback"))
   num_threads: int = option(0, "emulator threads per device; 0: the cores shared out", minimum=0)
@@ -128,6 +139,10 @@ class Loss:
     0.0, "weight: of the returns that followed what was played; gumbel needs --search.acting=sample", minimum=0
   )
   consistency: float = option(0.0, "weight of the mean over steps; EfficientZero has 2, with --loss.steps=equal", minimum=0)
+  custom: str = option(
+    "",
+    "terms of your own (docs/library.md): MODULE:FUNCTION=WEIGHT, with commas between",
+  )
   consistency_width: int = option(1024, "of the projections; the predictor has half of it", minimum=2)
   steps: str = option(
     "root",
@@ -282,13 +297,14 @@ def check_ranges(config: Any) -> None:
 
 def check(config: Config) -> None:
   """Raises ConfigError on the first settings that do not go together."""
+  terms = ("reward", "value", "policy", "policy_gradient", "custom")
   rules = [
     (
       config.env.kind == "catch" and config.network.kind == "resnet" and config.network.size != "grid",
       "--env.kind=catch has frames of 10x5: use --network.kind=mlp or --network.size=grid.",
     ),
     (
-      not any(values(config)[f"loss.{name}"] for name in ("reward", "value", "policy", "policy_gradient")),
+      not any(values(config)[f"loss.{name}"] for name in terms),
       "--loss.reward, --loss.value, --loss.policy and --loss.policy_gradient are all 0: nothing would be learned.",
     ),
     (

@@ -57,7 +57,7 @@ def build(config: Config, begun: int = 0) -> Experiment:
   """All components of a run, `begun` agent steps after its start.
 
   Raises:
-    ConfigError, EnvironmentError: what was asked for cannot be made.
+    ConfigError: what was asked for cannot be made.
   """
   devices = parallel.mesh()
   environment = components.make_environment(config, num_pools=devices.size, seed=components.env_seed(config.seed, begun))

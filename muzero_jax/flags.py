@@ -1,14 +1,18 @@
 """absl flags, generated from the configuration. The only place, with launch/, that knows absl."""
 
 import dataclasses
+import difflib
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from absl import flags
 
 from muzero_jax import config as configs
-from muzero_jax.config import ConfigError
+from muzero_jax.config import Config, ConfigError
+
+PRESETS = Path(__file__).parent / "presets"
 
 _DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
 
@@ -20,12 +24,14 @@ def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Sett
   """The settings that a command line asks for.
 
   Args:
-    argv: the command's name, then `--name=value`, `--switch`, `--noswitch` and `--flagfile=FILE`, later ones winning.
+    argv: the command's name, then `--name=value`, `--switch`, `--noswitch`, `--flagfile=FILE` and,
+      for a run's settings, `--preset=NAME`, later ones winning.
     config: the defaults: a tree of frozen dataclasses made of `config.option`s.
     usage: what `--help` says first; it then prints every flag and exits with 0.
 
   Raises:
-    ConfigError: an unknown flag, a value of another type or out of range, an argument that is no flag.
+    ConfigError: an unknown flag or preset, a value of another type or out of range, an argument
+      that is no flag.
   """
   if any(word in ("--help", "-help", "-h", "--helpfull", "--helpshort") for word in argv[1:]):
     print(help_text(config, usage))
@@ -36,7 +42,7 @@ def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Sett
   for name, (value, field) in configs.flatten(config).items():
     _DEFINE[type(value)](name, value, field.metadata["help"], flag_values=parser)
   try:
-    rest = parser(list(argv))[1:]
+    rest = parser(expand(argv) if isinstance(config, Config) else list(argv))[1:]
   except flags.Error as error:
     raise ConfigError(_sentence(error)) from error
   if rest:
@@ -46,9 +52,45 @@ def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Sett
   return config
 
 
+def presets() -> list[str]:
+  """The names of the flag files that come with the package."""
+  return sorted(path.stem for path in PRESETS.glob("*.flags"))
+
+
+def expand(argv: Sequence[str]) -> list[str]:
+  """The command line with `--flagfile=FILE` in the place of each `--preset=NAME`.
+
+  Raises:
+    ConfigError: there is no such preset.
+  """
+  expanded, words = [], iter(argv)
+  for word in words:
+    flag, equals, name = word.partition("=")
+    if flag in ("--preset", "-preset"):
+      word = f"--flagfile={preset(name if equals else next(words, ''))}"
+    expanded.append(word)
+  return expanded
+
+
+def preset(name: str) -> Path:
+  """The flag file of a preset.
+
+  Raises:
+    ConfigError: there is no such preset.
+  """
+  known = presets()
+  if name in known:
+    return PRESETS / f"{name}.flags"
+  near = difflib.get_close_matches(name, known, 1)
+  sentence = f"there is no such preset{f'; did you mean {near[0]}?' if near else '.'}"
+  raise ConfigError(f"--preset={name}: {sentence} There are {', '.join(known)}.")
+
+
 def help_text(config: Any, usage: str | None) -> str:
   """Every flag with its help, choices, range and default, group by group."""
   lines = [usage or "", "", "--flagfile=FILE reads flags from a file, one a line; later flags win. Switches: --name and --noname."]
+  if isinstance(config, Config):
+    lines.append(f"--preset=NAME reads those of a preset: {', '.join(presets())}.")
   group = None
   for name, (value, field) in configs.flatten(config).items():
     head = name.partition(".")[0] if "." in name else ""

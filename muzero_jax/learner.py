@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 
+import chex
 import jax
 import jax.numpy as jnp
 import optax
@@ -55,8 +56,8 @@ class Learner:
     updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
-    copy = step % self.target_period == 0
-    target_params = jax.tree.map(lambda new, old: jnp.where(copy, new, old), params["model"], state.target_params)
+    old = state.target_params
+    target_params = optax.periodic_update(params["model"], old, step, self.target_period)
     metrics |= {
       "learner/gradient_norm": one(optax.global_norm(gradient)),
       "replay/age": average(sample.example.age.astype(jnp.float32)),
@@ -81,6 +82,7 @@ class Learner:
       seen, later = (augment(k, sample.example, self.shift) for k in jax.random.split(shift_key))
     context = dataclasses.replace(self.unroll(params, seen, targets, action_key), example=later)
     losses = {name: term.loss(params, context) for name, (_, term) in self.terms.items()}
+    check_losses(losses, sample)
     total = sum(weight * losses[name] for name, (weight, _) in self.terms.items())
     total = jnp.mean(sample.weight * total)
     error = jnp.abs(self.model.decode(context.value_logits[:, 0]) - targets.value[:, 0])
@@ -108,6 +110,17 @@ class Learner:
     logits = model.predict(params["model"], hidden.reshape(-1, *hidden.shape[2:]))
     policy_logits, value_logits = (x.reshape(size, steps + 1, -1) for x in logits)
     return Context(example, targets, hidden, policy_logits, value_logits, jnp.swapaxes(reward_logits, 0, 1))
+
+
+def check_losses(losses: dict[str, Array], sample: Sample) -> None:
+  """Sees, while tracing, that every term gives f32[N]: in their sum another shape would broadcast.
+
+  Raises:
+    AssertionError: one does not.
+  """
+  for name, loss in losses.items():
+    chex.assert_shape(loss, sample.weight.shape, custom_message=f"of the loss term {name}")
+    chex.assert_type(loss, jnp.float32, custom_message=f"of the loss term {name}")
 
 
 MEMORY = 0.995  # of `Statistics`, per gradient step

@@ -9,7 +9,7 @@ from muzero_jax import actor
 from muzero_jax.actor import ActorState
 from muzero_jax.device import ordering
 from muzero_jax.diagnostics import Calibration, Monitor
-from muzero_jax.envs.base import Environment
+from muzero_jax.envs.base import Environment, check_step
 from muzero_jax.learner import Learner
 from muzero_jax.networks.model import root
 from muzero_jax.replay.frames import Chances, Replay, Ring
@@ -55,6 +55,7 @@ class Loop:
     key, search_key, learn_key = jax.random.split(local.key, 3)
     state, params = local.actor, shared.learner.variables
     env, time = self.environment.recv(state.env, after=local.learned)  # the emulators are done
+    check_step(self.environment.spec, time)
     replay = self.ring.add(local.replay, state.decision, time, shared.learner.step)
     origin = root(self.model, params, self.ring.recent(replay))
     decision = self.search(params, search_key, origin)

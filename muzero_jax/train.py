@@ -2,6 +2,7 @@
 
 import dataclasses
 import signal
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from muzero_jax import experiment, loop
 from muzero_jax.actor import restarted
 from muzero_jax.benchmark import memory
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, DivergedError
 from muzero_jax.device import parallel
 from muzero_jax.evaluation import scoring
 from muzero_jax.experiment import Experiment
@@ -39,7 +40,8 @@ def train(config: Config) -> int:
     The process's exit code: 0, or 128 + the signal that stopped it, after saving.
 
   Raises:
-    ConfigError, EnvironmentError: what was asked for cannot be done.
+    ConfigError: what was asked for cannot be done.
+    DivergedError: the loss is no number any more.
   """
   folder, lock = workdir.open_workdir(config)
   with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
@@ -54,12 +56,23 @@ def train(config: Config) -> int:
 
 
 class Stop:
-  """Remembers a SIGINT or SIGTERM; a second one acts as it always does."""
+  """A context that remembers a SIGINT or SIGTERM; a second one acts as it always does.
+
+  Python handles signals in the main thread only: a run in another one does not hear them.
+  """
 
   def __init__(self):
-    self.signal = 0
-    for number in (signal.SIGINT, signal.SIGTERM):
-      signal.signal(number, self._stop)
+    self.signal, self._before = 0, {}
+
+  def __enter__(self) -> "Stop":
+    if threading.current_thread() is threading.main_thread():
+      numbers = (signal.SIGINT, signal.SIGTERM)
+      self._before = {number: signal.signal(number, self._stop) for number in numbers}
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    for number, handler in self._before.items():
+      signal.signal(number, handler)
 
   def _stop(self, number: int, _: Any) -> None:
     self.signal = number
@@ -106,12 +119,13 @@ class Training:
 
   def go(self) -> int:
     """Trains to the end, or until a signal."""
-    stop = Stop()
-    if self.ticks >= self.total:
-      print(f"This run has done its {self.env_steps:,} steps; ask for more with --env_steps.", flush=True)
-    else:
-      with self._reporter() as reporter:
-        self._rounds(reporter, stop)
+    with Stop() as stop:
+      if self.ticks >= self.total:
+        done = f"This run has done its {self.env_steps:,} steps"
+        print(f"{done}; ask for more with --env_steps.", flush=True)
+      else:
+        with self._reporter() as reporter:
+          self._rounds(reporter, stop)
     if stop.signal:
       print(f"stopped at {self.env_steps:,} steps; start again with the same command to go on.", flush=True)
     else:
@@ -156,7 +170,7 @@ class Training:
     length.learn(ticks)
     loss = metrics.means(reporter.pending).get("loss/total", 0.0)
     if not np.isfinite(loss):
-      raise ConfigError(
+      raise DivergedError(
         f"The loss became {loss} at {env_steps:,} steps: lower --optimizer.learning_rate. The checkpoints before are kept."
       )
     if env_steps // self.run.width % self._period(self.config.log_every) == 0 or env_steps >= self.total * self.run.width:

@@ -2,6 +2,8 @@
 
 import ast
 import pathlib
+import re
+import sys
 
 import pytest
 
@@ -13,11 +15,13 @@ LAYERS = [
   ["search", "losses", "diagnostics"],
   ["actor", "learner"],
   ["loop", "evaluation.evaluator", "evaluation.probe"],
-  ["flags", "components"],
+  ["flags", "custom", "player"],
+  ["components"],
   ["experiment", "evaluation.video", "runs"],
   ["reporting", "benchmark"],
   ["evaluation.scoring"],
   ["train", "evaluation.aggregate"],
+  ["api"],
 ]
 HOMES = {
   "mctx": ["search/"],
@@ -61,6 +65,16 @@ def test_imports_point_down(path):
   for name in imports(path):
     if name.startswith("muzero_jax.") and name != "muzero_jax.__version__":
       assert layer(name) <= layer(own), f"{own} imports {name} from above"
+
+
+def test_every_library_is_declared():
+  """Also one that another library brings along; gymnax is optional."""
+  lines = (ROOT / "requirements.txt").read_text().splitlines()
+  declared = {re.split(r"[^\w-]", line)[0] for line in lines if not line.startswith("#")}
+  names = {name.split(".")[0] for path in MODULES for name in imports(path)}
+  foreign = names - set(sys.stdlib_module_names) - {"muzero_jax", "gymnax"}
+  distributions = {"absl": "absl-py", "orbax": "orbax-checkpoint"}
+  assert {distributions.get(name, name) for name in foreign} <= declared
 
 
 @pytest.mark.parametrize("library", HOMES)

@@ -15,15 +15,18 @@ So a `TimeStep` holds the frame to act on and the reward and discount of the tra
 import dataclasses
 from typing import Any, Protocol
 
+import chex
+import jax.numpy as jnp
 import numpy as np
 
+from muzero_jax.config import ConfigError
 from muzero_jax.types import Array, Key, TimeStep
 
 EnvState = Any  # a pytree of arrays, per device
 
 
-class EnvironmentError(ValueError):
-  """An environment cannot be made as asked; the message is one sentence that says what to change."""
+class GameError(ConfigError):
+  """A game that cannot be made as asked; the message is one sentence that says what to change."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,3 +58,18 @@ class Environment(Protocol):
   def recv(self, state: EnvState, after: Array | None = None) -> tuple[EnvState, TimeStep]:
     """Waits for the step that was begun, not before the array `after` is computed."""
     ...
+
+
+def check_step(spec: Spec, time: TimeStep) -> None:
+  """Compares shapes and dtypes with what `TimeStep` and the sizes promise, while tracing.
+
+  Raises:
+    AssertionError: one differs.
+  """
+  shape = (spec.num_envs, *spec.frame_shape)
+  chex.assert_shape(time.frame, shape, custom_message="of the environment's frames")
+  chex.assert_type(time.frame, spec.frame_dtype, custom_message="of the environment's frames")
+  fields = [time.reward, time.discount, time.first, time.last]
+  message = "of the environment's reward, discount, first, last"
+  chex.assert_shape(fields, (spec.num_envs,), custom_message=message)
+  chex.assert_type(fields, [jnp.float32, jnp.float32, bool, bool], custom_message=message)

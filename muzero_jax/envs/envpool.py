@@ -19,7 +19,7 @@ from envpool.python.xla_template import make_xla
 
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs import callback
-from muzero_jax.envs.base import EnvironmentError, Spec
+from muzero_jax.envs.base import GameError, Spec
 from muzero_jax.types import Array, Key, TimeStep
 
 BACKENDS = ("auto", "ffi", "callback")
@@ -58,10 +58,10 @@ class Atari:
 
 
 def check_task(task: str) -> None:
-  """Raises `EnvironmentError`, with the nearest name, when EnvPool has no such task."""
+  """Raises `GameError`, with the nearest name, when EnvPool has no such task."""
   if task not in (tasks := envpool.list_all_envs()):
     near = difflib.get_close_matches(task, tasks, 1)
-    raise EnvironmentError(f"--env.task={task}: EnvPool has no such game" + (f"; did you mean {near[0]}?" if near else "."))
+    raise GameError(f"--env.task={task}: EnvPool has no such game" + (f"; did you mean {near[0]}?" if near else "."))
 
 
 @functools.cache
@@ -92,7 +92,7 @@ def make(
     atari: settings of an Atari game; ignored by other tasks.
 
   Raises:
-    EnvironmentError: no such task, or one without a flat observation and discrete actions.
+    GameError: no such task, or one without a flat observation and discrete actions.
   """
   check_task(task)
   options = (atari or Atari()).options() if is_atari(task) else {}
@@ -109,7 +109,7 @@ def make(
     for device in range(num_pools)
   ]
   if not hasattr(pools[0].action_space, "n") or not hasattr(pools[0].observation_space, "shape"):
-    raise EnvironmentError(f"--env.task={task}: only games with discrete actions and one observation array can be played.")
+    raise GameError(f"--env.task={task}: only games with discrete actions and one observation array can be played.")
   return EnvPool(pools, choose_backend(backend))
 
 

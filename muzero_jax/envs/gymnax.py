@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax.envs.base import EnvironmentError
+from muzero_jax.envs.base import GameError
 from muzero_jax.envs.pure import Game
 
 
@@ -15,15 +15,15 @@ def make(task: str) -> Game:
   """The game that gymnax calls `task`, for example "Breakout-MinAtar".
 
   Raises:
-    EnvironmentError: gymnax is not installed, or knows no such task.
+    GameError: gymnax is not installed, or knows no such task.
   """
   try:
     import gymnax
   except ImportError as error:
-    raise EnvironmentError(f"--env.kind=gymnax needs gymnax ({error}): pip install 'muzero_jax[gymnax]'.") from error
+    raise GameError(f"--env.kind=gymnax needs gymnax ({error}): pip install 'muzero_jax[gymnax]'.") from error
   if task not in gymnax.registered_envs:
     near = difflib.get_close_matches(task, gymnax.registered_envs, 1)
-    raise EnvironmentError(f"--env.task={task}: gymnax has no such game" + (f"; did you mean {near[0]}?" if near else "."))
+    raise GameError(f"--env.task={task}: gymnax has no such game" + (f"; did you mean {near[0]}?" if near else "."))
   return adapt(*gymnax.make(task))
 
 

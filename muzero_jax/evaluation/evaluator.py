@@ -13,7 +13,7 @@ import numpy as np
 
 from muzero_jax import actor
 from muzero_jax.actor import Tally
-from muzero_jax.envs.base import Environment
+from muzero_jax.envs.base import Environment, check_step
 from muzero_jax.evaluation import intervals as statistics
 from muzero_jax.networks.model import root
 from muzero_jax.types import Array, Decision, Key, Model, Params, SearchFn, TimeStep, record
@@ -58,6 +58,7 @@ class Evaluator:
     """One step of every game: look, think, act."""
     key, search_key = jax.random.split(player.key)
     env, time = self.environment.recv(player.env)
+    check_step(self.environment.spec, time)
     frames = push(player.frames, time)
     decision = self.search(params, search_key, root(self.model, params, frames))
     return Player(self.environment.send(env, decision.action), frames, key), time, decision

@@ -3,15 +3,15 @@
 Cross-entropies in float32. How much the root and each later step count is `step_weights`.
 """
 
-import jax
 import jax.numpy as jnp
+import optax
 
 from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
 
 def cross_entropy(probabilities: Array, logits: Array) -> Array:
   """-sum p log softmax(logits) over the last axis, in float32."""
-  return -jnp.sum(probabilities * jax.nn.log_softmax(logits.astype(jnp.float32)), -1)
+  return optax.softmax_cross_entropy(logits.astype(jnp.float32), probabilities)
 
 
 def step_weights(unroll: int, kind: str) -> Array:

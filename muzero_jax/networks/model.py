@@ -3,6 +3,7 @@
 import functools
 from typing import Any
 
+import chex
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -99,4 +100,8 @@ def root(model: Model, params: Params, frames: Array) -> Root:
   """What a search starts from, for stacks u8[N, S, *frame_shape]."""
   hidden = encode_many(model, params, frames)
   policy_logits, value_logits = model.predict(params, hidden)
-  return Root(hidden, policy_logits, model.decode(value_logits))
+  value = model.decode(value_logits)
+  size, name = frames.shape[0], "of the model's policy logits and value"
+  chex.assert_shape([policy_logits, value], [(size, None), (size,)], custom_message=name)
+  chex.assert_type([policy_logits, value], jnp.float32, custom_message=name)
+  return Root(hidden, policy_logits, value)

@@ -9,6 +9,7 @@ import dataclasses
 import math
 from typing import Any
 
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -110,6 +111,7 @@ class Ring:
       time: the newest step.
       step: i32[], learner steps done.
     """
+    self._check(decision, time)
     head, rows = replay.head, self.rows
     row, before = head % rows, (head - 1) % rows
     last = replay.last.at[row].set(time.last)
@@ -128,6 +130,20 @@ class Ring:
       chances=self._chances(replay.chances, head, last),
       head=head + 1,
     )
+
+  def _check(self, decision: Decision, time: TimeStep) -> None:
+    """Raises AssertionError, while tracing, where a shape or dtype is not the ring's."""
+    size, frame = self.num_envs, (self.num_envs, *self.frame_shape)
+    name = "of the replay's frame, first, last, reward, discount"
+    steps = [time.frame, time.first, time.last, time.reward, time.discount]
+    chex.assert_shape(steps, [frame, *4 * [(size,)]], custom_message=name)
+    chex.assert_type(steps[:3], [self.frame_dtype, bool, bool], custom_message=name)
+    name = "of the replay's policy, action, value, log_prob, advantage"
+    decisions = [decision.policy, decision.action]
+    decisions += [decision.value, decision.log_prob, decision.advantage]
+    policy = (size, self.num_actions)
+    chex.assert_shape(decisions, [policy, *4 * [(size,)]], custom_message=name)
+    chex.assert_type(decisions[:2], [jnp.float32, jnp.int32], custom_message=name)
 
   def _chances(self, chances: Chances, head: Array, last: Array) -> Chances:
     """One row of examples becomes complete, one ends."""

@@ -118,7 +118,7 @@ class Reporter:
   def add(self, env_steps: int, metrics: Metrics) -> None:
     """Takes the metrics of the round that ended at `env_steps`; waits for it."""
     new = sums(metrics)
-    updates = round(new["loss/total"][1] / self._devices)
+    updates = round(new.get("loss/total", (0, 0))[1] / self._devices)  # without a learner there is no loss
     self.pending = add(self.pending, new)
     now = time.perf_counter()
     since = (env_steps - self.env_steps, updates, now - self._clock)

@@ -2,9 +2,15 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
-from muzero_jax import experiment
+import jax
+
+from muzero_jax import components, experiment
 from muzero_jax.config import Config, ConfigError
+from muzero_jax.envs import envpool
+from muzero_jax.envs.base import Spec
+from muzero_jax.player import Player
 from muzero_jax.runs import workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.search.base import Search
@@ -19,8 +25,20 @@ class Agent:
   config: Config
   model: Model
   search: Search
-  params: Params  # of the model
+  params: Params  # of the model, on one device
   env_steps: int  # agent steps it was trained for
+  spec: Spec  # of the game that it was trained on; num_envs says nothing
+
+  def player(self, seed: int = 0) -> Player:
+    """The agent, acting as well as it can in environments that the caller steps."""
+    search, stack = self.search.for_evaluation(), self.config.env.stack
+    return Player(self.model, search, self.params, self.spec, stack, seed)
+
+  def envpool_options(self) -> dict[str, Any]:
+    """What `envpool.make` needs for Atari games as in training; {} where it was no Atari game."""
+    env = self.config.env
+    atari = env.kind == "envpool" and envpool.is_atari(env.task)
+    return components.atari(self.config).options() if atari else {}
 
 
 def restore(folder: str) -> Agent:
@@ -34,7 +52,9 @@ def restore(folder: str) -> Agent:
   with Checkpoints(path, read_only=True) as checkpoints:
     run = experiment.build(dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=1)))
     shared = checkpoints.restore(learner=run.shared())["learner"]
-  return Agent(path, config, run.loop.model, run.loop.search, shared.learner.variables, env_steps)
+  params = jax.device_put(jax.device_get(shared.learner.variables), jax.local_devices()[0])
+  loop = run.loop
+  return Agent(path, config, loop.model, loop.search, params, env_steps, loop.environment.spec)
 
 
 def newest(folder: str) -> int:

@@ -6,6 +6,7 @@ Searches run on plain scalars: categorical predictions are decoded before they e
 import dataclasses
 from typing import Any, Protocol
 
+import chex
 import jax.numpy as jnp
 import mctx
 
@@ -50,10 +51,14 @@ class ModelInTree:
     del key
     hidden, depth = node
     hidden, reward_logits = self.model.step(params, hidden, action)
+    chex.assert_trees_all_equal_shapes_and_dtypes(hidden, node[0])
     policy_logits, value_logits = self.model.predict(params, hidden)
-    value = self.model.decode(value_logits)
+    reward, value = self.model.decode(reward_logits), self.model.decode(value_logits)
+    predicted, size = [policy_logits, reward, value], action.shape[0]
+    name = "of the model's policy logits, reward and value"
+    chex.assert_shape(predicted, [(size, None), (size,), (size,)], custom_message=name)
     output = mctx.RecurrentFnOutput(
-      reward=self.model.decode(reward_logits),
+      reward=reward,
       discount=jnp.full_like(value, self.gamma),
       prior_logits=policy_logits,
       value=value,

@@ -12,7 +12,7 @@ import pytest
 from muzero_jax import actor
 from muzero_jax.device import parallel
 from muzero_jax.envs import envpool
-from muzero_jax.envs.base import EnvironmentError
+from muzero_jax.envs.base import GameError
 from muzero_jax.replay.frames import Ring
 
 KEY = jax.random.key(0)
@@ -255,12 +255,12 @@ def test_actions_out_of_range_are_clipped():
 
 @pytest.mark.parametrize(("task", "near"), [("Pong-v4", "Pong-v5"), ("Brekout-v5", "Breakout-v5")])
 def test_unknown_task_says_what_was_meant(task, near):
-  with pytest.raises(EnvironmentError, match=f"did you mean {near}"):
+  with pytest.raises(GameError, match=f"did you mean {near}"):
     envpool.make(task, 1)
 
 
 def test_continuous_actions_are_refused():
-  with pytest.raises(EnvironmentError, match="Pendulum-v1"):
+  with pytest.raises(GameError, match="Pendulum-v1"):
     envpool.make("Pendulum-v1", 1)
 
 

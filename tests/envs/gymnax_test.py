@@ -14,7 +14,7 @@ if int(importlib.metadata.version("gymnax").split(".")[0]) < 1:
 import gymnax as library
 
 from muzero_jax.envs import gymnax, pure
-from muzero_jax.envs.base import EnvironmentError
+from muzero_jax.envs.base import GameError
 
 KEY = jax.random.key(0)
 LIMIT = 6
@@ -91,5 +91,5 @@ def test_a_fallen_pole_is_terminated():
 
 
 def test_unknown_task_says_what_was_meant():
-  with pytest.raises(EnvironmentError, match="did you mean Breakout-MinAtar"):
+  with pytest.raises(GameError, match="did you mean Breakout-MinAtar"):
     gymnax.make("Breakout-MinAtr")

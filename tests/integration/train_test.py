@@ -15,7 +15,7 @@ import pytest
 
 from muzero_jax import config as configs
 from muzero_jax import experiment, train
-from muzero_jax.config import ConfigError
+from muzero_jax.config import ConfigError, DivergedError
 from muzero_jax.evaluation import scoring
 from muzero_jax.runs import metrics, restore
 from muzero_jax.runs.checkpoint import Checkpoints
@@ -161,9 +161,18 @@ def test_one_run_at_a_time(tmp_path, make_config):
     train.train(config)
 
 
+def test_without_gradient_steps_a_run_acts_only(tmp_path, make_config, capsys):
+  assert train.train(make_config(tmp_path, learner__updates_per_step=0.0)) == 0
+  rows = metrics.read(tmp_path / "metrics.jsonl")
+  assert [(row["env_steps"], row["updates"], row["updates_per_second"]) for row in rows][-1] == (512, 0, 0)
+  assert "episode/return" in rows[-1] and "loss/total" not in rows[-1]
+  assert "mean return" in capsys.readouterr().out and (tmp_path / "report.html").exists()
+  assert restore.restore(str(tmp_path)).env_steps == 512
+
+
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, make_config):
   config = make_config(tmp_path, optimizer__learning_rate=1e30, optimizer__warmup=0, optimizer__clip=0.0, env_steps=4096)
-  with pytest.raises(ConfigError, match=r"lower --optimizer\.learning_rate"):
+  with pytest.raises(DivergedError, match=r"lower --optimizer\.learning_rate"):
     train.train(config)
 
 

@@ -1,0 +1,72 @@
+"""What comes before a command's work: which one, which preset, and how mistakes end."""
+
+import sys
+
+import pytest
+
+from launch import __main__ as program
+from launch import cli
+from muzero_jax import flags
+from muzero_jax.config import Config, ConfigError, DivergedError
+
+
+def ended(monkeypatch, capsys, *words):
+  """The exit code of `muzero-jax words`, and what it printed."""
+  monkeypatch.setattr(sys, "argv", ["muzero-jax", *words])
+  monkeypatch.setattr(sys, "path", list(sys.path))
+  with pytest.raises(SystemExit) as caught:
+    program.main()
+  return caught.value.code, *capsys.readouterr()
+
+
+def test_every_command_is_listed(monkeypatch, capsys):
+  code, said, _ = ended(monkeypatch, capsys, "--help")
+  assert code == 0
+  for name in ("train", "evaluate", "report", "ablation", "video", "benchmark"):
+    assert f"\n  {name} " in said
+  assert not {"cli", "settings", "__main__"} & program.commands().keys()
+  assert ended(monkeypatch, capsys)[0] == 2
+
+
+def test_a_commands_flags_reach_it(monkeypatch, capsys):
+  code, said, _ = ended(monkeypatch, capsys, "train", "--help")
+  assert code == 0 and said.startswith("Trains an agent")
+  assert "--preset=NAME" in said and "pong_cpu" in said
+  assert "--preset" not in ended(monkeypatch, capsys, "video", "--help")[1]
+
+
+@pytest.mark.parametrize(
+  ("words", "said"),
+  [
+    (["trian"], "'trian' is no command; did you mean train? There are ablation, "),
+    (
+      ["train", "--preset=pnog_cpu"],
+      "--preset=pnog_cpu: there is no such preset; did you mean pong_cpu? There are atari100k, ",
+    ),
+    (["train", "--preset", "nothing"], "--preset=nothing: there is no such preset. There are "),
+    (["video", "--preset=catch"], "Unknown command line flag 'preset'"),
+    (["train", "--preset=catch"], "--workdir is missing"),
+  ],
+)
+def test_a_mistake_is_one_sentence_and_exit_code_2(monkeypatch, capsys, words, said):
+  monkeypatch.setattr(cli, "use_devices", lambda count: None)
+  code, _, error = ended(monkeypatch, capsys, *words)
+  assert code == 2
+  assert error.startswith(f"error: {said}") and error.count("\n") == 1
+
+
+def test_a_run_that_diverged_ends_with_exit_code_1(capsys):
+  def main(argv):
+    raise DivergedError("The loss became nan.")
+
+  with pytest.raises(SystemExit) as caught:
+    cli.run(main)
+  assert caught.value.code == 1 and capsys.readouterr().err == "error: The loss became nan.\n"
+
+
+def test_later_flags_win_over_a_preset():
+  assert flags.parse(["train", "--preset=catch"], Config()).env.num_envs == 64
+  config = flags.parse(["train", "--seed=3", "--preset=catch", "--env.num_envs=5"], Config())
+  assert (config.seed, config.env.kind, config.env.num_envs) == (3, "catch", 5)
+  with pytest.raises(ConfigError, match="no such preset"):
+    flags.preset("../presets/catch")
