@@ -1,9 +1,10 @@
-"""Switches one idea at a time on or off in a preset, trains several seeds of each, and prints a table of their scores.
+"""Switches one idea at a time on or off in a preset, trains several seeds of each, and prints a
+table of their scores.
 
 muzero-jax ablation --preset=NAME --workdir=DIR [--seeds=5] [--only=NAME,...] [--flag=value ...]
 
-Runs that are done are not repeated, and one that was stopped goes on: it can be stopped and started again. One run at a time, each in a
-process of its own.
+Runs that are done are not repeated, and one that was stopped goes on: it can be stopped and started
+again. One run at a time, each in a process of its own.
 """
 
 import dataclasses
@@ -20,7 +21,8 @@ from launch import cli
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError, option
 
-# What is changed in the preset. Of a pair the second is taken where the preset has the first already.
+# What is changed in the preset. Of a pair the second is taken where the preset has the first
+# already.
 VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
   "0 simulations": ({"search.kind": "none"},),
   "4 simulations": ({"search.kind": "gumbel", "search.num_simulations": 4},),
@@ -45,7 +47,9 @@ class Options(Config):
   """A run's settings, and how often."""
 
   seeds: int = option(5, "of each variant: --seed and the next", minimum=1)
-  only: str = option("", f"variants, with commas between; empty: {BASE} and all of {', '.join(VARIANTS)}")
+  only: str = option(
+    "", f"variants, with commas between; empty: {BASE} and all of {', '.join(VARIANTS)}"
+  )
 
 
 def main(argv: list[str]) -> None:
@@ -57,12 +61,17 @@ def main(argv: list[str]) -> None:
   if not options.workdir:
     raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
   if not options.evaluation.episodes:
-    raise ConfigError("--evaluation.episodes=0: the table is made of evaluations; ask for one game at least.")
+    raise ConfigError(
+      "--evaluation.episodes=0: the table is made of evaluations; ask for one game at least."
+    )
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, stop)
   rows = {}
   for name, config in plan(options).items():
-    folders = [f"{options.workdir}/{name.replace(' ', '_')}/{seed}" for seed in range(options.seed, options.seed + options.seeds)]
+    folders = [
+      f"{options.workdir}/{name.replace(' ', '_')}/{seed}"
+      for seed in range(options.seed, options.seed + options.seeds)
+    ]
     for seed, folder in enumerate(folders, options.seed):
       train(dataclasses.replace(config, seed=seed, workdir=folder))
     rows[name] = score(folders)
@@ -70,13 +79,16 @@ def main(argv: list[str]) -> None:
 
 
 def plan(options: Options) -> dict[str, Config]:
-  """The variants by name. Those that the preset is already, or that cannot be, are left out, and it is said.
+  """The variants by name. Those that the preset is already, or that cannot be, are left out, and it
+  is said.
 
   Raises:
     ConfigError: a variant that was asked for is unknown.
   """
   names = cli.chosen("only", "variant", options.only, [BASE, *VARIANTS])
-  base = Config(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)})
+  base = Config(
+    **{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)}
+  )
   found = {}
   for name in names:
     ways = [configs.replace(base, changes) for changes in VARIANTS.get(name, ({},))]
@@ -103,12 +115,19 @@ def train(config: Config) -> None:
   begun, log = time.perf_counter(), Path(f"{config.workdir}.log")
   log.parent.mkdir(parents=True, exist_ok=True)
   defaults = configs.values(Config())
-  changed = {name: value for name, value in configs.values(config).items() if value != defaults[name]}
-  words = [f"--{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in changed.items()]
+  changed = {
+    name: value for name, value in configs.values(config).items() if value != defaults[name]
+  }
+  words = [
+    f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
+    for name, value in changed.items()
+  ]
   with open(log, "w") as file:
     # In a session of its own: Ctrl-C reaches it once, through us.
     command = [sys.executable, "-m", "launch.train", *words]
-    process = subprocess.Popen(command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True)
+    process = subprocess.Popen(
+      command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
+    )
     try:
       code = process.wait()
     except SystemExit:
@@ -118,15 +137,21 @@ def train(config: Config) -> None:
   last = (log.read_text().strip().splitlines() or [""])[-1]
   if code:
     raise ConfigError(f"the run in {config.workdir} ended with exit code {code}: {last}")
-  print(f"{config.workdir}: {last.partition(' (')[0]} ({time.perf_counter() - begun:.0f} s)", flush=True)
+  print(
+    f"{config.workdir}: {last.partition(' (')[0]} ({time.perf_counter() - begun:.0f} s)", flush=True
+  )
 
 
 def score(folders: Sequence[str]) -> dict:
-  """What the seeds of one variant scored: a game's entry in `aggregate.aggregate`, and "training", their `late` returns."""
+  """What the seeds of one variant scored: a game's entry in `aggregate.aggregate`, and "training",
+  their `late` returns.
+  """
   from muzero_jax.evaluation import aggregate
   from muzero_jax.runs import history
 
-  (task,) = aggregate.aggregate([aggregate.newest(folder, "trained", "auto") for folder in folders])["tasks"]
+  (task,) = aggregate.aggregate(
+    [aggregate.newest(folder, "trained", "auto") for folder in folders]
+  )["tasks"]
   lines = [history.read(folder).line("env_steps", "episode/return") for folder in folders]
   return task | {"training": [late(steps.tolist(), returns.tolist()) for steps, returns in lines]}
 
@@ -134,25 +159,44 @@ def score(folders: Sequence[str]) -> dict:
 def late(steps: Sequence[float], returns: Sequence[float]) -> float:
   """The mean return of the training games of a run's last quarter; NaN where none ended.
 
-  It shows differences that greedy games hide where a game hardly varies, or where all agents are perfect or stuck.
+  It shows differences that greedy games hide where a game hardly varies, or where all agents are
+  perfect or stuck.
   """
   lengths = [step - before for step, before in zip(steps, [0, *steps], strict=False)]
-  last = [(length, value) for step, length, value in zip(steps, lengths, returns, strict=True) if step > 0.75 * steps[-1]]
-  return sum(length * value for length, value in last) / sum(length for length, _ in last) if last else float("nan")
+  last = [
+    (length, value)
+    for step, length, value in zip(steps, lengths, returns, strict=True)
+    if step > 0.75 * steps[-1]
+  ]
+  return (
+    sum(length * value for length, value in last) / sum(length for length, _ in last)
+    if last
+    else float("nan")
+  )
 
 
 def table(rows: dict[str, dict]) -> str:
-  """Markdown: mean and standard deviation over seeds of late training games and of evaluations, and each seed's evaluation."""
-  lines = ["| variant | training, last quarter | evaluation | each seed's evaluation |", "|---|---|---|---|"]
+  """Markdown: mean and standard deviation over seeds of late training games and of evaluations, and
+  each seed's evaluation.
+  """
+  lines = [
+    "| variant | training, last quarter | evaluation | each seed's evaluation |",
+    "|---|---|---|---|",
+  ]
   for name, task in rows.items():
     scores = [run["mean"] for run in task["runs"]]
-    lines.append(f"| {name} | {spread(task['training'])} | {spread(scores)} | {', '.join(f'{x:.2f}' for x in scores)} |")
+    lines.append(
+      f"| {name} | {spread(task['training'])} | {spread(scores)} | "
+      f"{', '.join(f'{x:.2f}' for x in scores)} |"
+    )
   return "\n".join(lines)
 
 
 def spread(values: Sequence[float]) -> str:
   """Mean and standard deviation."""
-  return f"{statistics.mean(values):.2f}" + (f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else "")
+  return f"{statistics.mean(values):.2f}" + (
+    f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
+  )
 
 
 if __name__ == "__main__":

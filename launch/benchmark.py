@@ -1,9 +1,11 @@
-"""Measures a preset against its ideal: emulators, network, the loop without emulators and its parts, the real loop, all in one process.
+"""Measures a preset against its ideal: emulators, network, the loop without emulators and its
+parts, the real loop, all in one process.
 
 muzero-jax benchmark --preset=NAME [--parts=NAME,...] [--profile] [--json=FILE] [--flag=value ...]
 
-With --parts only some are measured, with --profile the loop's largest costs are listed, too. With --growth=FILE.svg the loop is
-measured at other sizes instead, with --autotune sizes are proposed that make it fast here.
+With --parts only some are measured, with --profile the loop's largest costs are listed, too. With
+--growth=FILE.svg the loop is measured at other sizes instead, with --autotune sizes are proposed
+that make it fast here.
 """
 
 import dataclasses
@@ -26,13 +28,24 @@ class Options(Config):
   json: str = option("", "write the figures to this file, too")
   ticks: int = option(32, "ticks per repeat", minimum=1)
   repeats: int = option(7, "the median of so many is reported", minimum=1)
-  parts: str = option("", "measure only these, with commas between: see PARTS in launch/benchmark.py; empty: all")
-  profile: bool = option(False, "list what the loop spends most of its time on, by the compiler's operations")
-  growth: str = option("", "measure how the loop's cost grows with its sizes instead, and draw it to this SVG file")
-  autotune: bool = option(False, "propose games, batch and simulations for this device instead: for speed, not for what is learned")
+  parts: str = option(
+    "", "measure only these, with commas between: see PARTS in launch/benchmark.py; empty: all"
+  )
+  profile: bool = option(
+    False, "list what the loop spends most of its time on, by the compiler's operations"
+  )
+  growth: str = option(
+    "", "measure how the loop's cost grows with its sizes instead, and draw it to this SVG file"
+  )
+  autotune: bool = option(
+    False,
+    "propose games, batch and simulations for this device instead: for speed, not for what is "
+    "learned",
+  )
 
 
-# What is measured, by the name of a method of `muzero_jax.benchmark.workloads.Parts`, and what the table calls it.
+# What is measured, by the name of a method of `muzero_jax.benchmark.workloads.Parts`, and what the
+# table calls it.
 PARTS = {
   "emulators": "emulators alone",
   "environment": "environment layer",
@@ -84,10 +97,10 @@ def sweep_sizes(options: Options) -> dict[str, Any]:
 
 def measure_parts(options: Options) -> dict[str, Any]:
   """The run and its parts: figures, printed."""
-  from muzero_jax import experiment
+  from muzero_jax import build
   from muzero_jax.benchmark import memory
 
-  run = experiment.build(options)
+  run = build.build(options)
   print(memory.plan(run, replays=4))
   figures = measure(run, options)
   print(table(figures))
@@ -102,7 +115,9 @@ def measure(run: Any, options: Options) -> dict[str, Any]:
 
   names = named(options)
   parts = Parts(run, -(-options.ticks // run.loop.every) * run.loop.every)
-  works = {"loop": parts.loop()} if "loop" in names else {}  # first, while its memory is all that is taken
+  works = (
+    {"loop": parts.loop()} if "loop" in names else {}
+  )  # first, while its memory is all that is taken
   memory = memory_taken(works["loop"]) if works else {}
   works = {name: works.get(name) or getattr(parts, name)() for name in names}
   works = {name: work for name, work in works.items() if work}
@@ -135,7 +150,9 @@ def named(options: Options) -> list[str]:
   """
   asked = cli.chosen("parts", "part", options.parts, PARTS)
   if options.profile and "loop" not in asked:
-    raise ConfigError("--profile lists the costs of the loop, which --parts leaves out: add loop to --parts.")
+    raise ConfigError(
+      "--profile lists the costs of the loop, which --parts leaves out: add loop to --parts."
+    )
   return [name for name in PARTS if name in asked]
 
 
@@ -155,13 +172,15 @@ def rates(run: Any, options: Options, tick: float) -> dict[str, Any]:
   """What the loop does in a second, when a tick takes so many seconds."""
   import jax
 
+  from muzero_jax import build
   from muzero_jax.benchmark import flops
-  from muzero_jax.envs import envpool
 
   operations = flops.flops(run)
-  peak = flops.peak(options.network.precision) * (1 if jax.default_backend() == "cpu" else run.devices.size)
+  peak = flops.peak(options.network.precision) * (
+    1 if jax.default_backend() == "cpu" else run.devices.size
+  )
   rate, updates = run.width / tick, run.loop.updates / run.loop.every
-  atari = options.env.kind == "envpool" and envpool.is_atari(options.env.task)
+  atari = build.is_atari(options)
   return dict(
     env_steps_per_second=rate,
     frames_per_second=rate * (options.env.frame_skip if atari else 1),
@@ -174,7 +193,9 @@ def rates(run: Any, options: Options, tick: float) -> dict[str, Any]:
   )
 
 
-def ratios(seconds: dict[str, list[float]], *, shared: bool, complete: bool = True) -> dict[str, list[float]]:
+def ratios(
+  seconds: dict[str, list[float]], *, shared: bool, complete: bool = True
+) -> dict[str, list[float]]:
   """What each repeat says of the run, from the times of its parts; see docs/benchmarks.md.
 
   Args:
@@ -204,23 +225,33 @@ def ratios(seconds: dict[str, list[float]], *, shared: bool, complete: bool = Tr
 
 def table(figures: dict[str, Any]) -> str:
   """The figures in words."""
-  parts = {name: figures["seconds_per_tick"][name] for name in PARTS if name in figures["seconds_per_tick"]}
+  parts = {
+    name: figures["seconds_per_tick"][name] for name in PARTS if name in figures["seconds_per_tick"]
+  }
   games = figures["games"]
   total = parts["loop"]["median"] if "loop" in parts else float("nan")
   lines = [
-    f"{figures['device']}, {figures['devices']} device(s), {games} games, {figures['simulations']} simulations, "
+    f"{figures['device']}, {figures['devices']} device(s), {games} games, {figures['simulations']} "
+    "simulations, "
     f"{figures['updates_per_tick']:g} gradient steps of {figures['batch']} examples a tick",
     f"{'part':20} {'ms a tick':>10} {'least':>8} {'most':>8} {'steps/s':>10} {'of the loop':>12}",
   ]
   for name, part in parts.items():
     median, least, most = (part[key] for key in ("median", "least", "most"))
     share = f"{median / total:12.0%}" if "loop" in parts else ""
-    lines.append(f"{PARTS[name]:20} {1e3 * median:10.2f} {1e3 * least:8.2f} {1e3 * most:8.2f} {games / median:10,.0f} {share}")
+    lines.append(
+      f"{PARTS[name]:20} {1e3 * median:10.2f} {1e3 * least:8.2f} {1e3 * most:8.2f} "
+      f"{games / median:10,.0f} {share}"
+    )
   inner = ["search", "replay", *(["learner"] if figures["updates_per_tick"] else [])]
   if parts.keys() >= {"without_emulators", "loop", *inner}:
     rest = parts["without_emulators"]["median"] - sum(parts[name]["median"] for name in inner)
     lines.insert(-1, f"{'  rest':20} {1e3 * rest:10.2f} {'':8} {'':8} {'':10} {rest / total:12.0%}")
-  meaning = "emulators + network" if figures["device"].lower() == "cpu" else "the slower of emulators and network"
+  meaning = (
+    "emulators + network"
+    if figures["device"].lower() == "cpu"
+    else "the slower of emulators and network"
+  )
   for key, words in {
     "efficiency": f"efficiency: {{}} of the ideal, {meaning}",
     "feed": "feed: {} of what the loop does without emulators",
@@ -229,18 +260,24 @@ def table(figures: dict[str, Any]) -> str:
   }.items():
     if key in figures:
       values = figures[key]
-      lines.append(words.format(f"{values['median']:.3f} ({values['least']:.3f} to {values['most']:.3f})"))
+      lines.append(
+        words.format(f"{values['median']:.3f} ({values['least']:.3f} to {values['most']:.3f})")
+      )
   return "\n".join([*lines, *(loop_lines(figures) if "loop" in parts else [])])
 
 
 def loop_lines(figures: dict[str, Any]) -> list[str]:
   """What the table says of the loop alone."""
   lines = [
-    f"{figures['env_steps_per_second']:,.0f} env steps/s, {figures['frames_per_second']:,.0f} frames/s, "
-    f"{figures['simulations_per_second']:,.0f} simulations/s, {figures['updates_per_second']:,.2f} updates/s, "
+    f"{figures['env_steps_per_second']:,.0f} env steps/s, {figures['frames_per_second']:,.0f} "
+    "frames/s, "
+    f"{figures['simulations_per_second']:,.0f} simulations/s, {figures['updates_per_second']:,.2f} "
+    "updates/s, "
     f"{figures['samples_per_second']:,.0f} samples/s",
-    f"{figures['achieved_flops_per_second'] / 1e9:,.1f} GFLOP/s of {figures['peak_flops_per_second'] / 1e9:,.1f} in matrix products",
-    f"{figures['bytes_per_example']:,.0f} bytes per example, temporary memory {figures['memory']['temporary_bytes'] / 2**20:,.1f} MiB, "
+    f"{figures['achieved_flops_per_second'] / 1e9:,.1f} GFLOP/s of "
+    f"{figures['peak_flops_per_second'] / 1e9:,.1f} in matrix products",
+    f"{figures['bytes_per_example']:,.0f} bytes per example, temporary memory "
+    f"{figures['memory']['temporary_bytes'] / 2**20:,.1f} MiB, "
     f"compiled in {figures['compile_seconds']:.1f} s",
   ]
   return [*lines, *profile.lines(figures.get("costs", []))]

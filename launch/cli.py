@@ -1,4 +1,6 @@
-"""What all commands share: mistakes of the user are one sentence and exit code 2, a run that diverged is one and exit code 1."""
+"""What all commands share: mistakes of the user are one sentence and exit code 2, a run that
+diverged is one and exit code 1.
+"""
 
 import logging
 import os
@@ -13,7 +15,9 @@ warnings.filterwarnings("ignore", module="gymnasium")
 # The video encoder is a subprocess; it is started with no program of ours running.
 warnings.filterwarnings("ignore", message=".*os.fork.. was called", category=RuntimeWarning)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-logging.getLogger("absl").setLevel(logging.ERROR)  # orbax reports every step of its work as a warning
+logging.getLogger("absl").setLevel(
+  logging.ERROR
+)  # orbax reports every step of its work as a warning
 
 
 def use_devices(cpu_devices: int) -> None:
@@ -46,7 +50,9 @@ def write(path: str, text: str) -> None:
     with open(Path(path).expanduser(), "w" if text else "a") as file:
       file.write(text)
   except (OSError, RuntimeError) as error:
-    raise ConfigError(f"--json={path}: cannot be written ({getattr(error, 'strerror', error)}); name another file.") from error
+    raise ConfigError(
+      f"--json={path}: cannot be written ({getattr(error, 'strerror', error)}); name another file."
+    ) from error
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:

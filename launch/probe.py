@@ -1,4 +1,5 @@
-"""What an agent's hidden states know of an Atari game, and what its dynamics know of actions: regressions to the emulator's RAM.
+"""What an agent's hidden states know of an Atari game, and what its dynamics know of actions:
+regressions to the emulator's RAM.
 
 muzero-jax probe --workdir=DIR [--steps=500] [--num_envs=32] [--seed=N] [--json=FILE]
 """
@@ -18,7 +19,9 @@ class Options:
   steps: int = option(500, "agent steps in each game", minimum=10)
   num_envs: int = option(32, "games: half of them are for fitting, half for testing", minimum=2)
   seed: int = option(0, "added to the run's: other games", minimum=0, maximum=2**20)
-  bytes: int = option(16, "how many bytes to look at in a game whose memory is not described", minimum=1, maximum=128)
+  bytes: int = option(
+    16, "how many bytes to look at in a game whose memory is not described", minimum=1, maximum=128
+  )
   json: str = option("", "write the result to this file, too")
 
 
@@ -30,19 +33,21 @@ def main(argv: list[str]) -> None:
   cli.use_devices(1)
   import jax
 
-  from muzero_jax import components
+  from muzero_jax import build
   from muzero_jax.envs import envpool
   from muzero_jax.evaluation import probe
   from muzero_jax.runs import restore
 
   agent = restore.restore(options.workdir)
   task = agent.config.env.task
-  if agent.config.env.kind != "envpool" or not envpool.is_atari(task):
-    raise ConfigError(f"--workdir={options.workdir}: a run of {task}, and only Atari games have a RAM to look into.")
+  if not build.is_atari(agent.config):
+    raise ConfigError(
+      f"--workdir={options.workdir}: a run of {task}, and only Atari games have a RAM to look into."
+    )
   if options.json:
     cli.write(options.json, "")
-  seed = components.env_seed(agent.config.seed + options.seed, -3)
-  games = envpool.Observed(task, options.num_envs, seed, components.atari(agent.config))
+  seed = build.env_seed(agent.config.seed + options.seed, -3)
+  games = envpool.Observed(task, options.num_envs, seed, build.atari(agent.config))
   recording = probe.record(
     agent.model,
     agent.params,
@@ -56,11 +61,18 @@ def main(argv: list[str]) -> None:
   chosen = list(names) or probe.changing(recording, options.bytes)
   labels = [f"{names[byte]} (byte {byte})" if byte in names else f"byte {byte}" for byte in chosen]
   found = probe.explained(recording, chosen, needed=list(names))
-  print(f"{task} after {agent.env_steps:,} steps: share of the variance explained in games left out of the fit")
+  print(
+    f"{task} after {agent.env_steps:,} steps: share of the variance explained in games left out of "
+    "the fit"
+  )
   print(probe.table(found, labels))
   if options.json:
     result = {"task": task, "env_steps": agent.env_steps, "bytes": chosen, "labels": labels}
-    cli.write(options.json, json.dumps(result | {name: list(map(float, x)) for name, x in found.items()}, indent=2) + "\n")
+    cli.write(
+      options.json,
+      json.dumps(result | {name: list(map(float, x)) for name, x in found.items()}, indent=2)
+      + "\n",
+    )
 
 
 if __name__ == "__main__":

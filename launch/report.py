@@ -1,4 +1,5 @@
-"""Makes a page of a run, or of several side by side: one HTML file with curves, scores, video and settings, which loads nothing.
+"""Makes a page of a run, or of several side by side: one HTML file with curves, scores, video and
+settings, which loads nothing.
 
 muzero-jax report --workdir=DIR[,DIR ...] [--output=FILE.html]
 """
@@ -14,7 +15,9 @@ class Options:
   """What to report."""
 
   workdir: str = option("", "folder of the run, or of several with commas between")
-  output: str = option("", "the file; empty: report.html in the run's folder, of several runs in the current folder")
+  output: str = option(
+    "", "the file; empty: report.html in the run's folder, of several runs in the current folder"
+  )
 
 
 def main(argv: list[str]) -> None:

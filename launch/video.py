@@ -28,7 +28,9 @@ def main(argv: list[str]) -> None:
 
   agent = restore.restore(options.workdir)
   config = dataclasses.replace(agent.config, seed=agent.config.seed + options.seed)
-  scoring.Scoring(config, agent.folder, agent.model, agent.search).record(agent.params, agent.env_steps)
+  scoring.Scoring(config, agent.folder, agent.model, agent.search).record(
+    agent.params, agent.env_steps
+  )
 
 
 if __name__ == "__main__":

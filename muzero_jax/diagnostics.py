@@ -1,5 +1,6 @@
-"""What explains a run that does not learn: errors by unroll step, dead units, values against the returns that followed, and whether Q
-knows what an action does."""
+"""What explains a run that does not learn: errors by unroll step, dead units, values against the
+returns that followed, and whether Q knows what an action does.
+"""
 
 import dataclasses
 import math
@@ -11,21 +12,42 @@ import jax.numpy as jnp
 
 from muzero_jax.replay.frames import Replay, Ring
 from muzero_jax.search.none import look_ahead
-from muzero_jax.targets.returns import n_step_returns
-from muzero_jax.types import Array, Context, Decision, Metrics, Model, Params, Root, TimeStep, record
+from muzero_jax.targets.returns import Returns, n_step_returns
+from muzero_jax.types import (
+  Array,
+  Context,
+  Decision,
+  Example,
+  Metrics,
+  Model,
+  Params,
+  Root,
+  TimeStep,
+  record,
+)
 
 SAME = 1e-3  # a latent unit that moves less than this over a batch tells nothing
 REMAINDER = 0.05  # a probe ends when what lies ahead weighs less than this
 
 
 def unroll_errors(model: Model, context: Context) -> Metrics:
-  """Mean absolute errors, in units of reward: of values at unroll steps 0 .. k, of rewards at 1 .. k."""
+  """Mean absolute errors, in units of reward: of values at unroll steps 0 .. k, of rewards at 1 ..
+  k.
+  """
   targets = context.targets
-  value = jnp.abs(model.decode(context.value_logits) - targets.value) * targets.known
-  reward = jnp.abs(model.decode(context.reward_logits) - targets.reward) * targets.known[:, 1:]
-  sums = {f"unroll/value_error_{i}": (value[:, i], targets.known[:, i]) for i in range(value.shape[1])}
-  sums |= {f"unroll/reward_error_{i + 1}": (reward[:, i], targets.known[:, i + 1]) for i in range(reward.shape[1])}
-  return {name: jnp.stack([error.sum(), known.sum()]) for name, (error, known) in sums.items()}
+  value = jnp.abs(model.decode(context.value_logits) - targets.value) * targets.target_mask
+  reward = (
+    jnp.abs(model.decode(context.reward_logits) - targets.reward) * targets.target_mask[:, 1:]
+  )
+  sums = {
+    f"unroll/value_error_{i}": (value[:, i], targets.target_mask[:, i])
+    for i in range(value.shape[1])
+  }
+  sums |= {
+    f"unroll/reward_error_{i + 1}": (reward[:, i], targets.target_mask[:, i + 1])
+    for i in range(reward.shape[1])
+  }
+  return {name: jnp.stack([error.sum(), mask.sum()]) for name, (error, mask) in sums.items()}
 
 
 def dead_units(hidden: Array) -> Array:
@@ -52,11 +74,11 @@ def new_probe(num_envs: int) -> Probe:
 class Calibration:
   """Compares the search's values with the returns that followed.
 
-  One probe at a time per game: it ends with the return, or when what lies ahead hardly counts and is taken from the value then. One
-  that an episode's time limit cuts off is dropped.
+  One probe at a time per game: it ends with the return, or when what lies ahead hardly counts and
+  is taken from the value then. One that an episode's time limit cuts off is dropped.
   """
 
-  gamma: float  # per agent step
+  discount: float  # per agent step
   clip: bool = True  # values are of rewards' signs
 
   def step(self, probe: Probe, time: TimeStep, decision: Decision) -> tuple[Probe, Metrics]:
@@ -68,7 +90,7 @@ class Calibration:
     running = probe.weight >= 0
     reward = jnp.sign(time.reward) if self.clip else time.reward
     total = probe.total + probe.weight * reward
-    weight = probe.weight * self.gamma * time.discount
+    weight = probe.weight * self.discount * time.discount
     ended = running & (weight < REMAINDER) & ~(time.last & (weight > 0))
     result = total + weight * decision.value
     begins = (ended | ~running) & ~time.last
@@ -78,7 +100,10 @@ class Calibration:
       weight=jnp.where(begins, 1.0, jnp.where(time.last, -1.0, weight)),
     )
     values = {"value": probe.value, "return": result, "error": jnp.abs(probe.value - result)}
-    return new, {f"calibration/{name}": jnp.stack([jnp.sum(x * ended), jnp.sum(ended, dtype=x.dtype)]) for name, x in values.items()}
+    return new, {
+      f"calibration/{name}": jnp.stack([jnp.sum(x * ended), jnp.sum(ended, dtype=x.dtype)])
+      for name, x in values.items()
+    }
 
 
 class Monitor(Protocol):
@@ -91,34 +116,45 @@ class Monitor(Protocol):
 
 @dataclasses.dataclass(frozen=True)
 class Skill:
-  """Whether an action that the search prefers does better: of every step, once what followed it is complete.
+  """Whether an action that the search prefers does better: of every step, once what followed it is
+  complete.
 
-  With x = Q(a) - V, what the search expected of the action taken, and y = return - V, what came of it, `search/skill` is the
-  slope of y on x: 1 where Q is right, 0 where it is noise. Returns are those that the learner would see: n steps, lambda,
-  recorded values.
+  With x = Q(a) - V, what the search expected of the action taken, and y = return - V, what came of
+  it, `search/skill` is the slope of y on x: 1 where Q is right, 0 where it is noise. Returns are
+  those that the learner would see: n steps, lambda, recorded values.
   """
 
   ring: Ring
-  n: int
-  gamma: float  # per agent step
-  trace: float = 1.0  # lambda
-  clip: bool = True  # values are of rewards' signs
+  returns: Returns
 
   def __call__(self, params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
     """See `Monitor`. `derived` makes the slope's error of these."""
     del params, root, decision
     example, complete = self.ring.completed(replay)
+    n, discount, td_lambda = self.returns.n_step, self.returns.discount, self.returns.td_lambda
 
-    def follows(reward: Array, discount: Array, value: Array, last: Array) -> Array:
-      reward = jnp.sign(reward) if self.clip else reward
-      discount = self.gamma * discount
-      return n_step_returns(reward, discount, value[1:], last[1:], n=self.n, count=1, trace=self.trace)[0] - value[0]
+    def follows(example: Example) -> Array:
+      reward = jnp.sign(example.reward) if self.returns.clip_rewards else example.reward
+      value, last = example.value, example.last
+      return (
+        n_step_returns(
+          reward,
+          discount * example.discount,
+          value[1:],
+          last[1:],
+          n=n,
+          count=1,
+          td_lambda=td_lambda,
+        )[0]
+        - value[0]
+      )
 
     counts = (complete & ~example.last[:, 0]).astype(jnp.float32)
-    y = counts * jax.vmap(follows)(example.reward, example.discount, example.value, example.last)
+    y = counts * jax.vmap(follows)(example)
     x = counts * example.advantage
-    # Returns of neighbouring steps share most of their rewards: one in so many steps is taken to be independent.
-    independent = counts.sum() / min(self.n, 1 / (1 - self.trace * self.gamma + 1e-6))
+    # Returns of neighboring steps share most of their rewards: one in so many steps is taken to be
+    # independent.
+    independent = counts.sum() / min(n, 1 / (1 - td_lambda * discount + 1e-6))
     return {
       "search/skill": jnp.stack([jnp.sum(x * y), jnp.sum(x * x)]),
       "search/skill_residual": jnp.stack([jnp.sum(y * y), jnp.sum(x * x)]),
@@ -131,13 +167,13 @@ class Skill:
 class Twins:
   """Whether Q tells actions apart that differ, more than actions that are the same to the game.
 
-  `search/twins` is the mean squared difference of Q within classes of equivalent actions over that between classes' means: 0
-  where Q knows what actions do, about 1 or more where differences of Q are noise. Q is that of one step of the model, in the
-  first few environments.
+  `search/twins` is the mean squared difference of Q within classes of equivalent actions over that
+  between classes' means: 0 where Q knows what actions do, about 1 or more where differences of Q
+  are noise. Q is that of one step of the model, in the first few environments.
   """
 
   model: Model
-  gamma: float  # per agent step
+  discount: float  # per agent step
   classes: tuple[tuple[int, ...], ...]
   roots: int = 4
 
@@ -145,18 +181,27 @@ class Twins:
     """See `Monitor`."""
     del decision, replay
     few = jax.tree.map(lambda x: x[: self.roots], root)
-    q = look_ahead(self.model, self.gamma, params, jax.random.key(0), few)
-    within = [jnp.square(q[:, a] - q[:, b]) for twins in self.classes for a in twins for b in twins if a < b]
+    q = look_ahead(self.model, self.discount, params, jax.random.key(0), few)
+    within = [
+      jnp.square(q[:, a] - q[:, b]) for twins in self.classes for a in twins for b in twins if a < b
+    ]
     means = [jnp.mean(q[:, list(twins)], -1) for twins in self.classes]
     between = [jnp.square(a - b) for i, a in enumerate(means) for b in means[:i]]
     ratio = jnp.stack([jnp.sum(jnp.stack(x)) / len(x) for x in (within, between)])
-    return {"search/twins": ratio, "search/q_between": jnp.stack([ratio[1], jnp.float32(few.value.shape[0])])}
+    return {
+      "search/twins": ratio,
+      "search/q_between": jnp.stack([ratio[1], jnp.float32(few.value.shape[0])]),
+    }
 
 
 def derived(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-  """What is computed of several sums of metrics at once, at the end: `search/skill_error`, the standard error of `search/skill`."""
+  """What is computed of several sums of metrics at once, at the end: `search/skill_error`, the
+  standard error of `search/skill`.
+  """
   names = ("skill", "skill_residual", "independent_steps")
-  (products, squares), (residuals, _), (steps, _) = (sums.get(f"search/{name}", (0.0, 0.0)) for name in names)
+  (products, squares), (residuals, _), (steps, _) = (
+    sums.get(f"search/{name}", (0.0, 0.0)) for name in names
+  )
   if squares <= 0 or steps <= 0:
     return {}
   slope = products / squares

@@ -14,7 +14,12 @@ from muzero_jax.config import Config, ConfigError
 
 PRESETS = Path(__file__).parent / "presets"
 
-_DEFINE = {bool: flags.DEFINE_boolean, int: flags.DEFINE_integer, float: flags.DEFINE_float, str: flags.DEFINE_string}
+_DEFINE = {
+  bool: flags.DEFINE_boolean,
+  int: flags.DEFINE_integer,
+  float: flags.DEFINE_float,
+  str: flags.DEFINE_string,
+}
 
 
 Settings = TypeVar("Settings")
@@ -41,15 +46,35 @@ def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Sett
   flags.DEFINE_string("undefok", "", "flags that may be unknown", flag_values=parser)
   for name, (value, field) in configs.flatten(config).items():
     _DEFINE[type(value)](name, value, field.metadata["help"], flag_values=parser)
+  _define_old_names(parser)
   try:
     rest = parser(expand(argv) if isinstance(config, Config) else list(argv))[1:]
   except flags.Error as error:
     raise ConfigError(_sentence(error)) from error
   if rest:
-    raise ConfigError(f"'{rest[0]}' is no flag: write --name=value, for example --env.task=Pong-v5.")
+    raise ConfigError(
+      f"'{rest[0]}' is no flag: write --name=value, for example --env.task=Pong-v5."
+    )
   config = configs.replace(config, {name: parser[name].value for name in configs.flatten(config)})
   configs.check_ranges(config)
   return config
+
+
+def _define_old_names(parser: flags.FlagValues) -> None:
+  """Flags go on under the names that they had in earlier versions, and say so where one is used."""
+  for old, new in configs.RENAMED.items():
+    if new in parser:
+      flags.DEFINE_alias(old, new, flag_values=parser)
+      alias = parser[old]
+      parse_value = alias.parse
+
+      def parse_and_say(
+        argument: Any, old: str = old, new: str = new, parse_value: Any = parse_value
+      ) -> None:
+        print(f"note: --{old} is now called --{new}; the old name will go.", file=sys.stderr)
+        parse_value(argument)
+
+      alias.parse = parse_and_say
 
 
 def presets() -> list[str]:
@@ -88,7 +113,12 @@ def preset(name: str) -> Path:
 
 def help_text(config: Any, usage: str | None) -> str:
   """Every flag with its help, choices, range and default, group by group."""
-  lines = [usage or "", "", "--flagfile=FILE reads flags from a file, one a line; later flags win. Switches: --name and --noname."]
+  lines = [
+    usage or "",
+    "",
+    "--flagfile=FILE reads flags from a file, one a line; later flags win. Switches: --name and "
+    "--noname.",
+  ]
   if isinstance(config, Config):
     lines.append(f"--preset=NAME reads those of a preset: {', '.join(presets())}.")
   group = None
@@ -98,7 +128,10 @@ def help_text(config: Any, usage: str | None) -> str:
       group = head
       about = getattr(config, head).__doc__ if head else "The run."
       lines += ["", about.splitlines()[0]]
-    lines += [f"  --{name}={str(value).lower() if isinstance(value, bool) else value}", f"      {_describe(field)}"]
+    lines += [
+      f"  --{name}={str(value).lower() if isinstance(value, bool) else value}",
+      f"      {_describe(field)}",
+    ]
   return "\n".join(lines)
 
 
@@ -109,8 +142,10 @@ def settings_document(config: Any) -> str:
     "",
     "This document answers one question: which flags are there, and what do they mean?",
     "",
-    "It is generated from `muzero_jax/config.py` by `python -m launch.settings`; a test keeps it true. Steps are agent steps over all",
-    "environments and devices unless it says otherwise. Switches are set by `--name` and `--noname`.",
+    "It is generated from `muzero_jax/config.py` by `python -m launch.settings`; a test keeps it "
+    "true. Steps are agent steps over all",
+    "environments and devices unless it says otherwise. Switches are set by `--name` and "
+    "`--noname`.",
   ]
   group = None
   for name, (value, field) in configs.flatten(config).items():
@@ -119,7 +154,10 @@ def settings_document(config: Any) -> str:
       group = head
       lines += ["", f"## {head}", "", "| flag | default | meaning |", "|---|---|---|"]
     default = str(value).lower() if isinstance(value, bool) else value
-    lines.append(f"| `--{name}` | {'' if default == '' else f'`{default}`'} | {_describe(field).replace('|', ' or ')} |")
+    lines.append(
+      f"| `--{name}` | {'' if default == '' else f'`{default}`'} | "
+      f"{_describe(field).replace('|', ' or ')} |"
+    )
   return "\n".join(lines) + "\n"
 
 
@@ -135,5 +173,12 @@ def _describe(field: dataclasses.Field) -> str:
 
 def _sentence(error: flags.Error) -> str:
   """absl's message in one line; its booleans come as a tuple in brackets."""
-  text = " ".join(str(error).replace("ERROR:: ", "").replace("('", "").replace("', '", " ").replace("')", "").split())
+  text = " ".join(
+    str(error)
+    .replace("ERROR:: ", "")
+    .replace("('", "")
+    .replace("', '", " ")
+    .replace("')", "")
+    .split()
+  )
   return text if text.endswith((".", "?")) else f"{text}."

@@ -11,10 +11,23 @@ import optax
 from muzero_jax.device import parallel
 from muzero_jax.diagnostics import dead_units, unroll_errors
 from muzero_jax.replay.augmentation import augment
-from muzero_jax.replay.frames import Chances, Replay, Ring, stack_at
+from muzero_jax.replay.frames import Priorities, Replay, Ring, stacks
 from muzero_jax.replay.sampling import Sampler
 from muzero_jax.targets.maker import TargetMaker
-from muzero_jax.types import Array, Context, Example, Key, LearnerState, Metrics, Model, Params, Sample, Statistics, Targets, Term
+from muzero_jax.types import (
+  Array,
+  Context,
+  Example,
+  Key,
+  LearnerState,
+  Metrics,
+  Model,
+  Params,
+  Sample,
+  Statistics,
+  Targets,
+  Term,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,7 +48,9 @@ class Learner:
   def init(self, key: Key) -> LearnerState:
     """The start of learning."""
     keys = jax.random.split(key, len(self.terms) + 1)
-    own = {name: term.init(k) for (name, (_, term)), k in zip(self.terms.items(), keys[1:], strict=True)}
+    own = {
+      name: term.init(k) for (name, (_, term)), k in zip(self.terms.items(), keys[1:], strict=True)
+    }
     params = {"model": self.model.init(keys[0]), **{name: p for name, p in own.items() if p}}
     return LearnerState(
       params=params,
@@ -46,12 +61,16 @@ class Learner:
       statistics=no_statistics(),
     )
 
-  def update(self, state: LearnerState, replay: Replay, key: Key) -> tuple[LearnerState, Chances, Metrics]:
-    """One gradient step. Of the replay only the chances change."""
+  def update(
+    self, state: LearnerState, replay: Replay, key: Key
+  ) -> tuple[LearnerState, Priorities, Metrics]:
+    """One gradient step. Of the replay only the priorities change."""
     sample_key, target_key, loss_key = jax.random.split(key, 3)
     sample = self.sampler.sample(self.ring, replay, sample_key, self.batch_size, state.step)
     targets = self.targets(state.target_variables, target_key, sample.example)
-    gradient, (error, metrics) = jax.grad(self.loss, has_aux=True)(state.params, sample, targets, loss_key)
+    gradient, (error, metrics) = jax.grad(self.loss, has_aux=True)(
+      state.params, sample, targets, loss_key
+    )
     gradient, new = self.mean((gradient, batch_statistics(sample, targets, error)))
     updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -64,12 +83,17 @@ class Learner:
       "replay/oldest": one(sample.example.age.max().astype(jnp.float32)),
       "learner/target_age": one((state.step % self.target_period).astype(jnp.float32)),
     }
-    chances = self.sampler.update(replay.chances, sample, error)
+    priorities = self.sampler.update(replay.priorities, sample, error)
     statistics = jax.tree.map(lambda old, x: MEMORY * old + (1 - MEMORY) * x, state.statistics, new)
-    metrics |= {"learner/return_error": one(statistics.error), "learner/skill": one(statistics.skill)}
-    return LearnerState(params, target_params, opt_state, step, statistics), chances, metrics
+    metrics |= {
+      "learner/return_error": one(statistics.error),
+      "learner/skill": one(statistics.skill),
+    }
+    return LearnerState(params, target_params, opt_state, step, statistics), priorities, metrics
 
-  def loss(self, params: Params, sample: Sample, targets: Targets, key: Key) -> tuple[Array, tuple[Array, Metrics]]:
+  def loss(
+    self, params: Params, sample: Sample, targets: Targets, key: Key
+  ) -> tuple[Array, tuple[Array, Metrics]]:
     """The weighted sum of all terms over a batch.
 
     Returns:
@@ -78,7 +102,8 @@ class Learner:
     shift_key, action_key = jax.random.split(key)
     seen = later = sample.example
     if self.shift:
-      # The root's stack and the later frames have shifts of their own: what the consistency loss compares must not share one.
+      # The root's stack and the later frames have shifts of their own: what the consistency loss
+      # compares must not share one.
       seen, later = (augment(k, sample.example, self.shift) for k in jax.random.split(shift_key))
     context = dataclasses.replace(self.unroll(params, seen, targets, action_key), example=later)
     losses = {name: term.loss(params, context) for name, (_, term) in self.terms.items()}
@@ -88,18 +113,19 @@ class Learner:
     error = jnp.abs(self.model.decode(context.value_logits[:, 0]) - targets.value[:, 0])
     metrics = {f"loss/{name}": average(loss) for name, loss in losses.items()}
     metrics |= {"loss/total": one(total), "learner/value_error": average(error)}
-    metrics |= {"learner/dead_units": one(dead_units(context.hidden[:, 0])), **unroll_errors(self.model, context)}
+    metrics |= {
+      "learner/dead_units": one(dead_units(context.hidden[:, 0])),
+      **unroll_errors(self.model, context),
+    }
     return total, (jax.lax.stop_gradient(error), jax.lax.stop_gradient(metrics))
 
   def unroll(self, params: Params, example: Example, targets: Targets, key: Key) -> Context:
     """Encodes the examples' first steps and follows their actions; behind the end, random ones."""
     model, steps = self.model, targets.reward.shape[1]
-    stack = self.ring.stack
-    frames = jax.vmap(lambda f, b: stack_at(f, b, stack - 1, stack))(example.frames, example.first)
-    root = model.encode(params["model"], frames)
+    root = model.encode(params["model"], stacks(example, jnp.zeros(1, jnp.int32), self.ring.stack))
     size, num_actions = example.action.shape[0], example.policy.shape[-1]
     random = jax.random.randint(key, (size, steps), 0, num_actions, jnp.int32)
-    actions = jnp.where(targets.alive[:, :-1] > 0, example.action[:, :steps], random)
+    actions = jnp.where(targets.policy_mask[:, :-1] > 0, example.action[:, :steps], random)
 
     def step(hidden: Array, action: Array) -> tuple[Array, tuple[Array, Array]]:
       hidden, reward_logits = model.step(params["model"], halve_gradient(hidden), action)
@@ -109,7 +135,9 @@ class Learner:
     hidden = jnp.swapaxes(jnp.concatenate([root[None], later]), 0, 1)
     logits = model.predict(params["model"], hidden.reshape(-1, *hidden.shape[2:]))
     policy_logits, value_logits = (x.reshape(size, steps + 1, -1) for x in logits)
-    return Context(example, targets, hidden, policy_logits, value_logits, jnp.swapaxes(reward_logits, 0, 1))
+    return Context(
+      example, targets, hidden, policy_logits, value_logits, jnp.swapaxes(reward_logits, 0, 1)
+    )
 
 
 def check_losses(losses: dict[str, Array], sample: Sample) -> None:

@@ -11,8 +11,8 @@ from muzero_jax.device import ordering
 from muzero_jax.diagnostics import Calibration, Monitor
 from muzero_jax.envs.base import Environment, check_step
 from muzero_jax.learner import Learner
-from muzero_jax.networks.model import root
-from muzero_jax.replay.frames import Chances, Replay, Ring
+from muzero_jax.networks.model import initial_inference
+from muzero_jax.replay.frames import Priorities, Replay, Ring
 from muzero_jax.search.base import Search
 from muzero_jax.types import Array, Key, LearnerState, Metrics, Model, record
 
@@ -32,7 +32,9 @@ class Local:
   actor: ActorState
   replay: Replay
   key: Key
-  learned: Array  # f32[]   comes with the last gradient step: what waits for it waits for the learner
+  learned: (
+    Array  # f32[]   comes with the last gradient step: what waits for it waits for the learner
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,33 +59,41 @@ class Loop:
     env, time = self.environment.recv(state.env, after=local.learned)  # the emulators are done
     check_step(self.environment.spec, time)
     replay = self.ring.add(local.replay, state.decision, time, shared.learner.step)
-    origin = root(self.model, params, self.ring.recent(replay))
+    origin = initial_inference(self.model, params, self.ring.recent(replay))
     decision = self.search(params, search_key, origin)
     env = self.environment.send(env, decision.action)  # the emulators start
     due = (replay.head > self.warmup) & (shared.ticks % self.every == 0) & ~ordering.never(env)
-    learner, chances, learned, metrics = self.learn(due, shared.learner, replay, learn_key)  # the device is busy
+    learner, priorities, learned, metrics = self.learn(
+      due, shared.learner, replay, learn_key
+    )  # the device is busy
 
-    tally = actor.count(state.tally, time)
+    episodes = actor.count(state.episodes, time)
     probe, calibration = self.calibration.step(state.probe, time, decision)
-    metrics |= actor.episode_metrics(tally, time) | calibration
+    metrics |= actor.episode_metrics(episodes, time) | calibration
     for monitor in self.monitors:
       metrics |= monitor(params, origin, decision, replay)
-    replay = dataclasses.replace(replay, chances=chances)
+    replay = dataclasses.replace(replay, priorities=priorities)
     return (
       Shared(learner, shared.ticks + 1),
-      Local(ActorState(env, decision, tally, probe), replay, key, learned),
+      Local(ActorState(env, decision, episodes, probe), replay, key, learned),
       metrics,
     )
 
-  def learn(self, due: Array, state: LearnerState, replay: Replay, key: Key) -> tuple[LearnerState, Chances, Array, Metrics]:
-    """`updates` gradient steps if `due`. The replay is only read; its frames do not pass through the branches, or XLA copies them."""
+  def learn(
+    self, due: Array, state: LearnerState, replay: Replay, key: Key
+  ) -> tuple[LearnerState, Priorities, Array, Metrics]:
+    """`updates` gradient steps if `due`. The replay is only read; its frames do not pass through
+    the branches, or XLA copies them.
+    """
     if not self.updates:
-      return state, replay.chances, jnp.zeros(()), {}
+      return state, replay.priorities, jnp.zeros(()), {}
 
-    def step(carry: tuple[LearnerState, Chances], key: Key):
-      state, chances = carry
-      state, chances, metrics = self.learner.update(state, dataclasses.replace(replay, chances=chances), key)
-      return (state, chances), metrics
+    def step(carry: tuple[LearnerState, Priorities], key: Key):
+      state, priorities = carry
+      state, priorities, metrics = self.learner.update(
+        state, dataclasses.replace(replay, priorities=priorities), key
+      )
+      return (state, priorities), metrics
 
     def steps(carry):
       carry, metrics = jax.lax.scan(step, carry, jax.random.split(key, self.updates))
@@ -93,11 +103,13 @@ class Loop:
       _, metrics = jax.eval_shape(steps, carry)
       return carry, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
 
-    (state, chances), metrics = jax.lax.cond(due, steps, skip, (state, replay.chances))
-    return state, chances, metrics["learner/gradient_norm"][0], metrics
+    (state, priorities), metrics = jax.lax.cond(due, steps, skip, (state, replay.priorities))
+    return state, priorities, metrics["learner/gradient_norm"][0], metrics
 
   def run(self, shared: Shared, local: Local, ticks: Array) -> tuple[Shared, Local, Metrics]:
-    """`ticks` (i32[], traced: any number with one compilation) ticks, with the sums of their metrics."""
+    """`ticks` (i32[], traced: any number with one compilation) ticks, with the sums of their
+    metrics.
+    """
     _, _, metrics = jax.eval_shape(self.tick, shared, local)
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from muzero_jax.envs.base import Spec
 from muzero_jax.evaluation.evaluator import push
-from muzero_jax.networks.model import root
+from muzero_jax.networks.model import initial_inference
 from muzero_jax.types import Array, Key, Model, Params, SearchFn, TimeStep
 
 
@@ -78,7 +78,7 @@ class Player:
     key, search_key = jax.random.split(key)
     zeros = jnp.zeros(first.shape)
     frames = push(frames, TimeStep(frame, reward=zeros, discount=zeros, first=first, last=~first))
-    decision = self._search(params, search_key, root(self._model, params, frames))
+    decision = self._search(params, search_key, initial_inference(self._model, params, frames))
     return decision.action, (frames, key)
 
   def _frame(self, observation: np.ndarray) -> tuple[np.ndarray, bool]:

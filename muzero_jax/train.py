@@ -1,4 +1,6 @@
-"""A run on the host's side: dispatch rounds, report the round before, evaluate, save, stop when told to."""
+"""A run on the host's side: dispatch rounds, report the round before, evaluate, save, stop when
+told to.
+"""
 
 import dataclasses
 import signal
@@ -11,18 +13,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from muzero_jax import experiment, loop
+from muzero_jax import build, loop
 from muzero_jax.actor import restarted
 from muzero_jax.benchmark import memory
+from muzero_jax.build import Experiment
 from muzero_jax.config import Config, DivergedError
 from muzero_jax.device import parallel
 from muzero_jax.evaluation import scoring
-from muzero_jax.experiment import Experiment
 from muzero_jax.runs import metrics, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.types import record
 
-ROUND_SECONDS = 2.0  # how long the device works before the host looks: signals and the progress bar wait for it
+ROUND_SECONDS = (
+  2.0  # how long the device works before the host looks: signals and the progress bar wait for it
+)
 
 
 @record
@@ -48,7 +52,7 @@ def train(config: Config) -> int:
     begun = checkpoints.latest()
     if begun is not None:  # where nothing was saved yet, there is nothing to go on from
       workdir.compare(config, folder)
-    run = experiment.build(config, begun or 0)
+    run = build.build(config, begun or 0)
     print(memory.plan(run), flush=True)
     training = Training(config, folder, run, checkpoints)
     workdir.describe(config, folder)
@@ -81,7 +85,9 @@ class Stop:
 
 
 class RoundLength:
-  """How many ticks a round takes, so that it lasts about `ROUND_SECONDS`: never more than twice the round before."""
+  """How many ticks a round takes, so that it lasts about `ROUND_SECONDS`: never more than twice the
+  round before.
+  """
 
   def __init__(self):
     self.restart()
@@ -109,7 +115,9 @@ class Training:
     self.total = -(-config.env_steps // run.width)  # ticks
     self.state, self.progress = self._start()
     self.ticks = int(self.state.shared.ticks)
-    self.warm = self.ticks + run.loop.warmup - int(self.state.local.replay.head[0])  # the tick at which learning starts
+    self.warm = (
+      self.ticks + run.loop.warmup - int(self.state.local.replay.head[0])
+    )  # the tick at which learning starts
     self.scores = scoring.Scoring(config, folder, run.loop.model, run.loop.search)
 
   @property
@@ -127,7 +135,10 @@ class Training:
         with self._reporter() as reporter:
           self._rounds(reporter, stop)
     if stop.signal:
-      print(f"stopped at {self.env_steps:,} steps; start again with the same command to go on.", flush=True)
+      print(
+        f"stopped at {self.env_steps:,} steps; start again with the same command to go on.",
+        flush=True,
+      )
     else:
       self.scores.finish(self._params(), self.env_steps)
     return 128 + stop.signal if stop.signal else 0
@@ -160,20 +171,30 @@ class Training:
     program = parallel.pmapped(self.run.loop.run, self.run.devices, donate=(0, 1))
     program = program.lower(self.state.shared, self.state.local, np.int32(0)).compile()
     temporary = program.memory_analysis()
-    also = f", temporary memory {temporary.temp_size_in_bytes / memory.MIB:,.1f} MiB" if temporary else ""
+    also = (
+      f", temporary memory {temporary.temp_size_in_bytes / memory.MIB:,.1f} MiB"
+      if temporary
+      else ""
+    )
     say(f"compiled in {time.perf_counter() - begun:.0f} s{also}")
     return program
 
-  def _collect(self, reporter: metrics.Reporter, env_steps: int, ticks: int, new: Any, length: "RoundLength") -> None:
+  def _collect(
+    self, reporter: metrics.Reporter, env_steps: int, ticks: int, new: Any, length: "RoundLength"
+  ) -> None:
     """Waits for a round and reports it."""
     reporter.add(env_steps, new)
     length.learn(ticks)
     loss = metrics.means(reporter.pending).get("loss/total", 0.0)
     if not np.isfinite(loss):
       raise DivergedError(
-        f"The loss became {loss} at {env_steps:,} steps: lower --optimizer.learning_rate. The checkpoints before are kept."
+        f"The loss became {loss} at {env_steps:,} steps: lower --optimizer.learning_rate. The "
+        "checkpoints before are kept."
       )
-    if env_steps // self.run.width % self._period(self.config.log_every) == 0 or env_steps >= self.total * self.run.width:
+    if (
+      env_steps // self.run.width % self._period(self.config.log_every) == 0
+      or env_steps >= self.total * self.run.width
+    ):
       reporter.write()
 
   def _duties(self, reporter: metrics.Reporter) -> None:
@@ -196,13 +217,19 @@ class Training:
   def _next_event(self) -> int:
     """The tick before which no round may run on."""
     config = self.config
-    periods = [self._period(every) for every in (config.log_every, config.save_every, config.evaluate_every) if every]
+    periods = [
+      self._period(every)
+      for every in (config.log_every, config.save_every, config.evaluate_every)
+      if every
+    ]
     events = [(self.ticks // period + 1) * period for period in periods]
     return min(self.total, *events, *([self.warm] if self.ticks < self.warm else []))
 
   def _params(self) -> Any:
     """Of the model, on one device: evaluation is a program of its own."""
-    return jax.device_put(jax.device_get(self.state.shared.learner.variables), jax.local_devices()[0])
+    return jax.device_put(
+      jax.device_get(self.state.shared.learner.variables), jax.local_devices()[0]
+    )
 
   def _reporter(self) -> metrics.Reporter:
     return metrics.Reporter(
@@ -225,7 +252,13 @@ class Training:
       "pending": {name: list(pair) for name, pair in reporter.pending.items()},
     }
     small = dataclasses.replace(local, replay=None)
-    self.checkpoints.save(self.env_steps, progress, self.state.shared, small, local.replay if self.config.checkpoint.replay else None)
+    self.checkpoints.save(
+      self.env_steps,
+      progress,
+      self.state.shared,
+      small,
+      local.replay if self.config.checkpoint.replay else None,
+    )
 
   def _start(self) -> tuple[State, dict[str, Any]]:
     """The newest checkpoint's state, or a new one."""
@@ -238,17 +271,24 @@ class Training:
     return State(shared, self._restore_local(local)), progress
 
   def _restore_local(self, new: loop.Local) -> loop.Local:
-    """Each device's state. Where the replay was not saved, or has another size now, games and replay start anew."""
+    """Each device's state. Where the replay was not saved, or has another size now, games and
+    replay start anew.
+    """
     small = dataclasses.replace(new, replay=None)
     if not (self.checkpoints.fits("replay", new.replay) and self.checkpoints.fits("local", small)):
-      saved = "the saved one is of another size or version" if self.checkpoints.has("replay") else "--checkpoint.replay would save it"
+      saved = (
+        "the saved one is of another size or version"
+        if self.checkpoints.has("replay")
+        else "--checkpoint.replay would save it"
+      )
       print(f"the replay starts empty ({saved})", flush=True)
       return new
     restored = self.checkpoints.restore(local=small, replay=new.replay)
     local = dataclasses.replace(restored["local"], replay=restored["replay"])
     if self.config.env.kind != "envpool":
       return local
-    # EnvPool cannot save a game: episodes start anew, and those in the replay are cut off where they were.
+    # EnvPool cannot save a game: episodes start anew, and those in the replay are cut off where
+    # they were.
     cut = jax.jit(jax.vmap(self.run.loop.ring.cut), donate_argnums=0)
     fresh = jax.vmap(restarted)(local.actor, new.actor.env)
     return dataclasses.replace(local, actor=fresh, replay=cut(local.replay))

@@ -1,7 +1,8 @@
 """The data that flows between components, and the types of the functions that pass it on.
 
-Letters: B environments, S stacked frames, A actions, k unroll steps, n bootstrap steps, N batch, C rows of the ring,
-L = k + n + 1 steps of an example, E later frames asked for. Everything here is per device.
+Letters: B environments, S stacked frames, A actions, k unroll steps, n bootstrap steps, N batch, C
+rows of the ring, L = k + n + 1 steps of an example, E later frames asked for. Everything here is
+per device.
 """
 
 import dataclasses
@@ -31,7 +32,9 @@ class TimeStep:
 
   frame: Array  # u8[B, *frame_shape]   what the agent sees at t
   reward: Array  # f32[B]   raw, of the transition t-1 -> t; 0 on a first step
-  discount: Array  # f32[B]   0 where the return ends at t, else 1 (also where the episode is cut off by its time limit)
+  # f32[B]   0 where the return ends at t, else 1 (also where the episode is cut off by its time
+  # limit)
+  discount: Array
   first: Array  # bool[B]   t begins an episode; what was sent before it is ignored
   last: Array  # bool[B]   t ends an episode: terminated (discount 0) or truncated (discount 1)
 
@@ -52,14 +55,16 @@ class Decision:
   action: Array  # i32[B]
   policy: Array  # f32[B, A]   the improved policy, a target for the policy head
   value: Array  # f32[B]   the search's value of the root
-  log_prob: Array  # f32[B]   log-probability of `action` under the behaviour
+  log_prob: Array  # f32[B]   log-probability of `action` under the behavior
   advantage: Array  # f32[B]   the search's Q of `action` less `value`
   depth: Array  # f32[B]   steps from the root to the deepest node; not kept in the replay
 
 
 @record
 class Example:
-  """One example: the k-step unroll from step t and what its targets need. Batched as [N, ...] in a `Sample`."""
+  """One example: the k-step unroll from step t and what its targets need. Batched as [N, ...] in a
+  `Sample`.
+  """
 
   frames: Array  # u8[S+E, *frame_shape]   steps t-S+1 .. t+E
   first: Array  # bool[S+E]   of the same steps
@@ -90,8 +95,10 @@ class Targets:
   reward: Array  # f32[N, k]   of the transitions into t+1 .. t+k
   value: Array  # f32[N, k+1]
   policy: Array  # f32[N, k+1, A]
-  alive: Array  # f32[N, k+1]   1 where step t+i is a state to act in; 0 after the end
-  known: Array  # f32[N, k+1]   1 where a target exists (absorbing states have one); 0 after a truncation
+  policy_mask: Array  # f32[N, k+1]   1 where step t+i is a state to act in; 0 after the end
+  target_mask: (
+    Array  # f32[N, k+1]   1 where a target exists (absorbing states have one); 0 after a truncation
+  )
 
 
 @record
@@ -111,18 +118,23 @@ class Statistics:
   """Running sums over the batches that were learned from, older ones counting less; all f32[]."""
 
   weight: Array  # of batches
-  errors: Array  # (return - value)^2 at the root: what the value head is wrong by, and what returns vary by
+  # (return - value)^2 at the root: what the value head is wrong by, and what returns vary by
+  errors: Array
   squares: Array  # (Q(a) - V)^2, of the recorded search
   products: Array  # (Q(a) - V)(return - V)
 
   @property
   def error(self) -> Array:
-    """The standard deviation of returns around values, f32[]; 1 before anything was learned from."""
+    """The standard deviation of returns around values, f32[]; 1 before anything was learned
+    from.
+    """
     return jnp.where(self.weight > 0, jnp.sqrt(self.errors / jnp.maximum(self.weight, 1e-6)), 1.0)
 
   @property
   def skill(self) -> Array:
-    """The slope of (return - V) on (Q(a) - V), f32[]: 1 where Q is right, 0 where it is noise, and before there is any."""
+    """The slope of (return - V) on (Q(a) - V), f32[]: 1 where Q is right, 0 where it is noise, and
+    before there is any.
+    """
     return self.products / jnp.maximum(self.squares, 1e-12)
 
 
@@ -152,8 +164,12 @@ class Model(NamedTuple):
 
   init: Callable[[Key], Params]
   encode: Callable[[Params, Array], Array]  # frames u8[N, S, *frame_shape] -> hidden [N, ...]
-  predict: Callable[[Params, Array], tuple[Array, Array]]  # hidden -> policy f32[N, A], value f32[N, bins] logits
-  step: Callable[[Params, Array, Array], tuple[Array, Array]]  # hidden, action i32[N] -> hidden, reward logits
+  predict: Callable[
+    [Params, Array], tuple[Array, Array]
+  ]  # hidden -> policy f32[N, A], value f32[N, bins] logits
+  step: Callable[
+    [Params, Array, Array], tuple[Array, Array]
+  ]  # hidden, action i32[N] -> hidden, reward logits
   decode: Callable[[Array], Array]  # logits f32[..., bins] -> scalar f32[...]
   encode_scalar: Callable[[Array], Array]  # scalar f32[...] -> probabilities f32[..., bins]
 

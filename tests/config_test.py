@@ -17,14 +17,38 @@ def parse(*words: str) -> Config:
 
 def test_names_promised_to_users():
   names = configs.values(Config())
-  promised = ["workdir", "seed", "env_steps", "env.task", "env.num_envs", "search.kind", "search.num_simulations"]
-  for name in [*promised, "learner.batch_size", "replay.capacity", "override_config", "checkpoint.replay"]:
+  promised = [
+    "workdir",
+    "seed",
+    "env_steps",
+    "env.task",
+    "env.num_envs",
+    "search.kind",
+    "search.num_simulations",
+  ]
+  for name in [
+    *promised,
+    "learner.batch_size",
+    "replay.capacity",
+    "override_config",
+    "checkpoint.replay",
+  ]:
     assert name in names
 
 
 def test_flags_reach_the_configuration():
-  config = parse("--search.kind=puct", "--env.num_envs=3", "--optimizer.learning_rate=0.5", "--video", "--noenv.fire_reset")
-  assert (config.search.kind, config.env.num_envs, config.optimizer.learning_rate) == ("puct", 3, 0.5)
+  config = parse(
+    "--search.kind=puct",
+    "--env.num_envs=3",
+    "--optimizer.learning_rate=0.5",
+    "--video",
+    "--noenv.fire_reset",
+  )
+  assert (config.search.kind, config.env.num_envs, config.optimizer.learning_rate) == (
+    "puct",
+    3,
+    0.5,
+  )
   assert config.video and not config.env.fire_reset
   assert parse() == Config()
 
@@ -75,8 +99,14 @@ def test_settings_that_do_not_go_together(settings):
   ("settings", "said"),
   [
     ({"loss.policy_gradient": 1.0}, "--loss.policy_gradient"),
-    ({"search.kind": "puct", "search.qtransform": "advantage"}, "--search.qtransform=advantage is not for --search.kind=puct"),
-    ({"search.kind": "puct", "search.qtransform": "skill"}, "--search.qtransform=skill is not for --search.kind=puct"),
+    (
+      {"search.kind": "puct", "search.qtransform": "advantage"},
+      "--search.qtransform=advantage is not for --search.kind=puct",
+    ),
+    (
+      {"search.kind": "puct", "search.qtransform": "skill"},
+      "--search.qtransform=skill is not for --search.kind=puct",
+    ),
     ({"search.kind": "none", "search.qtransform": "tree"}, "--search.qtransform=tree needs a tree"),
     ({"search.kind": "none", "search.qtransform": "node"}, "--search.qtransform=node needs a tree"),
     ({"network.bins": 50}, "--network.bins=50: must be odd"),
@@ -116,7 +146,12 @@ def test_help_lists_every_flag_with_its_default(capsys):
 
 
 def test_differences_name_flag_and_both_values():
-  old, new = Config(), configs.replace(Config(), {"search.kind": "puct", "env_steps": 5, "log_every": 7, "checkpoint.keep": 9})
+  old, new = (
+    Config(),
+    configs.replace(
+      Config(), {"search.kind": "puct", "env_steps": 5, "log_every": 7, "checkpoint.keep": 9}
+    ),
+  )
   assert configs.differences(old, new) == ["--search.kind: was gumbel, now puct"]
 
 
@@ -131,7 +166,11 @@ def test_presets_are_valid(preset):
 
 
 def test_the_quick_start_can_go_on_as_the_whole_run():
-  """What `launch/run.sh` begins is a beginning of pong_cpu.flags: they differ in nothing that a resumed run may not change."""
-  quick, whole = (parse(f"--flagfile={PRESETS / name}.flags") for name in ("quickstart", "pong_cpu"))
+  """What `launch/run.sh` begins is a beginning of pong_cpu.flags: they differ in nothing that a
+  resumed run may not change.
+  """
+  quick, whole = (
+    parse(f"--flagfile={PRESETS / name}.flags") for name in ("quickstart", "pong_cpu")
+  )
   assert configs.differences(quick, whole) == []
   assert quick.env_steps < whole.env_steps

@@ -1,4 +1,6 @@
-"""What all tests share: two virtual devices, no silent broadcasting, and runs small enough to compile in seconds."""
+"""What all tests share: two virtual devices, no silent broadcasting, and runs small enough to
+compile in seconds.
+"""
 
 import jax
 import pytest
@@ -47,7 +49,9 @@ def catch_config(workdir="", **settings) -> configs.Config:
     "evaluation.episodes": 4,
     "evaluation.random_episodes": 4,
   }
-  config = configs.replace(configs.Config(), small | {name.replace("__", "."): value for name, value in settings.items()})
+  config = configs.replace(
+    configs.Config(), small | {name.replace("__", "."): value for name, value in settings.items()}
+  )
   configs.check_ranges(config)
   configs.check(config)
   return config

@@ -8,19 +8,29 @@ import pytest
 from muzero_jax import diagnostics
 from muzero_jax.diagnostics import Calibration
 from muzero_jax.replay.frames import Ring
+from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Context, Decision, Model, Root, Targets, TimeStep
 
 
 def test_search_metrics():
-  """Entropies: uniform over 4 is ln 4; a sure choice 0; (1/2, 1/2, 0, 0) is ln 2. The policy agrees with the prior's best action in
-  the second game only: prior bests are 1 and 2, policy bests 0 and 2."""
+  """Entropies: uniform over 4 is ln 4; a sure choice 0; (1/2, 1/2, 0, 0) is ln 2. The policy agrees
+  with the prior's best action in the second game only: prior bests are 1 and 2, policy bests 0 and
+  2.
+  """
   prior = jnp.log(jnp.array([[0.2, 0.4, 0.2, 0.2], [0.25, 0.125, 0.5, 0.125]]))
   root = Root(jnp.zeros((2, 1)), prior, jnp.array([1.0, 2.0]))
   policy = jnp.array([[1.0, 0, 0, 0], [0, 0, 0.5, 0.5]])
   metrics = diagnostics.search_metrics(
     {},
     root,
-    Decision(jnp.zeros(2, jnp.int32), policy, jnp.array([3.0, 5.0]), jnp.zeros(2), jnp.zeros(2), jnp.array([2.0, 4.0])),
+    Decision(
+      jnp.zeros(2, jnp.int32),
+      policy,
+      jnp.array([3.0, 5.0]),
+      jnp.zeros(2),
+      jnp.zeros(2),
+      jnp.array([2.0, 4.0]),
+    ),
     None,
   )
   first = -(0.4 * np.log(0.4) + 3 * 0.2 * np.log(0.2))
@@ -34,46 +44,65 @@ def test_search_metrics():
 
 
 def test_errors_by_unroll_step_count_known_targets_only():
-  """Two examples, k = 1. A scalar's logits are the scalar itself. The second example is cut off before its last step."""
+  """Two examples, k = 1. A scalar's logits are the scalar itself. The second example is cut off
+  before its last step.
+  """
   model = Model(None, None, None, None, lambda logits: logits[..., 0], None)
   targets = Targets(
     reward=jnp.array([[1.0], [5.0]]),
     value=jnp.array([[2.0, 4.0], [0.0, 9.0]]),
     policy=None,
-    alive=None,
-    known=jnp.array([[1.0, 1.0], [1.0, 0.0]]),
+    policy_mask=None,
+    target_mask=jnp.array([[1.0, 1.0], [1.0, 0.0]]),
   )
   value = jnp.array([[1.0, 4.5], [-3.0, 0.0]])[..., None]
   context = Context(None, targets, None, None, value, jnp.array([[0.25], [0.0]])[..., None])
   metrics = diagnostics.unroll_errors(model, context)
-  expected = {"unroll/value_error_0": [4.0, 2.0], "unroll/value_error_1": [0.5, 1.0], "unroll/reward_error_1": [0.75, 1.0]}
+  expected = {
+    "unroll/value_error_0": [4.0, 2.0],
+    "unroll/value_error_1": [0.5, 1.0],
+    "unroll/reward_error_1": [0.75, 1.0],
+  }
   assert metrics.keys() == expected.keys()
   for name, pair in expected.items():
     np.testing.assert_allclose(metrics[name], pair)
 
 
 def test_dead_units():
-  """Of three units the first never moves and the second hardly; the third does, in one example only."""
+  """Of three units the first never moves and the second hardly; the third does, in one example
+  only.
+  """
   hidden = jnp.array([[1.0, 0.5, 0.0], [1.0, 0.5004, 0.0], [1.0, 0.5, 0.8]])
   np.testing.assert_allclose(diagnostics.dead_units(hidden), 2 / 3)
   np.testing.assert_allclose(diagnostics.dead_units(hidden.reshape(3, 1, 3)), 2 / 3)
 
 
 def play(steps, gamma=0.5):
-  """One game; each step is (reward, discount, first, last, value). Returns what every step reported."""
+  """One game; each step is (reward, discount, first, last, value). Returns what every step
+  reported.
+  """
   calibration, probe, reports = Calibration(gamma), diagnostics.new_probe(1), []
   for reward, discount, first, last, value in steps:
-    time = TimeStep(jnp.zeros(1), *(jnp.array([x], jnp.float32) for x in (reward, discount)), jnp.array([first]), jnp.array([last]))
+    time = TimeStep(
+      jnp.zeros(1),
+      *(jnp.array([x], jnp.float32) for x in (reward, discount)),
+      jnp.array([first]),
+      jnp.array([last]),
+    )
     zero = jnp.zeros(1)
-    decision = Decision(jnp.zeros(1, jnp.int32), jnp.ones((1, 1)), jnp.array([value], jnp.float32), zero, zero, zero)
+    decision = Decision(
+      jnp.zeros(1, jnp.int32), jnp.ones((1, 1)), jnp.array([value], jnp.float32), zero, zero, zero
+    )
     probe, metrics = calibration.step(probe, time, decision)
     reports.append({name.split("/")[1]: tuple(np.asarray(pair)) for name, pair in metrics.items()})
   return reports
 
 
 def test_calibration_compares_a_value_with_the_return_to_the_end():
-  """gamma 1/2. Value 3 at the start; rewards 7 (clipped to 1), then -1 with the end: 1 - 1/2 = 1/2. What was decided at the end does
-  not count, nor does the reset; the next probe begins with the new episode: value 0.25, return 1."""
+  """gamma 1/2. Value 3 at the start; rewards 7 (clipped to 1), then -1 with the end: 1 - 1/2 = 1/2.
+  What was decided at the end does not count, nor does the reset; the next probe begins with the new
+  episode: value 0.25, return 1.
+  """
   reports = play(
     [
       (0, 1, True, False, 3.0),
@@ -89,8 +118,10 @@ def test_calibration_compares_a_value_with_the_return_to_the_end():
 
 
 def test_calibration_ends_where_little_is_left_and_begins_again():
-  """gamma 1/2: after five steps what lies ahead weighs 1/32 < 0.05 and is taken from the value then: 1/2 + 8/32 = 3/4, for a reward
-  of 1 after two steps. The next probe begins in that very step, with the value 8."""
+  """gamma 1/2: after five steps what lies ahead weighs 1/32 < 0.05 and is taken from the value
+  then: 1/2 + 8/32 = 3/4, for a reward of 1 after two steps. The next probe begins in that very
+  step, with the value 8.
+  """
   steps = [
     (0, 1, True, False, 1.0),
     (0, 1, False, False, 0),
@@ -106,14 +137,31 @@ def test_calibration_ends_where_little_is_left_and_begins_again():
 
 def test_calibration_drops_what_the_time_limit_cuts_off():
   """A truncated episode says nothing about its return; the next one does."""
-  reports = play([(0, 1, True, False, 3.0), (1, 1, False, True, 5.0), (0, 1, True, False, 2.0), (1, 0, False, True, 0.0)])
+  reports = play(
+    [
+      (0, 1, True, False, 3.0),
+      (1, 1, False, True, 5.0),
+      (0, 1, True, False, 2.0),
+      (1, 0, False, True, 0.0),
+    ]
+  )
   assert [report["error"][1] for report in reports] == [0, 0, 0, 1]
   assert reports[3]["value"][0] == 2.0
 
 
 def test_calibration_drops_a_cut_even_where_little_is_left():
-  """gamma 0.04: what lies ahead of the cut weighs less than a probe ends at, and yet nothing is known of it."""
-  reports = play([(0, 1, True, False, 3.0), (1, 1, False, True, 5.0), (0, 1, True, False, 2.0), (1, 0, False, True, 0.0)], gamma=0.04)
+  """gamma 0.04: what lies ahead of the cut weighs less than a probe ends at, and yet nothing is
+  known of it.
+  """
+  reports = play(
+    [
+      (0, 1, True, False, 3.0),
+      (1, 1, False, True, 5.0),
+      (0, 1, True, False, 2.0),
+      (1, 0, False, True, 0.0),
+    ],
+    discount=0.04,
+  )
   assert [report["error"][1] for report in reports] == [0, 0, 0, 1]
   assert reports[3]["value"][0] == 2.0
 
@@ -137,12 +185,20 @@ def measured(clip=True):
   """What is reported after each step, with 2-step returns and gamma 1/2. There are two games: the
   same, but that the second's search expected twice as much."""
   ring = Ring(9, 2, 2, (1,), stack=1, unroll=1, window=4)
-  skill, replay, reports = diagnostics.Skill(ring, n=2, gamma=0.5, clip=clip), ring.init(), []
+  skill, replay, reports = (
+    diagnostics.Skill(ring, Returns(2, 0.5, clip_rewards=clip)),
+    ring.init(),
+    [],
+  )
   add, measure = jax.jit(ring.add), jax.jit(lambda replay: skill({}, None, None, replay))
-  decision = Decision(jnp.zeros(2, jnp.int32), jnp.ones((2, 2)), *(jnp.full(2, 77.0) for _ in range(4)))
+  decision = Decision(
+    jnp.zeros(2, jnp.int32), jnp.ones((2, 2)), *(jnp.full(2, 77.0) for _ in range(4))
+  )
   for reward, discount, first, last, value, advantage in STEPS:
     flags = [jnp.full(2, flag) for flag in (first, last)]
-    time = TimeStep(jnp.zeros((2, 1), jnp.uint8), jnp.full(2, float(reward)), jnp.full(2, float(discount)), *flags)
+    time = TimeStep(
+      jnp.zeros((2, 1), jnp.uint8), jnp.full(2, float(reward)), jnp.full(2, float(discount)), *flags
+    )
     replay = add(replay, decision, time, jnp.int32(0))
     reports.append({name: np.asarray(pair) for name, pair in measure(replay).items()})
     both = jnp.full(2, value), jnp.zeros(2), jnp.array([advantage, 2 * advantage]), jnp.zeros(2)
@@ -162,15 +218,21 @@ def test_skill_by_hand():
     assert not any(pair.any() for pair in report.values())
   for i, report in enumerate(reports[4:]):
     np.testing.assert_allclose(report["search/skill"], [3 * x[i] * y[i], 5 * x[i] ** 2], atol=1e-6)
-    np.testing.assert_allclose(report["search/skill_residual"], [2 * y[i] ** 2, 5 * x[i] ** 2], atol=1e-6)
+    np.testing.assert_allclose(
+      report["search/skill_residual"], [2 * y[i] ** 2, 5 * x[i] ** 2], atol=1e-6
+    )
     np.testing.assert_allclose(report["search/advantage"], [3 * abs(x[i]), counts[i]], atol=1e-6)
     # Two steps share rewards, or 1 / (1 - 1/2) = 2: one in two is independent.
-    np.testing.assert_allclose(report["search/independent_steps"], [counts[i] / 2, min(1, counts[i] / 2)], atol=1e-5)
+    np.testing.assert_allclose(
+      report["search/independent_steps"], [counts[i] / 2, min(1, counts[i] / 2)], atol=1e-5
+    )
 
 
 def test_skill_of_raw_rewards():
   """t = 0: 1 - 3/2 + 4/4 - 1 = -1/2."""
-  np.testing.assert_allclose(measured(clip=False)[4]["search/skill"], [3 * 0.25 * -0.5, 5 / 16], atol=1e-6)
+  np.testing.assert_allclose(
+    measured(clip=False)[4]["search/skill"], [3 * 0.25 * -0.5, 5 / 16], atol=1e-6
+  )
 
 
 @pytest.mark.parametrize("skill", [1.0, 0.0])
@@ -179,17 +241,26 @@ def test_the_slope_is_the_skill(skill):
   expected, 0. By sums over two steps."""
   x = np.array([-2.0, 2.0])
   y = skill * x + (1 - skill) * 3
-  sums = {"search/skill": (np.sum(x * y), np.sum(x * x)), "search/skill_residual": (np.sum(y * y), np.sum(x * x))}
+  sums = {
+    "search/skill": (np.sum(x * y), np.sum(x * x)),
+    "search/skill_residual": (np.sum(y * y), np.sum(x * x)),
+  }
   assert sums["search/skill"][0] / sums["search/skill"][1] == skill
   # What is left: nothing, or 18 of 8 in two steps.
-  error = diagnostics.derived({**sums, "search/independent_steps": (2.0, 1.0)})["search/skill_error"]
+  error = diagnostics.derived({**sums, "search/independent_steps": (2.0, 1.0)})[
+    "search/skill_error"
+  ]
   np.testing.assert_allclose(error, 0 if skill else np.sqrt(18 / 8 / 2), atol=1e-7)
 
 
 def test_the_skills_error_by_hand():
   """Slope 3/4; 10/4 - 9/16 = 31/16 of x's squares is left over 31 independent steps: sqrt(1/16).
   Where something is missing or nothing was measured there is none."""
-  sums = {"search/skill": (3.0, 4.0), "search/skill_residual": (10.0, 4.0), "search/independent_steps": (31.0, 20.0)}
+  sums = {
+    "search/skill": (3.0, 4.0),
+    "search/skill_residual": (10.0, 4.0),
+    "search/independent_steps": (31.0, 20.0),
+  }
   assert diagnostics.derived(sums) == {"search/skill_error": 0.25}
   for name in ("search/skill", "search/independent_steps"):
     assert diagnostics.derived({other: pair for other, pair in sums.items() if other != name}) == {}
@@ -205,7 +276,14 @@ def test_twins_by_hand():
   def step(params, hidden, action):
     return hidden * values[action][:, None], hidden * rewards[action][:, None]
 
-  model = Model(None, None, lambda params, hidden: (jnp.zeros((hidden.shape[0], 4)), hidden), step, lambda logits: logits[..., 0], None)
+  model = Model(
+    None,
+    None,
+    lambda params, hidden: (jnp.zeros((hidden.shape[0], 4)), hidden),
+    step,
+    lambda logits: logits[..., 0],
+    None,
+  )
   root = Root(jnp.array([[1.0], [1.0], [1.0], [2.0], [100.0]]), jnp.zeros((5, 4)), jnp.zeros(5))
   twins = diagnostics.Twins(model, 0.5, ((0, 1), (2, 3)))
   metrics = twins({}, root, None, None)
@@ -221,7 +299,14 @@ def test_twins_of_three_classes():
   def step(params, hidden, action):
     return hidden, q[action][:, None]
 
-  model = Model(None, None, lambda params, hidden: (jnp.zeros((hidden.shape[0], 5)), hidden), step, lambda logits: logits[..., 0], None)
+  model = Model(
+    None,
+    None,
+    lambda params, hidden: (jnp.zeros((hidden.shape[0], 5)), hidden),
+    step,
+    lambda logits: logits[..., 0],
+    None,
+  )
   root = Root(jnp.zeros((2, 1)), jnp.zeros((2, 5)), jnp.zeros(2))
   metrics = diagnostics.Twins(model, 0.5, ((0, 1), (2, 3), (4,)))({}, root, None, None)
   np.testing.assert_allclose(metrics["search/twins"], [2 * 2, 2 * 98 / 3], rtol=1e-6)

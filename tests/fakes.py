@@ -6,7 +6,9 @@ from muzero_jax.types import Model
 
 
 def digits(params, frames):
-  """Frames u8[N, S, 1] of digits -> the stack as one decimal number, oldest frame first, times the parameter."""
+  """Frames u8[N, S, 1] of digits -> the stack as one decimal number, oldest frame first, times the
+  parameter.
+  """
   places = 10.0 ** jnp.arange(frames.shape[1] - 1, -1, -1)
   return params * (frames[..., 0].astype(jnp.float32) @ places)[:, None]
 

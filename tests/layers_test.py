@@ -8,7 +8,8 @@ import sys
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-# A module imports from earlier layers, or from its own. A room stands for all of its modules that have no entry of their own.
+# A module imports from earlier layers, or from its own. A room stands for all of its modules that
+# have no entry of their own.
 LAYERS = [
   ["types", "config", "evaluation.intervals", "device"],
   ["envs", "networks", "replay", "targets"],
@@ -16,8 +17,8 @@ LAYERS = [
   ["actor", "learner"],
   ["loop", "evaluation.evaluator", "evaluation.probe"],
   ["flags", "custom", "player"],
-  ["components"],
-  ["experiment", "evaluation.video", "runs"],
+  ["build"],
+  ["evaluation.protocols", "evaluation.video", "runs"],
   ["reporting", "benchmark"],
   ["evaluation.scoring"],
   ["train", "evaluation.aggregate"],
@@ -52,7 +53,9 @@ def layer(dotted: str) -> int | None:
   """Of muzero_jax.a.b: where a.b, or else the room a, stands in LAYERS."""
   parts = dotted.split(".")[1:]
   prefixes = [".".join(parts[:length]) for length in range(len(parts), 0, -1)]
-  return next((number for prefix in prefixes for number, names in enumerate(LAYERS) if prefix in names), None)
+  return next(
+    (number for prefix in prefixes for number, names in enumerate(LAYERS) if prefix in names), None
+  )
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
@@ -82,4 +85,6 @@ def test_a_library_is_known_in_one_place(library):
   for path in MODULES:
     inside = path.relative_to(ROOT / "muzero_jax").as_posix()
     if not inside.startswith(tuple(HOMES[library])):
-      assert not any(name.split(".")[0] == library for name in imports(path)), f"{inside} imports {library}"
+      assert not any(name.split(".")[0] == library for name in imports(path)), (
+        f"{inside} imports {library}"
+      )

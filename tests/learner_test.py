@@ -1,4 +1,6 @@
-"""The learner, with linear models whose gradients are worked by hand, and once with the real parts."""
+"""The learner, with linear models whose gradients are worked by hand, and once with the real
+parts.
+"""
 
 import dataclasses
 from typing import Any
@@ -18,6 +20,7 @@ from muzero_jax.replay.frames import Ring
 from muzero_jax.replay.sampling import Prioritized
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
+from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Decision, Example, Model, Sample, Targets, Term, TimeStep
 
 ACTIONS, UNROLL, STACK = 4, 2, 1
@@ -49,7 +52,9 @@ def example(frames, action=None, unroll=UNROLL):
   return Example(
     frames=jnp.asarray(shown),
     first=jnp.zeros((size, STACK + length - 1), bool),
-    action=jnp.zeros((size, length - 1), jnp.int32) if action is None else jnp.asarray(action, jnp.int32),
+    action=jnp.zeros((size, length - 1), jnp.int32)
+    if action is None
+    else jnp.asarray(action, jnp.int32),
     reward=jnp.zeros((size, length - 1)),
     discount=jnp.ones((size, length - 1)),
     last=jnp.zeros((size, length), bool),
@@ -63,8 +68,16 @@ def example(frames, action=None, unroll=UNROLL):
 
 def targets(size, unroll=UNROLL, **given):
   ones = jnp.ones((size, unroll + 1))
-  made = Targets(jnp.zeros((size, unroll)), ones * 0, jnp.full((size, unroll + 1, ACTIONS), 1 / ACTIONS), ones, ones)
-  return dataclasses.replace(made, **{name: jnp.asarray(x, jnp.float32) for name, x in given.items()})
+  made = Targets(
+    jnp.zeros((size, unroll)),
+    ones * 0,
+    jnp.full((size, unroll + 1, ACTIONS), 1 / ACTIONS),
+    ones,
+    ones,
+  )
+  return dataclasses.replace(
+    made, **{name: jnp.asarray(x, jnp.float32) for name, x in given.items()}
+  )
 
 
 def term(loss):
@@ -73,20 +86,24 @@ def term(loss):
 
 @dataclasses.dataclass(frozen=True)
 class Fixed:
-  """A sampler that always gives the same sample, and returns the errors it is told in place of chances."""
+  """A sampler that always gives the same sample, and returns the errors it is told in place of
+  priorities.
+  """
 
   drawn: Any
 
   def sample(self, ring, replay, key, size, step):
     return self.drawn
 
-  def update(self, chances, sample, error):
+  def update(self, priorities, sample, error):
     return error
 
 
 def sample(one, weight=None):
   size = one.action.shape[0]
-  return Sample(one, jnp.arange(size), jnp.ones(size) if weight is None else jnp.asarray(weight, jnp.float32))
+  return Sample(
+    one, jnp.arange(size), jnp.ones(size) if weight is None else jnp.asarray(weight, jnp.float32)
+  )
 
 
 def learner(terms, drawn=None, **changes):
@@ -124,19 +141,26 @@ def test_gradient_entering_the_dynamics_is_halved_at_each_step(key):
   params = {"model": {"e": jnp.float32(1), "w": jnp.float32(3)}}
   found = []
   for i in range(UNROLL + 1):
-    value, gradient = jax.value_and_grad(lambda p: learner(latent(i)).loss(p, one, targets(1), key)[0])(params)
+    value, gradient = jax.value_and_grad(
+      lambda p: learner(latent(i)).loss(p, one, targets(1), key)[0]
+    )(params)
     found.append([float(value), float(gradient["model"]["e"]), float(gradient["model"]["w"])])
-  # h_0 = 2e, h_1 = w h_0 = 6, h_2 = w h_1 = 18. dh_i/de = 2 (w/2)^i. dh_1/dw = h_0 = 2; dh_2/dw = h_1 + w/2 * dh_1/dw = 6 + 3.
+  # h_0 = 2e, h_1 = w h_0 = 6, h_2 = w h_1 = 18. dh_i/de = 2 (w/2)^i. dh_1/dw = h_0 = 2; dh_2/dw =
+  # h_1 + w/2 * dh_1/dw = 6 + 3.
   np.testing.assert_array_equal(found, [[2, 2, 0], [6, 3, 2], [18, 4.5, 9]])
 
 
 def test_gradient_into_the_reward_is_halved(key):
-  """The gradient entering the dynamics is halved, through its reward too; that of root predictions is not."""
+  """The gradient entering the dynamics is halved, through its reward too; that of root predictions
+  is not.
+  """
   one = sample(example([2.0]))
   params = {"model": {"e": jnp.float32(1), "w": jnp.float32(3)}}
 
   def gradient(loss):
-    return jax.grad(lambda p: learner({"x": (1.0, term(loss))}).loss(p, one, targets(1), key)[0])(params)["model"]["e"]
+    return jax.grad(lambda p: learner({"x": (1.0, term(loss))}).loss(p, one, targets(1), key)[0])(
+      params
+    )["model"]["e"]
 
   # The model's reward logit at a step is its incoming latent: r_1 = h_0 = 2e.
   assert gradient(lambda params, context: context.reward_logits[:, 0, 0]) == 1
@@ -144,7 +168,9 @@ def test_gradient_into_the_reward_is_halved(key):
 
 
 def test_unroll_uses_the_actions_from_the_root_on(key):
-  """The unroll from step t uses a_t ... a_{t+k-1}; it predicts k rewards (none at the root), k+1 values and k+1 policies."""
+  """The unroll from step t uses a_t ... a_{t+k-1}; it predicts k rewards (none at the root), k+1
+  values and k+1 policies.
+  """
   one = example([7.0, 8.0], action=[[1, 2, 3], [3, 0, 2]])
   context = learner({}).unroll({"model": {"e": jnp.float32(1), "w": None}}, one, targets(2), key)
   np.testing.assert_array_equal(context.hidden[..., 0], [[7, 1, 2], [8, 3, 0]])
@@ -157,34 +183,51 @@ def test_predictions_stand_at_their_examples_and_steps(key):
   params = {"model": {"e": jnp.float32(1), "w": jnp.float32(3)}}
   context = learner({}).unroll(params, example([1.0, 2.0]), targets(2), key)
   np.testing.assert_array_equal(context.value_logits[..., 0], [[1, 3, 9], [2, 6, 18]])
-  np.testing.assert_array_equal(context.reward_logits[..., 0], [[1, 3], [2, 6]])  # of the step's incoming latent
+  np.testing.assert_array_equal(
+    context.reward_logits[..., 0], [[1, 3], [2, 6]]
+  )  # of the step's incoming latent
 
 
 def test_random_actions_feed_the_dynamics_after_the_end(key):
-  """After the end random actions feed the dynamics, so that absorbing states are learned as absorbing; before it the real ones."""
+  """After the end random actions feed the dynamics, so that absorbing states are learned as
+  absorbing; before it the real ones.
+  """
   size = 64
   one = example([0.0] * size, action=[[2, 2, 2]] * size)
-  alive = [[1, 0, 0]] * (size // 2) + [[1, 1, 0]] * (size // 2)  # ended with step t+1, with step t+2
+  policy_mask = [[1, 0, 0]] * (size // 2) + [[1, 1, 0]] * (
+    size // 2
+  )  # ended with step t+1, with step t+2
   unroll = jax.jit(learner({}).unroll)
   params = {"model": {"e": jnp.float32(1), "w": None}}
-  actions = np.asarray(unroll(params, one, targets(size, alive=alive), key).hidden[:, 1:, 0])
+  actions = np.asarray(
+    unroll(params, one, targets(size, policy_mask=policy_mask), key).hidden[:, 1:, 0]
+  )
   # a_t leads into the end of the first half, a_{t+1} of the second: those are real.
   assert (actions[:, 0] == 2).all() and (actions[size // 2 :, 1] == 2).all()
   assert set(actions[: size // 2, 1]) == {0, 1, 2, 3}
-  other = np.asarray(unroll(params, one, targets(size, alive=alive), jax.random.key(1)).hidden[:, 1:, 0])
+  other = np.asarray(
+    unroll(params, one, targets(size, policy_mask=policy_mask), jax.random.key(1)).hidden[:, 1:, 0]
+  )
   assert (actions != other).any()
 
 
 def test_root_stack_is_the_one_that_was_acted_on(key):
   """Acting and learning stack in the same way, across resets too."""
   ring = Ring(12, 1, ACTIONS, (1,), np.float32, stack=3, unroll=UNROLL, window=UNROLL + 2)
-  model = linear_model()._replace(encode=lambda params, frames: frames[..., 0] @ jnp.array([[100.0], [10.0], [1.0]]))
+  model = linear_model()._replace(
+    encode=lambda params, frames: frames[..., 0] @ jnp.array([[100.0], [10.0], [1.0]])
+  )
   replay, acted, add = ring.init(), [], jax.jit(ring.add)
   zero = jnp.zeros(1)
   decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, ACTIONS)), zero, zero, zero, zero)
   for t in range(8):
     flag = jnp.array([t in (0, 4)])
-    replay = add(replay, decision, TimeStep(jnp.full((1, 1), t + 1.0), jnp.zeros(1), jnp.ones(1), flag, ~flag), jnp.int32(0))
+    replay = add(
+      replay,
+      decision,
+      TimeStep(jnp.full((1, 1), t + 1.0), jnp.zeros(1), jnp.ones(1), flag, ~flag),
+      jnp.int32(0),
+    )
     acted.append(float(model.encode(None, ring.recent(replay))[0, 0]))
   assert acted == [111, 112, 123, 234, 555, 556, 567, 678]
   examples = jax.vmap(lambda i: ring.example(replay, i, jnp.int32(0)))(jnp.arange(8))
@@ -195,7 +238,9 @@ def test_root_stack_is_the_one_that_was_acted_on(key):
 
 
 def test_importance_weights_are_really_used(key):
-  """Importance weights are really used: losses and gradients of an example count its weight, and are averaged over the batch."""
+  """Importance weights are really used: losses and gradients of an example count its weight, and
+  are averaged over the batch.
+  """
   drawn = sample(example([2.0, 4.0]), weight=[1, 0.25])
   made = learner(latent(0), drawn)
   state, _, metrics = made.update(made.init(key), EMPTY, key)
@@ -209,14 +254,18 @@ def test_terms_are_weighted(key):
     "a": (2.0, term(lambda params, context: context.hidden[:, 0, 0])),
     "b": (0.5, term(lambda params, context: 8 * jnp.ones(context.hidden.shape[0]))),
   }
-  total, (_, metrics) = learner(terms).loss({"model": linear_model().init(key)}, sample(example([3.0, 5.0])), targets(2), key)
+  total, (_, metrics) = learner(terms).loss(
+    {"model": linear_model().init(key)}, sample(example([3.0, 5.0])), targets(2), key
+  )
   assert total == 2 * 4 + 0.5 * 8  # the mean of 3 and 5, and 8
   assert metrics["loss/a"].tolist() == [8, 2] and metrics["loss/b"].tolist() == [16, 2]
 
 
 def test_gradients_are_averaged_over_devices(key):
-  """What the optimiser gets has been through `mean`."""
-  made = learner(latent(0), sample(example([2.0])), mean=lambda tree: jax.tree.map(lambda x: 10 * x, tree))
+  """What the optimizer gets has been through `mean`."""
+  made = learner(
+    latent(0), sample(example([2.0])), mean=lambda tree: jax.tree.map(lambda x: 10 * x, tree)
+  )
   state, _, metrics = made.update(made.init(key), EMPTY, key)
   assert state.params["model"]["e"] == 1 - 20
   assert metrics["learner/gradient_norm"].tolist() == [20, 1]
@@ -226,15 +275,28 @@ def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
   """The same gradient and statistics, so the same parameters after the step; the network and the
   losses are the real ones."""
   model = mlp("tiny", ACTIONS, Support(3), jax.ShapeDtypeStruct((STACK, 1), jnp.float32))
-  terms = {"value": (0.25, muzero.value(model)), "policy": (1.0, muzero.policy(model)), "reward": (1.0, muzero.reward(model))}
-  whole = sample(example([2.0, -4.0, 0.5, 1.0], action=[[0, 1, 2], [3, 2, 1], [1, 1, 0], [2, 0, 3]]), weight=[1, 0.5, 1, 0.25])
-  seen = dataclasses.replace(whole.example, advantage=jnp.array([0.5, 3.0, -2.0, 1.0]), value=jnp.arange(16.0).reshape(4, 4))
+  terms = {
+    "value": (0.25, muzero.value(model)),
+    "policy": (1.0, muzero.policy(model)),
+    "reward": (1.0, muzero.reward(model)),
+  }
+  whole = sample(
+    example([2.0, -4.0, 0.5, 1.0], action=[[0, 1, 2], [3, 2, 1], [1, 1, 0], [2, 0, 3]]),
+    weight=[1, 0.5, 1, 0.25],
+  )
+  seen = dataclasses.replace(
+    whole.example, advantage=jnp.array([0.5, 3.0, -2.0, 1.0]), value=jnp.arange(16.0).reshape(4, 4)
+  )
   whole = dataclasses.replace(whole, example=seen)
   given = jax.random.normal(key, (4, UNROLL + 1))
 
   def make(drawn, value, mean):
     return learner(
-      terms, drawn, model=model, mean=mean, targets=lambda params, key, example: targets(example.action.shape[0], value=value)
+      terms,
+      drawn,
+      model=model,
+      mean=mean,
+      targets=lambda params, key, example: targets(example.action.shape[0], value=value),
     )
 
   alone = make(whole, given, lambda x: x)
@@ -247,24 +309,47 @@ def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
     return state, errors, metrics
 
   devices = parallel.mesh()
-  halves = parallel.split(jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), (whole, given)), devices)
-  state, _, metrics = parallel.pmapped(half, devices)(parallel.replicate(start, devices), halves, jnp.int32(0))
+  halves = parallel.split(
+    jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), (whole, given)), devices
+  )
+  state, _, metrics = parallel.pmapped(half, devices)(
+    parallel.replicate(start, devices), halves, jnp.int32(0)
+  )
   assert parallel.is_replicated(state)
-  moved = jax.tree.map(lambda new, old: float(jnp.abs(new - old).max()), expected.params, start.params)
+  moved = jax.tree.map(
+    lambda new, old: float(jnp.abs(new - old).max()), expected.params, start.params
+  )
   assert max(jax.tree.leaves(moved)) > 0.1
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), state.params, expected.params)
-  jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.statistics, expected.statistics)
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+    state.params,
+    expected.params,
+  )
+  jax.tree.map(
+    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.statistics, expected.statistics
+  )
   assert abs(float(expected.statistics.products)) > 1e-3
-  np.testing.assert_allclose(metrics["learner/gradient_norm"], np.tile(figures["learner/gradient_norm"], (2, 1)), rtol=1e-5)
+  np.testing.assert_allclose(
+    metrics["learner/gradient_norm"], np.tile(figures["learner/gradient_norm"], (2, 1)), rtol=1e-5
+  )
 
 
 def test_statistics_of_a_batch_by_hand():
   """Errors 4 and 2: (16 + 4)/2. Advantages 1/2 and -1: (1/4 + 1)/2. Returns 3 and 1 after recorded
   values 1 and 2, so 2 and -1 came of them: (1/2 * 2 + 1)/2. Importance weights do not enter."""
-  one = dataclasses.replace(example([0.0, 0.0]), advantage=jnp.array([0.5, -1.0]), value=jnp.array([[1.0, 9, 9, 9], [2.0, 9, 9, 9]]))
+  one = dataclasses.replace(
+    example([0.0, 0.0]),
+    advantage=jnp.array([0.5, -1.0]),
+    value=jnp.array([[1.0, 9, 9, 9], [2.0, 9, 9, 9]]),
+  )
   made = targets(2, value=[[3, 9, 9], [1, 9, 9]])
   found = batch_statistics(sample(one, weight=[1, 0.5]), made, jnp.array([4.0, 2.0]))
-  assert (float(found.weight), float(found.errors), float(found.squares), float(found.products)) == (1, 10, 0.625, 1)
+  assert (
+    float(found.weight),
+    float(found.errors),
+    float(found.squares),
+    float(found.products),
+  ) == (1, 10, 0.625, 1)
 
 
 def test_statistics_are_running_sums(key):
@@ -272,8 +357,12 @@ def test_statistics_are_running_sums(key):
   the return 5; the loss 2e makes e = 1 - 2 = -1: errors of 3 and then 7. Weights: 0.005 and 0.005 *
   1.995 = 0.009975. Squared errors: 0.045, then 0.044775 + 0.005 * 49 = 0.289775, which is 29.0501 a
   batch, so 5.38982. The advantage was 1/2, and 5 - 1 = 4 came of it: a slope of 8."""
-  one = dataclasses.replace(example([2.0]), advantage=jnp.array([0.5]), value=jnp.ones((1, UNROLL + 2)))
-  made = learner(latent(0), sample(one), targets=lambda params, key, example: targets(1, value=[[5, 0, 0]]))
+  one = dataclasses.replace(
+    example([2.0]), advantage=jnp.array([0.5]), value=jnp.ones((1, UNROLL + 2))
+  )
+  made = learner(
+    latent(0), sample(one), targets=lambda params, key, example: targets(1, value=[[5, 0, 0]])
+  )
   state = made.init(key)
   assert (float(state.statistics.error), float(state.statistics.skill)) == (1, 0)
   state, _, metrics = made.update(state, EMPTY, key)
@@ -302,24 +391,35 @@ def test_searches_are_given_statistics(key):
   np.testing.assert_allclose(seen, [[1, 0], [1, 0.005]], rtol=1e-5)
   variables = state.variables
   assert set(variables) == {"e", "w", "statistics"}
-  np.testing.assert_allclose([variables["e"], variables["statistics"].weight], [-1, 0.009975], rtol=1e-5)
+  np.testing.assert_allclose(
+    [variables["e"], variables["statistics"].weight], [-1, 0.009975], rtol=1e-5
+  )
 
 
 def test_priorities_are_absolute_value_errors(key):
-  """A priority is |value - target| of the root, of the example that was sampled, as plain scalars and before the step."""
+  """A priority is |value - target| of the root, of the example that was sampled, as plain scalars
+  and before the step.
+  """
   drawn = sample(example([2.0, 4.0, -1.0]), weight=[1, 0.5, 0.25])
   given = targets(3, value=[[5, 0, 0], [3, 9, 9], [-1, 0, 0]])
   made = learner(latent(1), drawn, targets=lambda params, key, example: given)
-  state = dataclasses.replace(made.init(key), params={"model": {"e": jnp.float32(1), "w": jnp.float32(3)}})  # later values differ
+  state = dataclasses.replace(
+    made.init(key), params={"model": {"e": jnp.float32(1), "w": jnp.float32(3)}}
+  )  # later values differ
   _, errors, metrics = made.update(state, EMPTY, key)
   # |2 - 5|, |4 - 3|, |-1 + 1|; weights do not enter.
   np.testing.assert_array_equal(errors, [3, 1, 0])
   assert metrics["learner/value_error"].tolist() == [4, 3]
-  assert metrics["replay/age"].tolist() == [0 + 1 + 2, 3] and metrics["replay/oldest"].tolist() == [2, 1]
+  assert metrics["replay/age"].tolist() == [0 + 1 + 2, 3] and metrics["replay/oldest"].tolist() == [
+    2,
+    1,
+  ]
 
 
 def test_target_network_is_copied_every_period(key):
-  """The target network is bounded in age: every `target_period` gradient steps it becomes the newest parameters."""
+  """The target network is bounded in age: every `target_period` gradient steps it becomes the
+  newest parameters.
+  """
   seen = []
 
   def note(params, key, example):
@@ -348,9 +448,11 @@ def test_target_parameters_are_no_alias(key):
 
 
 def value_targets():
-  """Values of the target network, which is what the parameters of `linear_model` make of the last frame that is given."""
+  """Values of the target network, which is what the parameters of `linear_model` make of the last
+  frame that is given.
+  """
   network = bootstrap.TargetNetwork(linear_model(), STACK, UNROLL, 1, every_step=False)
-  return TargetMaker(network, policy.recorded, UNROLL, n=1, gamma=0.5)
+  return TargetMaker(network, policy.recorded, Returns(1, 0.5), UNROLL)
 
 
 def squared_error(params, context):
@@ -367,15 +469,20 @@ def test_target_network_carries_no_gradient(key):
     return made.loss(params, sample(one), value_targets()(params["model"], key, one), key)[0]
 
   params = {"model": {"e": jnp.float32(3), "w": jnp.float32(1)}}
-  # v = 2e = 6, target = 0.5 * 6 = 3: the loss is (6 - 3)^2, its gradient 2 * 3 * 2 = 12 (with the target's, 2 * 3 * (2 - 1) = 6).
+  # v = 2e = 6, target = 0.5 * 6 = 3: the loss is (6 - 3)^2, its gradient 2 * 3 * 2 = 12 (with the
+  # target's, 2 * 3 * (2 - 1) = 6).
   assert total(params) == 9
   assert jax.grad(total)(params)["model"]["e"] == 12
 
 
 def test_targets_see_no_augmentation(key):
-  """Acting and reanalysis see no augmentation: targets are made from the frames as they are, losses from shifted ones."""
+  """Acting and reanalysis see no augmentation: targets are made from the frames as they are, losses
+  from shifted ones.
+  """
   frames = np.arange(2 * 3 * 4 * 4, dtype=np.uint8).reshape(2, 3, 4, 4)
-  one = dataclasses.replace(example([0.0, 0.0]), frames=jnp.asarray(frames), first=jnp.zeros((2, 3), bool))
+  one = dataclasses.replace(
+    example([0.0, 0.0]), frames=jnp.asarray(frames), first=jnp.zeros((2, 3), bool)
+  )
   seen = {}
 
   def note_targets(params, key, example):
@@ -386,8 +493,12 @@ def test_targets_see_no_augmentation(key):
     seen["loss"] = np.asarray(context.example.frames)
     return context.hidden[:, 0, 0]
 
-  model = linear_model()._replace(encode=lambda params, x: params["e"] * x[:, -1, :1, 0].astype(jnp.float32))
-  made = learner({"note": (1.0, term(note_loss))}, sample(one), model=model, targets=note_targets, shift=1)
+  model = linear_model()._replace(
+    encode=lambda params, x: params["e"] * x[:, -1, :1, 0].astype(jnp.float32)
+  )
+  made = learner(
+    {"note": (1.0, term(note_loss))}, sample(one), model=model, targets=note_targets, shift=1
+  )
   made.update(made.init(key), EMPTY, jax.random.key(3))
   np.testing.assert_array_equal(seen["targets"], frames)
   assert seen["loss"].shape == frames.shape and not np.array_equal(seen["loss"], frames)
@@ -401,7 +512,12 @@ def shift_of(picture, found):
   repeats."""
   padded = np.pad(picture, [(0, 0), (2, 2), (2, 2)], mode="edge")
   height, width = picture.shape[1:]
-  fitting = [(y, x) for y in range(5) for x in range(5) if np.array_equal(padded[:, y : y + height, x : x + width], found)]
+  fitting = [
+    (y, x)
+    for y in range(5)
+    for x in range(5)
+    if np.array_equal(padded[:, y : y + height, x : x + width], found)
+  ]
   assert len(fitting) == 1
   return fitting[0]
 
@@ -411,8 +527,12 @@ def test_the_root_and_what_it_is_compared_with_are_shifted_apart(key):
   the encoder sees the root's stack with one draw, loss terms see all frames with another, one for
   all frames of an example."""
   size, shape = 16, (6, 7)
-  frames = np.random.default_rng(0).integers(0, 256, (size, STACK + UNROLL, *shape)).astype(np.uint8)
-  one = dataclasses.replace(example([0.0] * size), frames=jnp.asarray(frames), first=jnp.zeros((size, STACK + UNROLL), bool))
+  frames = (
+    np.random.default_rng(0).integers(0, 256, (size, STACK + UNROLL, *shape)).astype(np.uint8)
+  )
+  one = dataclasses.replace(
+    example([0.0] * size), frames=jnp.asarray(frames), first=jnp.zeros((size, STACK + UNROLL), bool)
+  )
   seen = {}
 
   def note(params, context):
@@ -437,7 +557,10 @@ def test_the_root_and_what_it_is_compared_with_are_shifted_apart(key):
 
 
 def test_parameters_of_terms_are_learned(key):
-  own = Term(init=lambda key: {"x": jnp.float32(5)}, loss=lambda params, context: params["own"]["x"] * jnp.ones(1))
+  own = Term(
+    init=lambda key: {"x": jnp.float32(5)},
+    loss=lambda params, context: params["own"]["x"] * jnp.ones(1),
+  )
   made = learner({"own": (2.0, own), **latent(0)}, sample(example([1.0])))
   state = made.init(key)
   assert set(state.params) == {"model", "own"}  # none for terms without parameters
@@ -446,11 +569,14 @@ def test_parameters_of_terms_are_learned(key):
   assert state.params["own"]["x"] == 5 - 2
 
 
-# With the real parts: a game of two transitions, whose frame is a number and whose reward is the first action's.
+# With the real parts: a game of two transitions, whose frame is a number and whose reward is the
+# first action's.
 
 
 def recorded_game(ring):
-  """Steps 0, 1, 2 of an episode, over and over: action a_0 in {0, 1} pays 0 or 1 at step 1; the action at step 1 pays nothing."""
+  """Steps 0, 1, 2 of an episode, over and over: action a_0 in {0, 1} pays 0 or 1 at step 1; the
+  action at step 1 pays nothing.
+  """
   random = np.random.default_rng(0)
   replay, add = ring.init(), jax.jit(ring.add)
   action = np.zeros(ring.num_envs, np.int32)
@@ -473,28 +599,42 @@ def recorded_game(ring):
 
 @pytest.fixture(scope="module")
 def trained():
-  """The model, the replay, a function from a seed to the state after 150 updates; state, chances and metrics of seed 1."""
+  """The model, the replay, a function from a seed to the state after 150 updates; state, priorities
+  and metrics of seed 1.
+  """
   ring = Ring(32, 4, 2, (3,), np.float32, stack=1, unroll=2, window=2 + 2 + 1)
   model = mlp("tiny", 2, Support(3), jax.ShapeDtypeStruct((1, 3), jnp.float32))
   makers = {"reward": muzero.reward, "value": muzero.value, "policy": muzero.policy}
   terms = {name: (1.0, make(model)) for name, make in makers.items()}
-  maker = TargetMaker(bootstrap.recorded, policy.recorded, unroll=2, n=2, gamma=0.5)
-  made = Learner(model, terms, optax.adam(3e-3), ring, Prioritized(), maker, batch_size=16, target_period=50, mean=lambda x: x)
+  maker = TargetMaker(bootstrap.recorded, policy.recorded, Returns(2, 0.5), unroll=2)
+  made = Learner(
+    model,
+    terms,
+    optax.adam(3e-3),
+    ring,
+    Prioritized(),
+    maker,
+    batch_size=16,
+    target_period=50,
+    mean=lambda x: x,
+  )
   replay = recorded_game(ring)
 
   def update(carry, key):
-    state, chances = carry
-    state, chances, metrics = made.update(state, dataclasses.replace(replay, chances=chances), key)
-    return (state, chances), metrics
+    state, priorities = carry
+    state, priorities, metrics = made.update(
+      state, dataclasses.replace(replay, priorities=priorities), key
+    )
+    return (state, priorities), metrics
 
   start = jax.jit(made.init)(jax.random.key(0))
-  run = jax.jit(lambda start, keys: jax.lax.scan(update, (start, replay.chances), keys))
-  (state, chances), metrics = run(start, jax.random.split(jax.random.key(1), 150))
+  run = jax.jit(lambda start, keys: jax.lax.scan(update, (start, replay.priorities), keys))
+  (state, priorities), metrics = run(start, jax.random.split(jax.random.key(1), 150))
 
   def again(seed):
     return run(start, jax.random.split(jax.random.key(seed), 150))[0][0]
 
-  return model, replay, again, state, chances, jax.tree.map(np.asarray, metrics)
+  return model, replay, again, state, priorities, jax.tree.map(np.asarray, metrics)
 
 
 def test_losses_fall(trained):
@@ -508,7 +648,9 @@ def test_losses_fall(trained):
 
 
 def test_rewards_values_and_absorbing_states_are_learned(trained):
-  """The model knows the reward of each action, the value of what it leads to, and that nothing comes after the end."""
+  """The model knows the reward of each action, the value of what it leads to, and that nothing
+  comes after the end.
+  """
   model, _, _, state, _, _ = trained
   params = state.params["model"]
   step, predict = jax.jit(model.step), jax.jit(model.predict)
@@ -525,11 +667,11 @@ def test_rewards_values_and_absorbing_states_are_learned(trained):
 
 def test_priorities_reach_the_ring(trained):
   """A priority written back belongs to the example that was sampled; the row sums follow."""
-  _, replay, _, _, chances, _ = trained
-  before, after = np.asarray(replay.chances.mass), np.asarray(chances.mass)
+  _, replay, _, _, priorities, _ = trained
+  before, after = np.asarray(replay.priorities.priority), np.asarray(priorities.priority)
   np.testing.assert_array_equal(before > 0, after > 0)
   assert ((before > 0) & (before != after)).sum() > 20
-  np.testing.assert_allclose(chances.row_mass, after.sum(1), rtol=1e-5)
+  np.testing.assert_allclose(priorities.row_priority, after.sum(1), rtol=1e-5)
 
 
 def test_one_seed_gives_one_run(trained):

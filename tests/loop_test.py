@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.experimental import io_callback
 
-from muzero_jax import components, experiment, loop
+from muzero_jax import build, loop
 from muzero_jax import config as configs
 from muzero_jax.actor import new_actor
 from muzero_jax.device import ordering, parallel
@@ -23,12 +23,16 @@ GOLDEN = pathlib.Path(__file__).parent / "golden" / "catch_three_updates.json"
 
 @pytest.fixture(scope="module")
 def run(make_config):
-  return experiment.build(make_config(replay__capacity=4096, replay__kind="prioritized"))
+  return build.build(make_config(replay__capacity=4096, replay__kind="prioritized"))
 
 
 @pytest.fixture(scope="module")
 def program(run):
-  return parallel.pmapped(run.loop.run, run.devices, donate=(0, 1)).lower(run.shared(), run.local(), np.int32(0)).compile()
+  return (
+    parallel.pmapped(run.loop.run, run.devices, donate=(0, 1))
+    .lower(run.shared(), run.local(), np.int32(0))
+    .compile()
+  )
 
 
 def after(run, program, *rounds):
@@ -42,13 +46,23 @@ def after(run, program, *rounds):
 def same(a, b):
   """Whether two pytrees hold the same bits."""
   data = [
-    jax.tree.map(lambda x: jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x, t) for t in (a, b)
+    jax.tree.map(
+      lambda x: (
+        jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+      ),
+      t,
+    )
+    for t in (a, b)
   ]
-  return all(np.array_equal(x, y, equal_nan=True) for x, y in zip(*map(jax.tree.leaves, data), strict=True))
+  return all(
+    np.array_equal(x, y, equal_nan=True) for x, y in zip(*map(jax.tree.leaves, data), strict=True)
+  )
 
 
 def test_rounds_of_any_length_give_the_same_run(run, program):
-  """One compilation serves every length, and how ticks are split into rounds changes nothing, bit for bit."""
+  """One compilation serves every length, and how ticks are split into rounds changes nothing, bit
+  for bit.
+  """
   one = after(run, program, 60)
   several = after(run, program, 7, 1, 52)
   assert same(one[:2], several[:2])
@@ -56,7 +70,9 @@ def test_rounds_of_any_length_give_the_same_run(run, program):
 
 
 def test_replicas_stay_bit_identical(run, program):
-  """After learning on two devices with different games, parameters and optimiser agree to the bit; games differ."""
+  """After learning on two devices with different games, parameters and optimizer agree to the bit;
+  games differ.
+  """
   assert run.devices.size == 2
   shared, local, _ = after(run, program, 64)
   assert parallel.is_replicated(shared)
@@ -72,12 +88,16 @@ def test_is_replicated_can_fail(run):
 def test_two_seeds_differ_and_one_repeats(run, program, make_config):
   again = after(run, program, 40)
   assert same(after(run, program, 40)[:2], again[:2])
-  other = dataclasses.replace(run, config=make_config(replay__capacity=4096, replay__kind="prioritized", seed=1))
+  other = dataclasses.replace(
+    run, config=make_config(replay__capacity=4096, replay__kind="prioritized", seed=1)
+  )
   assert not same(after(other, program, 40)[0], again[0])
 
 
 def test_the_learner_waits_for_the_warm_up_and_keeps_its_ratio(run, program):
-  """128 steps of warm-up are 16 ticks of 2 x 4 games; then 0.125 gradient steps per step are one a tick."""
+  """128 steps of warm-up are 16 ticks of 2 x 4 games; then 0.125 gradient steps per step are one a
+  tick.
+  """
   assert (run.loop.updates, run.loop.every, run.loop.warmup) == (1, 1, 16)
   assert int(after(run, program, 16)[0].learner.step) == 0
   shared, _, metrics = after(run, program, 16, 10)
@@ -86,21 +106,29 @@ def test_the_learner_waits_for_the_warm_up_and_keeps_its_ratio(run, program):
 
 
 def test_fewer_updates_than_ticks(make_config):
-  """0.03125 x 8 games is a gradient step every fourth tick; 0.3125 x 8 = 5/2 are five every second one."""
-  quarter = experiment.build(make_config(learner__updates_per_step=0.03125)).loop
+  """0.03125 x 8 games is a gradient step every fourth tick; 0.3125 x 8 = 5/2 are five every second
+  one.
+  """
+  quarter = build.build(make_config(learner__updates_per_step=0.03125)).loop
   assert (quarter.updates, quarter.every) == (1, 4)
-  half = experiment.build(make_config(learner__updates_per_step=0.3125)).loop
+  half = build.build(make_config(learner__updates_per_step=0.3125)).loop
   assert (half.updates, half.every) == (5, 2)
 
 
 def test_without_gradient_steps_there_is_no_learner(make_config):
-  """Nothing of it is in the program; fewer than one step in 1000 ticks is refused, not rounded to none."""
-  run = experiment.build(make_config(learner__updates_per_step=0.0))
+  """Nothing of it is in the program; fewer than one step in 1000 ticks is refused, not rounded to
+  none.
+  """
+  run = build.build(make_config(learner__updates_per_step=0.0))
   program = parallel.pmapped(run.loop.run, run.devices)
   _, _, metrics = jax.eval_shape(program, run.shared(), run.local(), np.int32(1))
-  assert run.loop.updates == 0 and not any(name.startswith(("loss/", "learner/")) for name in metrics)
-  with pytest.raises(configs.ConfigError, match=r"--learner.updates_per_step=1e-06: .* use 0 for none"):
-    experiment.build(make_config(learner__updates_per_step=1e-6))
+  assert run.loop.updates == 0 and not any(
+    name.startswith(("loss/", "learner/")) for name in metrics
+  )
+  with pytest.raises(
+    configs.ConfigError, match=r"--learner.updates_per_step=1e-06: .* use 0 for none"
+  ):
+    build.build(make_config(learner__updates_per_step=1e-6))
 
 
 def test_returns_are_those_of_whole_games(run, program):
@@ -114,8 +142,12 @@ def test_returns_are_those_of_whole_games(run, program):
 
 def test_replay_is_updated_in_place(make_config):
   """The compiled program's temporary memory is far below the replay's size: nothing copies it."""
-  run = experiment.build(make_config(replay__capacity=400_000))
-  compiled = parallel.pmapped(run.loop.run, run.devices, donate=(0, 1)).lower(run.shared(), run.local(), np.int32(0)).compile()
+  run = build.build(make_config(replay__capacity=400_000))
+  compiled = (
+    parallel.pmapped(run.loop.run, run.devices, donate=(0, 1))
+    .lower(run.shared(), run.local(), np.int32(0))
+    .compile()
+  )
   memory = compiled.memory_analysis()
   assert run.loop.ring.nbytes() > 15e6
   assert memory.temp_size_in_bytes < 0.2 * run.loop.ring.nbytes()
@@ -123,20 +155,25 @@ def test_replay_is_updated_in_place(make_config):
 
 
 def test_golden_three_updates(make_config):
-  """Three gradient steps of the plain settings (no reanalysis, consistency, priorities, augmentation) give the numbers on file.
+  """Three gradient steps of the plain settings (no reanalysis, consistency, priorities,
+  augmentation) give the numbers on file.
 
-  The file is written anew by deleting it and running this test; a change of it needs a reason in the commit. What is newly reported
-  need not be in it.
+  The file is written anew by deleting it and running this test; a change of it needs a reason in
+  the commit. What is newly reported need not be in it.
   """
-  run = experiment.build(make_config(optimizer__warmup=0))
-  shared, _, metrics = parallel.pmapped(run.loop.run, run.devices)(run.shared(), run.local(), np.int32(19))
+  run = build.build(make_config(optimizer__warmup=0))
+  shared, _, metrics = parallel.pmapped(run.loop.run, run.devices)(
+    run.shared(), run.local(), np.int32(19)
+  )
   facts = {name: float(np.asarray(value).sum(0)[0]) for name, value in metrics.items()}
   leaves, _ = jax.tree_util.tree_flatten_with_path(shared.learner.params)
   facts |= {"norm" + jax.tree_util.keystr(path): float(jnp.linalg.norm(x)) for path, x in leaves}
   assert int(shared.learner.step) == 3
   if not GOLDEN.exists():
     GOLDEN.parent.mkdir(exist_ok=True)
-    GOLDEN.write_text(json.dumps({name: round(value, 6) for name, value in facts.items()}, indent=1) + "\n")
+    GOLDEN.write_text(
+      json.dumps({name: round(value, 6) for name, value in facts.items()}, indent=1) + "\n"
+    )
     pytest.fail("the golden file was missing and is written now; look at it, then run again")
   golden = json.loads(GOLDEN.read_text())
   assert len(golden) > 40 and golden.keys() <= facts.keys()
@@ -171,21 +208,26 @@ class Witness:
     del key
     norm = self._note("learn", jnp.float32(replay.head))
     metrics = {"learner/gradient_norm": jnp.stack([norm, norm])}
-    return dataclasses.replace(state, step=state.step + 1), replay.chances, metrics
+    return dataclasses.replace(state, step=state.step + 1), replay.priorities, metrics
 
 
 def test_the_learner_runs_while_the_emulators_step(run):
-  """In every tick: send, then all updates, then the next recv - so whatever the emulators need meanwhile costs no time."""
+  """In every tick: send, then all updates, then the next recv - so whatever the emulators need
+  meanwhile costs no time.
+  """
   witness = Witness()
   ring = dataclasses.replace(run.loop.ring, num_envs=2, frame_shape=(2, 2))
   model = run.loop.model._replace(
-    encode=lambda params, frames: jnp.zeros((2, 1)), predict=lambda params, hidden: (jnp.zeros((2, 3)), jnp.zeros((2, 11)))
+    encode=lambda params, frames: jnp.zeros((2, 1)),
+    predict=lambda params, hidden: (jnp.zeros((2, 3)), jnp.zeros((2, 11))),
   )
   parts = dict(environment=witness, model=model, ring=ring, search=Random(), learner=witness)
-  monitors = components.make_monitors(run.config, model, ring)
+  monitors = build.make_monitors(run.config, model, ring)
   tested = dataclasses.replace(run.loop, **parts, monitors=monitors, updates=2, every=1, warmup=2)
   shared = jax.tree.map(jnp.asarray, run.shared())
   shared = jax.device_put(jax.device_get(shared), jax.devices()[0])
-  local = loop.Local(new_actor(jnp.zeros(8, jnp.uint8), 2, 3), ring.init(), jax.random.key(0), jnp.zeros(()))
+  local = loop.Local(
+    new_actor(jnp.zeros(8, jnp.uint8), 2, 3), ring.init(), jax.random.key(0), jnp.zeros(())
+  )
   jax.block_until_ready(jax.jit(tested.run)(shared, local, jnp.int32(5)))
   assert witness.events == ["recv", "send"] * 2 + ["recv", "send", "learn", "learn"] * 3

@@ -9,10 +9,10 @@ import pytest
 from muzero_jax import learner
 from muzero_jax.envs import base, catch, pure
 from muzero_jax.networks.mlp import mlp
-from muzero_jax.networks.model import root
+from muzero_jax.networks.model import initial_inference
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
-from muzero_jax.search.base import ModelInTree
+from muzero_jax.search.base import RecurrentFn
 from muzero_jax.types import Decision, Sample, TimeStep
 
 ENVS, ACTIONS = 2, 3
@@ -98,10 +98,10 @@ def test_a_models_output():
   hidden = jax.eval_shape(MODEL.encode, params, frames)
 
   def at_root(model):
-    return jax.eval_shape(lambda p, f: root(model, p, f), params, frames)
+    return jax.eval_shape(lambda p, f: initial_inference(model, p, f), params, frames)
 
   def in_tree(model):
-    tree = ModelInTree(model, 0.9)
+    tree = RecurrentFn(model, 0.9)
     node = (hidden, depth)
     return jax.eval_shape(lambda p, a, node: tree(p, None, a, node), params, action, node)
 

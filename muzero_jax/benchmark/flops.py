@@ -8,15 +8,16 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from muzero_jax import components
+from muzero_jax import build
 from muzero_jax.benchmark.stubs import Fixed, without_tree
-from muzero_jax.experiment import Experiment
-from muzero_jax.networks.model import root
-from muzero_jax.search.base import ModelInTree
+from muzero_jax.build import Experiment
+from muzero_jax.networks.model import initial_inference
+from muzero_jax.search.base import RecurrentFn
 
 
 def flops(run: Experiment) -> dict[str, float]:
-  """Floating point operations that XLA's cost analysis counts in the network's work of one tick, on all devices.
+  """Floating point operations that XLA's cost analysis counts in the network's work of one tick, on
+  all devices.
 
   XLA counts the body of a loop once; what a scan does more often is counted alone and added.
 
@@ -26,7 +27,10 @@ def flops(run: Experiment) -> dict[str, float]:
   loop, model, ring = run.loop, run.loop.model, run.loop.ring
   spec, size, unroll = loop.environment.spec, loop.learner.batch_size, loop.learner.targets.unroll
   search = without_tree(loop.search)
-  state, key = jax.eval_shape(loop.learner.init, jax.random.key(0)), jax.eval_shape(lambda: jax.random.key(0))
+  state, key = (
+    jax.eval_shape(loop.learner.init, jax.random.key(0)),
+    jax.eval_shape(lambda: jax.random.key(0)),
+  )
   params = state.variables
 
   def latents(count: int) -> tuple[Any, Any]:
@@ -35,15 +39,25 @@ def flops(run: Experiment) -> dict[str, float]:
 
   def again(count: int) -> float:
     """The model steps of a search after its first."""
-    node = ModelInTree(model, 1.0)
-    one = cost(lambda p, h, a: node(p, jax.random.key(0), a, (h, a.astype(jnp.float32))), params, *latents(count))
+    node = RecurrentFn(model, 1.0)
+    one = cost(
+      lambda p, h, a: node(p, jax.random.key(0), a, (h, a.astype(jnp.float32))),
+      params,
+      *latents(count),
+    )
     return max(search.simulations - 1, 0) * one
 
   stacks = jax.ShapeDtypeStruct((spec.num_envs, ring.stack, *spec.frame_shape), spec.frame_dtype)
-  act = cost(lambda p, k, x: search(p, k, root(model, p, x)), params, key, stacks) + again(spec.num_envs)
+  act = cost(
+    lambda p, k, x: search(p, k, initial_inference(model, p, x)), params, key, stacks
+  ) + again(spec.num_envs)
   memory = jax.eval_shape(ring.init)
-  batch = jax.eval_shape(lambda memory, key: loop.learner.sampler.sample(ring, memory, key, size, jnp.int32(0)), memory, key)
-  alone = dataclasses.replace(components.make_learner(run.config, model, search, ring), mean=lambda x: x)
+  batch = jax.eval_shape(
+    lambda memory, key: loop.learner.sampler.sample(ring, memory, key, size, jnp.int32(0)),
+    memory,
+    key,
+  )
+  alone = dataclasses.replace(build.make_learner(run.config, model, search, ring), mean=lambda x: x)
 
   def update(state, memory, key, batch):
     return dataclasses.replace(alone, sampler=Fixed(batch)).update(state, memory, key)
@@ -53,7 +67,9 @@ def flops(run: Experiment) -> dict[str, float]:
 
   hidden, action = latents(size)
   learn = cost(update, state, memory, key, batch)
-  learn += (unroll - 1) * cost(back, params, hidden, action, jax.eval_shape(model.step, params, hidden, action))
+  learn += (unroll - 1) * cost(
+    back, params, hidden, action, jax.eval_shape(model.step, params, hidden, action)
+  )
   if run.config.targets.reanalyse:
     learn += again(round(run.config.targets.reanalyse * size) * (unroll + 1))
   devices = run.devices.size
@@ -61,13 +77,17 @@ def flops(run: Experiment) -> dict[str, float]:
 
 
 def cost(fn: Callable, *shapes: Any) -> float:
-  """Floating point operations of a function, by XLA's count on the CPU: other backends do not count before they compile."""
+  """Floating point operations of a function, by XLA's count on the CPU: other backends do not count
+  before they compile.
+  """
   with jax.default_device(jax.local_devices(backend="cpu")[0]):
     return float((jax.jit(fn).lower(*shapes).cost_analysis() or {}).get("flops", 0))
 
 
 def peak(dtype: Any) -> float:
-  """Floating point operations per second that this machine's CPU, or its first accelerator, reaches in products of square matrices."""
+  """Floating point operations per second that this machine's CPU, or its first accelerator, reaches
+  in products of square matrices.
+  """
   size = 1024 if jax.default_backend() == "cpu" else 8192
   a = jnp.ones((size, size), dtype)
   product = jax.jit(lambda a: jax.lax.fori_loop(0, 8, lambda _, x: x @ a / size, a))

@@ -9,7 +9,8 @@ REST = 0.5  # seconds, more than a step of a thousand emulators takes on a host 
 
 
 def in_turn(works: dict[str, Any], ticks: int, repeats: int) -> dict[str, list[float]]:
-  """Seconds per tick of each `workloads.Work`, measured in turn, so that they can be compared on a machine that is now fast, now slow.
+  """Seconds per tick of each `workloads.Work`, measured in turn, so that they can be compared on a
+  machine that is now fast, now slow.
 
   The first round is not counted.
   """

@@ -7,8 +7,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from muzero_jax.build import Experiment
 from muzero_jax.config import ConfigError
-from muzero_jax.experiment import Experiment
 
 GIB, MIB = 2**30, 2**20
 
@@ -27,36 +27,52 @@ def plan(run: Experiment, replays: int = 1) -> str:
     fitting = int(run.config.replay.capacity * (0.8 * free - rest) / replay)
     if fitting < ring.smallest(ring.stack, ring.window) * ring.num_envs * devices:
       raise ConfigError(
-        f"the run would take {rest / GIB:.2f} GiB besides the replay, and {free / GIB:.2f} GiB are free: use a smaller "
+        f"the run would take {rest / GIB:.2f} GiB besides the replay, and {free / GIB:.2f} GiB are "
+        "free: use a smaller "
         f"--env.num_envs, --learner.batch_size, --search.num_simulations or --network.size."
       )
     raise ConfigError(
-      f"--replay.capacity={run.config.replay.capacity}: the replay would take {replay / GIB:.2f} GiB, all else {rest / GIB:.2f} GiB, "
+      f"--replay.capacity={run.config.replay.capacity}: the replay would take {replay / GIB:.2f} "
+      f"GiB, all else {rest / GIB:.2f} GiB, "
       f"and {free / GIB:.2f} GiB are free; about {fitting} steps would fit."
     )
-  steps, frame = ring.rows * ring.num_envs, math.prod(ring.frame_shape) * jnp.dtype(ring.frame_dtype).itemsize
-  others = ", ".join(f"{name} {size / MIB:,.1f} MiB" for name, size in taken.items() if name != "replay")
+  steps, frame = (
+    ring.rows * ring.num_envs,
+    math.prod(ring.frame_shape) * jnp.dtype(ring.frame_dtype).itemsize,
+  )
+  others = ", ".join(
+    f"{name} {size / MIB:,.1f} MiB" for name, size in taken.items() if name != "replay"
+  )
   return (
-    f"memory, each of {devices} device(s): replay {taken['replay'] / GIB:.3f} GiB ({steps * devices:,} steps on all, "
-    f"{taken['replay'] / steps:,.0f} bytes per example, {taken['replay'] / steps / frame:.3f} frames), {others}"
+    f"memory, each of {devices} device(s): replay {taken['replay'] / GIB:.3f} GiB "
+    f"({steps * devices:,} steps on all, "
+    f"{taken['replay'] / steps:,.0f} bytes per example, {taken['replay'] / steps / frame:.3f} "
+    f"frames), {others}"
   )
 
 
 def sizes(run: Experiment) -> dict[str, int]:
-  """Bytes on one device by what takes them. What the compiler needs besides is known once the program is compiled."""
+  """Bytes on one device by what takes them. What the compiler needs besides is known once the
+  program is compiled.
+  """
   loop, targets = run.loop, run.config.targets
   learner = jax.eval_shape(loop.learner.init, jax.random.key(0))
-  hidden = jax.eval_shape(loop.model.encode, learner.params["model"], jax.eval_shape(loop.ring.recent, jax.eval_shape(loop.ring.init)))
-  reanalysed = round(targets.reanalyse * loop.learner.batch_size) * (targets.unroll + 1)
+  hidden = jax.eval_shape(
+    loop.model.encode,
+    learner.params["model"],
+    jax.eval_shape(loop.ring.recent, jax.eval_shape(loop.ring.init)),
+  )
+  reanalyzed = round(targets.reanalyse * loop.learner.batch_size) * (targets.unroll + 1)
   num_envs, num_actions = loop.environment.spec.num_envs, loop.environment.spec.num_actions
-  # mctx's tree: for every node its latent, 6 numbers, and 6 numbers for each action; in ours, what lies between it and all others.
+  # mctx's tree: for every node its latent, 6 numbers, and 6 numbers for each action; in ours, what
+  # lies between it and all others.
   node = nbytes(hidden) // num_envs + 4 * (6 + 6 * num_actions)
   node += 9 * (loop.search.simulations + 1) if run.config.search.tree == "batched" else 0
-  roots = max(num_envs, reanalysed)
+  roots = max(num_envs, reanalyzed)
   return {
     "replay": loop.ring.nbytes(),
     "parameters": nbytes(learner.params) + nbytes(learner.target_params),
-    "optimiser": nbytes(learner.opt_state),
+    "optimizer": nbytes(learner.opt_state),
     "search tree": roots * (loop.search.simulations + 1) * node if loop.search.simulations else 0,
     "unrolled latents": loop.learner.batch_size * (targets.unroll + 1) * nbytes(hidden) // num_envs,
   }

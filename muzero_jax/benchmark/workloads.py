@@ -10,14 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax import components
+from muzero_jax import build
 from muzero_jax.benchmark.stubs import Fixed, Still, free_model, without_tree
+from muzero_jax.build import Experiment
 from muzero_jax.config import replace
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs.envpool import EnvPool
-from muzero_jax.experiment import Experiment
 from muzero_jax.loop import Local, Loop, Shared
-from muzero_jax.networks.model import root
+from muzero_jax.networks.model import initial_inference
 from muzero_jax.replay.frames import Replay
 from muzero_jax.search.random import Random
 from muzero_jax.types import Array, Key, Root, Sample, record
@@ -53,14 +53,20 @@ class Parts:
   ticks: int
 
   def emulators(self) -> Work | None:
-    """EnvPool's own stepping: one pool, all devices' games and threads, driven from Python. None: a pure-JAX game."""
+    """EnvPool's own stepping: one pool, all devices' games and threads, driven from Python. None: a
+    pure-JAX game.
+    """
     run = self.run
     config = replace(run.config, {"env.num_threads": run.config.env.num_threads * run.devices.size})
-    games = components.make_environment(config, num_pools=1, seed=1, num_envs=run.width)
+    games = build.make_environment(config, num_pools=1, seed=1, num_envs=run.width)
     if not isinstance(games, EnvPool):
       return None
     pool = games.pools[0]
-    actions = np.random.default_rng(0).integers(0, games.spec.num_actions, (self.ticks, run.width)).astype(np.int32)
+    actions = (
+      np.random.default_rng(0)
+      .integers(0, games.spec.num_actions, (self.ticks, run.width))
+      .astype(np.int32)
+    )
     ids = np.arange(run.width, dtype=np.int32)
     pool.async_reset()
     pool.recv()
@@ -73,7 +79,9 @@ class Parts:
     return Work(work)
 
   def environment(self) -> Work:
-    """Random play through `send` and `recv` in the compiled loop, frames stored in the replay and stacked; no network, no learner."""
+    """Random play through `send` and `recv` in the compiled loop, frames stored in the replay and
+    stacked; no network, no learner.
+    """
     num_actions = self.run.loop.environment.spec.num_actions
 
     def look(params, frames):
@@ -81,9 +89,13 @@ class Parts:
       return ordering.after(pixel, frames)  # all of them are read
 
     def predict(params, hidden):
-      return jnp.broadcast_to(hidden, (hidden.shape[0], num_actions)), jnp.zeros((hidden.shape[0], 1))
+      return jnp.broadcast_to(hidden, (hidden.shape[0], num_actions)), jnp.zeros(
+        (hidden.shape[0], 1)
+      )
 
-    model = self.run.loop.model._replace(encode=look, predict=predict, decode=lambda logits: logits[:, 0])
+    model = self.run.loop.model._replace(
+      encode=look, predict=predict, decode=lambda logits: logits[:, 0]
+    )
     return self._looped(dataclasses.replace(self.run.loop, model=model, search=Random(), updates=0))
 
   def loop(self) -> Work:
@@ -92,12 +104,16 @@ class Parts:
 
   def without_emulators(self) -> Work:
     """The real thing on an environment that costs nothing."""
-    return self._looped(dataclasses.replace(self._learning, environment=Still(self.run.loop.environment.spec)))
+    return self._looped(
+      dataclasses.replace(self._learning, environment=Still(self.run.loop.environment.spec))
+    )
 
   def network(self) -> Work:
-    """The network alone: encodes, model steps and gradient steps of so many ticks, at the same sizes; no tree, replay, environment."""
+    """The network alone: encodes, model steps and gradient steps of so many ticks, at the same
+    sizes; no tree, replay, environment.
+    """
     run, search = self.run, without_tree(self.run.loop.search)
-    learner = components.make_learner(run.config, run.loop.model, search, run.loop.ring)
+    learner = build.make_learner(run.config, run.loop.model, search, run.loop.ring)
     return self._still(dataclasses.replace(run.loop, search=search, learner=learner))
 
   def search(self) -> Work:
@@ -106,22 +122,30 @@ class Parts:
 
   def search_network(self) -> Work:
     """The same without the tree: encoding, and as many model steps for as many roots."""
-    return self._still(dataclasses.replace(self.run.loop, search=without_tree(self.run.loop.search)), learn=False)
+    return self._still(
+      dataclasses.replace(self.run.loop, search=without_tree(self.run.loop.search)), learn=False
+    )
 
   def tree(self) -> Work | None:
     """The same search with a model that costs nothing. None: the search has no tree."""
     search: Any = self.run.loop.search
     if not search.simulations:
       return None
-    free = dataclasses.replace(search, model=free_model(search.model, self.run.loop.environment.spec.num_actions))
+    free = dataclasses.replace(
+      search, model=free_model(search.model, self.run.loop.environment.spec.num_actions)
+    )
     return self._still(dataclasses.replace(self.run.loop, search=free), learn=False, encode=False)
 
   def learner(self) -> Work | None:
-    """The gradient steps of so many ticks, with their targets and metrics, on a batch that stays the same. None: there are none."""
+    """The gradient steps of so many ticks, with their targets and metrics, on a batch that stays
+    the same. None: there are none.
+    """
     return self._still(self.run.loop, act=False) if self.run.loop.updates else None
 
   def replay(self) -> Work:
-    """Storing a step of every game, stacking the newest frames, and sampling the batches that the learner would take."""
+    """Storing a step of every game, stacking the newest frames, and sampling the batches that the
+    learner would take.
+    """
     run, loop, ring = self.run, self.run.loop, self.run.loop.ring
     source = Still(loop.environment.spec)
     sampler, size = loop.learner.sampler, loop.learner.batch_size
@@ -133,16 +157,27 @@ class Parts:
       key = jax.random.fold_in(local.key, i)
 
       def draw(j, carry):
-        chances, _ = carry
-        batch = sampler.sample(ring, dataclasses.replace(memory, chances=chances), jax.random.fold_in(key, j), size, i)
+        priorities, _ = carry
+        batch = sampler.sample(
+          ring,
+          dataclasses.replace(memory, priorities=priorities),
+          jax.random.fold_in(key, j),
+          size,
+          i,
+        )
         found = batch.weight + read(batch)
-        return sampler.update(chances, batch, found), found[0]
+        return sampler.update(priorities, batch, found), found[0]
 
-      def draws(chances):
-        return jax.lax.fori_loop(0, loop.updates, draw, (chances, jnp.float32(0)))
+      def draws(priorities):
+        return jax.lax.fori_loop(0, loop.updates, draw, (priorities, jnp.float32(0)))
 
-      chances, learned = jax.lax.cond(turn(loop, i), draws, lambda chances: (chances, jnp.float32(0)), memory.chances)
-      actor, memory = dataclasses.replace(local.actor, env=state), dataclasses.replace(memory, chances=chances)
+      priorities, learned = jax.lax.cond(
+        turn(loop, i), draws, lambda priorities: (priorities, jnp.float32(0)), memory.priorities
+      )
+      actor, memory = (
+        dataclasses.replace(local.actor, env=state),
+        dataclasses.replace(memory, priorities=priorities),
+      )
       return dataclasses.replace(local, actor=actor, replay=memory, learned=learned)
 
     def program(shared: Shared, local: Local, count: Array):
@@ -166,10 +201,15 @@ class Parts:
   def _going_on(self, program: Callable, state: list, warmup: int = 1) -> Work:
     """A program whose every call goes on where the one before stopped.
 
-    A tick done right before the clock starts leaves the emulators with as much to do as they have at the end.
+    A tick done right before the clock starts leaves the emulators with as much to do as they have
+    at the end.
     """
     begun = time.perf_counter()
-    compiled = parallel.pmapped(program, self.run.devices, donate=(0, 1)).lower(*state, np.int32(0)).compile()
+    compiled = (
+      parallel.pmapped(program, self.run.devices, donate=(0, 1))
+      .lower(*state, np.int32(0))
+      .compile()
+    )
     seconds = time.perf_counter() - begun
 
     def call(count: int) -> Any:
@@ -179,7 +219,9 @@ class Parts:
     jax.block_until_ready(call(warmup))
     return Work(lambda: call(self.ticks), lambda: call(1), compiled, seconds)
 
-  def _still(self, tested: Loop, *, act: bool = True, learn: bool = True, encode: bool = True) -> Work:
+  def _still(
+    self, tested: Loop, *, act: bool = True, learn: bool = True, encode: bool = True
+  ) -> Work:
     """Ticks of a loop without its replay and environment: stacks and batch stay the same.
 
     Args:
@@ -192,14 +234,16 @@ class Parts:
     nothing = Replay(**absent)
 
     def program(shared: Shared, frozen: Frozen, count: Array):
-      loop = dataclasses.replace(tested, learner=dataclasses.replace(tested.learner, sampler=Fixed(frozen.batch)))
+      loop = dataclasses.replace(
+        tested, learner=dataclasses.replace(tested.learner, sampler=Fixed(frozen.batch))
+      )
 
       def tick(i: Array, carry: tuple[Any, Array]) -> tuple[Any, Array]:
         (state, done), params = carry, carry[0].variables
         act_key, learn_key = jax.random.split(jax.random.fold_in(frozen.key, i))
         if act:
           if encode:
-            origin = root(tested.model, params, ordering.after(frozen.stacks, done))
+            origin = initial_inference(tested.model, params, ordering.after(frozen.stacks, done))
           else:
             origin = jax.tree.map(lambda x: ordering.after(x, done), frozen.origin)
           done = read(tested.search(params, act_key, origin))
@@ -213,7 +257,9 @@ class Parts:
       return dataclasses.replace(shared, learner=state), frozen.key, done
 
     shared = self.run.shared()
-    compiled = parallel.pmapped(program, self.run.devices).lower(shared, self.frozen, np.int32(0)).compile()
+    compiled = (
+      parallel.pmapped(program, self.run.devices).lower(shared, self.frozen, np.int32(0)).compile()
+    )
     return Work(lambda: compiled(shared, self.frozen, np.int32(self.ticks))[2])
 
   @functools.cached_property
@@ -222,11 +268,23 @@ class Parts:
     learner, model = self.run.loop.learner, self.run.loop.model
 
     def program(shared: Shared, local: Local, count: Array):
-      batch = learner.sampler.sample(learner.ring, local.replay, local.key, learner.batch_size, count)
+      batch = learner.sampler.sample(
+        learner.ring, local.replay, local.key, learner.batch_size, count
+      )
       stacks = learner.ring.recent(local.replay)
-      return shared, local.key, Frozen(batch, stacks, root(model, shared.learner.variables, stacks), local.key)
+      return (
+        shared,
+        local.key,
+        Frozen(
+          batch, stacks, initial_inference(model, shared.learner.variables, stacks), local.key
+        ),
+      )
 
-    return jax.block_until_ready(parallel.pmapped(program, self.run.devices)(self.run.shared(), filled(self.run), np.int32(0))[2])
+    return jax.block_until_ready(
+      parallel.pmapped(program, self.run.devices)(self.run.shared(), filled(self.run), np.int32(0))[
+        2
+      ]
+    )
 
 
 def turn(loop: Loop, tick: Array) -> Array:
@@ -244,4 +302,8 @@ def filled(run: Experiment) -> Local:
   """The games and a replay with some random play in it."""
   fill = dataclasses.replace(run.loop, search=Random(), updates=0)
   count = max(64, 2 * run.loop.ring.smallest(run.loop.ring.stack, run.loop.ring.window))
-  return jax.block_until_ready(parallel.pmapped(fill.run, run.devices, donate=(1,))(run.shared(), run.local(), np.int32(count))[1])
+  return jax.block_until_ready(
+    parallel.pmapped(fill.run, run.devices, donate=(1,))(
+      run.shared(), run.local(), np.int32(count)
+    )[1]
+  )

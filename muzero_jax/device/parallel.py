@@ -1,7 +1,8 @@
-"""Devices. Everything else in the package is written for one device; here that is mapped over all of them.
+"""Devices. Everything else in the package is written for one device; here that is mapped over all
+of them.
 
-`pmapped` is what `jax.pmap` is today (jit of shard_map), written out: learner state is replicated, local state has a
-leading axis of devices outside and none inside.
+`pmapped` is what `jax.pmap` is today (jit of shard_map), written out: learner state is replicated,
+local state has a leading axis of devices outside and none inside.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,8 +27,9 @@ def pmapped(fn: Callable, devices: Mesh, donate: tuple[int, ...] = ()) -> Any:
   """Maps a one-device function over all devices.
 
   Args:
-    fn: `(shared, local, count) -> (shared, local, metrics)`. `shared` must come out the same on every device (`is_replicated` checks
-      it); `local` and `metrics` differ by device. Inside, `AXIS` names the devices for collectives.
+    fn: `(shared, local, count) -> (shared, local, metrics)`. `shared` must come out the same on
+      every device (`is_replicated` checks it); `local` and `metrics` differ by device. Inside,
+      `AXIS` names the devices for collectives.
     devices: the mesh.
     donate: arguments whose memory the outputs take over.
 
@@ -39,7 +41,13 @@ def pmapped(fn: Callable, devices: Mesh, donate: tuple[int, ...] = ()) -> Any:
     shared, local, metrics = fn(shared, jax.tree.map(lambda x: x[0], local), count)
     return shared, *jax.tree.map(lambda x: x[None], (local, metrics))
 
-  mapped = jax.shard_map(one_device, mesh=devices, in_specs=(P(), P(AXIS), P()), out_specs=(P(), P(AXIS), P(AXIS)), check_vma=False)
+  mapped = jax.shard_map(
+    one_device,
+    mesh=devices,
+    in_specs=(P(), P(AXIS), P()),
+    out_specs=(P(), P(AXIS), P(AXIS)),
+    check_vma=False,
+  )
   return jax.jit(mapped, donate_argnums=donate)
 
 

@@ -1,4 +1,6 @@
-"""EnvPool through `io_callback`: slower by about 0.1 ms a step, but runs wherever JAX does (TPU, a GPU without the custom call)."""
+"""EnvPool through `io_callback`: slower by about 0.1 ms a step, but runs wherever JAX does (TPU, a
+GPU without the custom call).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -13,17 +15,24 @@ _TOKEN = jax.ShapeDtypeStruct((8,), np.uint8)
 
 
 def calls(pool: Any) -> tuple[Callable, Callable]:
-  """The same pair as EnvPool's custom calls: send(token, action) -> token, recv(token) -> (token, *fields)."""
+  """The same pair as EnvPool's custom calls: send(token, action) -> token, recv(token) -> (token,
+  *fields).
+  """
   ids = np.arange(len(pool), dtype=np.int32)
   (_, (_, (_, outputs), _)), _ = pool._xla()  # of recv: the token, then the fields
-  specs = [jax.ShapeDtypeStruct(tuple(shape), jax.dtypes.canonicalize_dtype(dtype)) for dtype, shape in outputs[1:]]
+  specs = [
+    jax.ShapeDtypeStruct(tuple(shape), jax.dtypes.canonicalize_dtype(dtype))
+    for dtype, shape in outputs[1:]
+  ]
 
   def host_send(token, action):
     pool._send([ids, ids, np.array(action, np.int32)])  # a copy: EnvPool refuses read-only arrays
     return np.asarray(token)
 
   def host_recv(token):
-    fields = [np.asarray(field, spec.dtype) for field, spec in zip(pool._recv(), specs, strict=True)]
+    fields = [
+      np.asarray(field, spec.dtype) for field, spec in zip(pool._recv(), specs, strict=True)
+    ]
     return np.asarray(token), *fields
 
   def send(token: Array, action: Array) -> Array:

@@ -1,4 +1,6 @@
-"""Catch, the tests' game: a ball falls, a paddle at the bottom catches it. Episodes of rows-1 transitions, return +1 or -1."""
+"""Catch, the tests' game: a ball falls, a paddle at the bottom catches it. Episodes of rows-1
+transitions, return +1 or -1.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -19,8 +21,8 @@ class CatchState:
 def catch(rows: int = 10, columns: int = 5) -> Game:
   """The rules. Frames u8[rows, columns] of 0 and 255; actions left, stay, right.
 
-  As in bsuite (Osband et al. 2020): the ball starts in a random column of the top row, the paddle in the middle of the bottom row,
-  and the game terminates when the ball reaches the bottom row.
+  As in bsuite (Osband et al. 2020): the ball starts in a random column of the top row, the paddle
+  in the middle of the bottom row, and the game terminates when the ball reaches the bottom row.
   """
 
   def draw(state: CatchState) -> Array:

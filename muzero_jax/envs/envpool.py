@@ -1,7 +1,7 @@
 """EnvPool: batched emulators on host threads, stepped from inside a compiled program.
 
-Through EnvPool's XLA custom calls on CPU and GPU, or through `callback.py` anywhere. One pool per device; single frames cross the
-border. What XLA must be told, and how, stands in docs/design.md.
+Through EnvPool's XLA custom calls on CPU and GPU, or through `callback.py` anywhere. One pool per
+device; single frames cross the border. What XLA must be told, and how, stands in docs/design.md.
 """
 
 import dataclasses
@@ -27,11 +27,13 @@ BACKENDS = ("auto", "ffi", "callback")
 
 @dataclasses.dataclass(frozen=True)
 class Atari:
-  """Atari settings. Frame skip and episode cap are in emulator frames and agent steps respectively."""
+  """Atari settings. Frame skip and episode cap are in emulator frames and agent steps
+  respectively.
+  """
 
   frame_height: int = 84
   frame_width: int = 84
-  colour: bool = False
+  color: bool = False
   frame_skip: int = 4
   sticky: float = 0.0  # probability that the emulator repeats the previous action
   full_action_set: bool = False
@@ -45,7 +47,7 @@ class Atari:
     return dict(
       img_height=self.frame_height,
       img_width=self.frame_width,
-      gray_scale=not self.colour,
+      gray_scale=not self.color,
       frame_skip=self.frame_skip,
       repeat_action_probability=self.sticky,
       full_action_space=self.full_action_set,
@@ -61,7 +63,10 @@ def check_task(task: str) -> None:
   """Raises `GameError`, with the nearest name, when EnvPool has no such task."""
   if task not in (tasks := envpool.list_all_envs()):
     near = difflib.get_close_matches(task, tasks, 1)
-    raise GameError(f"--env.task={task}: EnvPool has no such game" + (f"; did you mean {near[0]}?" if near else "."))
+    raise GameError(
+      f"--env.task={task}: EnvPool has no such game"
+      + (f"; did you mean {near[0]}?" if near else ".")
+    )
 
 
 @functools.cache
@@ -109,14 +114,21 @@ def make(
     for device in range(num_pools)
   ]
   if not hasattr(pools[0].action_space, "n") or not hasattr(pools[0].observation_space, "shape"):
-    raise GameError(f"--env.task={task}: only games with discrete actions and one observation array can be played.")
+    raise GameError(
+      f"--env.task={task}: only games with discrete actions and one observation array can be "
+      "played."
+    )
   return EnvPool(pools, choose_backend(backend))
 
 
 def renderer(task: str, seed: int, atari: Atari) -> Any:
-  """A pool of one Atari game that shows the emulator's own picture, u8[1, 3, 210, 160], and else plays like `make`'s first game."""
+  """A pool of one Atari game that shows the emulator's own picture, u8[1, 3, 210, 160], and else
+  plays like `make`'s first game.
+  """
   picture = dict(img_height=210, img_width=160, gray_scale=False)
-  return envpool.make(task, env_type="gymnasium", num_envs=1, seed=seed, **atari.options() | picture)
+  return envpool.make(
+    task, env_type="gymnasium", num_envs=1, seed=seed, **atari.options() | picture
+  )
 
 
 class Observed:
@@ -130,7 +142,9 @@ class Observed:
   """
 
   def __init__(self, task: str, num_envs: int, seed: int, atari: Atari):
-    self._pool = envpool.make(task, env_type="gymnasium", num_envs=num_envs, seed=seed, **atari.options())
+    self._pool = envpool.make(
+      task, env_type="gymnasium", num_envs=num_envs, seed=seed, **atari.options()
+    )
     self._ids = np.arange(num_envs, dtype=np.int32)
     self.num_actions = int(self._pool.action_space.n)
 
@@ -150,7 +164,9 @@ class Observed:
 
 
 def choose_backend(backend: str) -> str:
-  """ "ffi" or "callback": what was asked for, or for "auto" what works on the default JAX platform."""
+  """ "ffi" or "callback": what was asked for, or for "auto" what works on the default JAX
+  platform.
+  """
   if backend != "auto":
     return backend
   platform = jax.default_backend()
@@ -163,18 +179,24 @@ def choose_backend(backend: str) -> str:
     state, _ = jax.jit(lambda s: trial.recv(s, None))(trial.reset(jax.random.key(0)))
     jax.block_until_ready(state)
   except Exception as error:
-    print(f"warning: EnvPool's custom call fails on this GPU ({type(error).__name__}), using --env.backend=callback.")
+    print(
+      f"warning: EnvPool's custom call fails on this GPU ({type(error).__name__}), using "
+      "--env.backend=callback."
+    )
     return "callback"
   return "ffi"
 
 
 class EnvPool:
-  """See `base.Environment`. Its state is the token u8[8] that orders all calls: whoever holds the newest one is next.
+  """See `base.Environment`. Its state is the token u8[8] that orders all calls: whoever holds the
+  newest one is next.
 
-  Holds the pools: keep it alive as long as a program that steps it may run."""
+  Holds the pools: keep it alive as long as a program that steps it may run.
+  """
 
   def __init__(self, pools: list[Any], backend: str):
-    # A pool's address stands in the programs that step it: kept on disk, they would never be found again, or worse, be found.
+    # A pool's address stands in the programs that step it: kept on disk, they would never be found
+    # again, or worse, be found.
     jax.config.update("jax_enable_compilation_cache", False)
     self.pools = pools
     self._started = [False] * len(pools)
@@ -187,7 +209,9 @@ class EnvPool:
     self.spec = Spec(len(pools[0]), int(pools[0].action_space.n), shape, np.dtype(frame.dtype).type)
 
   def reset(self, key: Key, device: int = 0) -> Array:
-    """See `base.Environment`. Games draw from EnvPool's own generators, so `key` is unused. No program may be running."""
+    """See `base.Environment`. Games draw from EnvPool's own generators, so `key` is unused. No
+    program may be running.
+    """
     del key
     if self._started[device]:
       self.pools[device].recv()  # the step that was begun last
@@ -196,9 +220,13 @@ class EnvPool:
     return jnp.zeros(8, jnp.uint8)
 
   def send(self, state: Array, action: Array) -> Array:
-    """See `base.Environment`; raises ValueError on a wrong shape or dtype, and clips: EnvPool would read out of bounds."""
+    """See `base.Environment`; raises ValueError on a wrong shape or dtype, and clips: EnvPool would
+    read out of bounds.
+    """
     if action.shape != (self.spec.num_envs,) or action.dtype != jnp.int32:
-      raise ValueError(f"actions must be int32[{self.spec.num_envs}], not {action.dtype}{list(action.shape)}")
+      raise ValueError(
+        f"actions must be int32[{self.spec.num_envs}], not {action.dtype}{list(action.shape)}"
+      )
     action = jnp.clip(action, 0, self.spec.num_actions - 1)
     return self._on_own_pool(self._sends, state, action)
 
@@ -222,7 +250,9 @@ def _ffi_calls(pool: Any) -> tuple[Callable, Callable]:
 
 
 def _frame_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-  """EnvPool's [1, H, W] or [3, H, W] -> [H, W] or [H, W, 3]; no axis of size 1, which XLA would pad."""
+  """EnvPool's [1, H, W] or [3, H, W] -> [H, W] or [H, W, 3]; no axis of size 1, which XLA would
+  pad.
+  """
   if len(shape) != 3:
     return shape
   return shape[1:] if shape[0] == 1 else (*shape[1:], shape[0])
@@ -242,14 +272,17 @@ def _named(recv: Callable, pool: Any) -> Callable[[Array], tuple[Array, TimeStep
 def time_step(raw: dict[str, Array]) -> TimeStep:
   """From EnvPool's fields.
 
-  EnvPool's own discount is 0 also where an episode is truncated. Atari says with `info:terminated` whether the game is over, other
-  games by `done` without `trunc`; a game over exactly at the step limit counts as over.
+  EnvPool's own discount is 0 also where an episode is truncated. Atari says with `info:terminated`
+  whether the game is over, other games by `done` without `trunc`; a game over exactly at the step
+  limit counts as over.
   """
   frame = raw["obs"]
   if frame.ndim == 4:
     frame = jnp.squeeze(frame, 1) if frame.shape[1] == 1 else jnp.moveaxis(frame, 1, -1)
   done = raw["done"].astype(bool)
-  over = raw["info:terminated"].astype(bool) if "info:terminated" in raw else ~raw["trunc"].astype(bool)
+  over = (
+    raw["info:terminated"].astype(bool) if "info:terminated" in raw else ~raw["trunc"].astype(bool)
+  )
   first = (raw["step_type"] == 0) & (raw["elapsed_step"] == 0)
   discount = jnp.where(done, ~over, raw["discount"] != 0) | first
   return TimeStep(

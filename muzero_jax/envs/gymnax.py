@@ -1,4 +1,6 @@
-"""Adapter: any pure-JAX environment with gymnax's interface (Lange 2022), for example MinAtar Breakout."""
+"""Adapter: any pure-JAX environment with gymnax's interface (Lange 2022), for example MinAtar
+Breakout.
+"""
 
 import difflib
 from typing import Any
@@ -20,30 +22,41 @@ def make(task: str) -> Game:
   try:
     import gymnax
   except ImportError as error:
-    raise GameError(f"--env.kind=gymnax needs gymnax ({error}): pip install 'muzero_jax[gymnax]'.") from error
+    raise GameError(
+      f"--env.kind=gymnax needs gymnax ({error}): pip install 'muzero_jax[gymnax]'."
+    ) from error
   if task not in gymnax.registered_envs:
     near = difflib.get_close_matches(task, gymnax.registered_envs, 1)
-    raise GameError(f"--env.task={task}: gymnax has no such game" + (f"; did you mean {near[0]}?" if near else "."))
+    raise GameError(
+      f"--env.task={task}: gymnax has no such game"
+      + (f"; did you mean {near[0]}?" if near else ".")
+    )
   return adapt(*gymnax.make(task))
 
 
 def adapt(env: Any, params: Any) -> Game:
   """A `Game` from an object with gymnax's `reset_env`, `step_env`, `is_truncated` and spaces.
 
-  Observations keep their shape; a rank-3 one is an image (H, W, channels). Those that gymnax bounds to 0..1 in rank 3 (MinAtar's
-  planes) become u8 0..255, so that they take a byte in the replay; others stay float32.
+  Observations keep their shape; a rank-3 one is an image (H, W, channels). Those that gymnax bounds
+  to 0..1 in rank 3 (MinAtar's planes) become u8 0..255, so that they take a byte in the replay;
+  others stay float32.
   """
   space = env.observation_space(params)
   shape = tuple(space.shape)
-  planes = len(shape) == 3 and np.all(np.asarray(space.low) >= 0) and np.all(np.asarray(space.high) <= 1)
+  planes = (
+    len(shape) == 3 and np.all(np.asarray(space.low) >= 0) and np.all(np.asarray(space.high) <= 1)
+  )
   dtype = np.uint8 if planes else np.float32
 
   def frame(observation):
     return (observation * 255).astype(dtype) if planes else observation.astype(dtype)
 
   def stable(state):
-    # gymnax mixes Python numbers and weak types into its states: fix the dtypes, or a scan would not close.
-    return jax.tree.map(lambda x: jnp.asarray(x, jax.dtypes.canonicalize_dtype(jnp.result_type(x))), state)
+    # gymnax mixes Python numbers and weak types into its states: fix the dtypes, or a scan would
+    # not close.
+    return jax.tree.map(
+      lambda x: jnp.asarray(x, jax.dtypes.canonicalize_dtype(jnp.result_type(x))), state
+    )
 
   def reset(key):
     observation, state = env.reset_env(key, params)

@@ -79,4 +79,10 @@ class PureEnvironment:
   def _first(self, frame: Array) -> TimeStep:
     zeros = jnp.zeros(self.num_envs, jnp.float32)
     flags = jnp.zeros(self.num_envs, bool)
-    return TimeStep(frame.astype(self.game.frame_dtype), reward=zeros, discount=zeros + 1, first=~flags, last=flags)
+    return TimeStep(
+      frame.astype(self.game.frame_dtype),
+      reward=zeros,
+      discount=zeros + 1,
+      first=~flags,
+      last=flags,
+    )

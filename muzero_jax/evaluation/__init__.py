@@ -1,1 +1,3 @@
-"""How good an agent is: whole games, their statistics, scores of a run and of several runs together, a video."""
+"""How good an agent is: whole games, their statistics, scores of a run and of several runs
+together, a video.
+"""

@@ -1,4 +1,6 @@
-"""Several runs' evaluations as one result: seeds of a game, and human-normalised scores over games."""
+"""Several runs' evaluations as one result: seeds of a game, and human-normalized scores over
+games.
+"""
 
 import dataclasses
 import itertools
@@ -8,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from muzero_jax import config as configs
-from muzero_jax import experiment
 from muzero_jax.config import Config, ConfigError
-from muzero_jax.evaluation import intervals
+from muzero_jax.evaluation import intervals, protocols
 from muzero_jax.evaluation.evaluator import references
 from muzero_jax.runs import metrics, workdir
 
@@ -20,7 +21,9 @@ _EXPECTED = (*configs.FREE, "seed", "env.task", "env.num_threads", "env.backend"
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One run: its folder as the user named it, and one of its evaluations (a row of evaluations.jsonl)."""
+  """One run: its folder as the user named it, and one of its evaluations (a row of
+  evaluations.jsonl).
+  """
 
   folder: str
   config: Config
@@ -36,33 +39,42 @@ def newest(folder: str, agent: str, protocol: str) -> Run:
     protocol: "auto" takes any.
 
   Raises:
-    ConfigError: there is no run in the folder, or no such evaluation, or it cannot be played under the protocol.
+    ConfigError: there is no run in the folder, or no such evaluation, or it cannot be played under
+      the protocol.
   """
   path, config = workdir.find(folder)
   if protocol != "auto":
-    protocol, _ = experiment.for_protocol(config, protocol)
+    protocol, _ = protocols.for_protocol(config, protocol)
   rows = [row for row in metrics.read(path / "evaluations.jsonl") if row.get("agent") == agent]
   rows = [row for row in rows if protocol in ("auto", row["protocol"])]
   if not rows:
-    words = ("" if protocol in ("auto", "own") else f" --protocol={protocol}") + (" --random" if agent == "random" else "")
+    words = ("" if protocol in ("auto", "own") else f" --protocol={protocol}") + (
+      " --random" if agent == "random" else ""
+    )
     raise ConfigError(
-      f"--workdir={folder}: no evaluation of the {agent} player{'' if protocol == 'auto' else f' under protocol {protocol}'} in it; "
+      f"--workdir={folder}: no evaluation of the {agent} "
+      f"player{'' if protocol == 'auto' else f' under protocol {protocol}'} in it; "
       f"make one with python -m launch.evaluate --workdir={folder}{words}."
     )
   return Run(folder, config, rows[-1])
 
 
 def check(runs: Sequence[Run]) -> None:
-  """Raises ConfigError when the runs are no seeds and games of one result: other protocols, or a seed of a game twice."""
+  """Raises ConfigError when the runs are no seeds and games of one result: other protocols, or a
+  seed of a game twice.
+  """
   for a, b in itertools.combinations(runs, 2):
     if a.row["protocol"] != b.row["protocol"]:
       raise ConfigError(
-        f"--workdir: {a.folder} is scored under protocol {a.row['protocol']} and {b.folder} under {b.row['protocol']}, "
-        "which cannot be compared: leave one out, or name a protocol that all were trained for with --protocol."
+        f"--workdir: {a.folder} is scored under protocol {a.row['protocol']} and {b.folder} under "
+        f"{b.row['protocol']}, "
+        "which cannot be compared: leave one out, or name a protocol that all were trained for "
+        "with --protocol."
       )
     if (a.row["task"], a.config.seed) == (b.row["task"], b.config.seed):
       raise ConfigError(
-        f"--workdir: {a.folder} and {b.folder} are both {a.row['task']} with seed {a.config.seed}, which would count twice: "
+        f"--workdir: {a.folder} and {b.folder} are both {a.row['task']} with seed {a.config.seed}, "
+        "which would count twice: "
         "leave one out, or train with another --seed."
       )
 
@@ -74,15 +86,19 @@ def aggregate(runs: Sequence[Run]) -> dict[str, Any]:
     runs: one at least, all of the trained or all of the random player.
 
   Returns:
-    protocol, agent; tasks: a dictionary for each game; over_tasks: statistics of human-normalised scores, None when no game has
-    references; left_out: games without; differing: settings that are not the same in all runs.
+    protocol, agent; tasks: a dictionary for each game; over_tasks: statistics of human-normalized
+    scores, None when no game has references; left_out: games without; differing: settings that are
+    not the same in all runs.
 
   Raises:
     ConfigError: the runs do not belong together (`check`).
   """
   check(runs)
   protocol = runs[0].row["protocol"]
-  by_task = {task: [run for run in runs if run.row["task"] == task] for task in sorted({run.row["task"] for run in runs})}
+  by_task = {
+    task: [run for run in runs if run.row["task"] == task]
+    for task in sorted({run.row["task"] for run in runs})
+  }
   tasks = [_task(task, members, protocol) for task, members in by_task.items()]
   scored = [task for task in tasks if "hns" in task]
   return {
@@ -103,9 +119,14 @@ def _task(task: str, runs: Sequence[Run], protocol: str) -> dict[str, Any]:
     row = {"workdir": run.folder, "seed": run.config.seed, "seeds": 1, "protocol": protocol}
     row |= {name: run.row[name] for name in ("env_steps", "episodes", *intervals.SUMMARIES)}
     if reference:
-      row["hns"] = intervals.normalised(row["mean"], reference["random"], reference["human"])
+      row["hns"] = intervals.normalized(row["mean"], reference["random"], reference["human"])
     rows.append(row)
-  found: dict[str, Any] = {"task": task, "protocol": protocol, "seeds": len(rows), "episodes": _episodes(rows)}
+  found: dict[str, Any] = {
+    "task": task,
+    "protocol": protocol,
+    "seeds": len(rows),
+    "episodes": _episodes(rows),
+  }
   found |= _spread("mean", rows) | (_spread("hns", rows) if reference else {})
   return found | {"published": reference, "runs": rows}
 
@@ -117,18 +138,27 @@ def _episodes(rows: Sequence[dict[str, Any]]) -> int:
 def _spread(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
   """Mean and standard deviation (n - 1; None of one) over seeds."""
   values = np.array([row[name] for row in rows], np.float64)
-  return {name: float(values.mean()), f"{name}_sd": float(values.std(ddof=1)) if len(values) > 1 else None}
+  return {
+    name: float(values.mean()),
+    f"{name}_sd": float(values.std(ddof=1)) if len(values) > 1 else None,
+  }
 
 
 def _over_tasks(tasks: Sequence[dict[str, Any]], protocol: str) -> dict[str, Any]:
   """Statistics over games and seeds; `seeds` is a list, a number for each game."""
   scores = [[run["hns"] for run in task["runs"]] for task in tasks]
-  size = {"tasks": len(tasks), "seeds": [task["seeds"] for task in tasks], "episodes": _episodes(tasks)}
+  size = {
+    "tasks": len(tasks),
+    "seeds": [task["seeds"] for task in tasks],
+    "episodes": _episodes(tasks),
+  }
   return {"protocol": protocol, **size, "level": intervals.LEVEL, **intervals.over_games(scores)}
 
 
 def differing(runs: Sequence[Config]) -> list[str]:
-  """Settings that are not the same in all runs, but for those that may differ between seeds, games and machines."""
+  """Settings that are not the same in all runs, but for those that may differ between seeds, games
+  and machines.
+  """
   first, *rest = [configs.values(config) for config in runs]
   names = [name for name in first if not name.startswith(_EXPECTED)]
   return [name for name in names if any(other[name] != first[name] for other in rest)]
@@ -138,19 +168,35 @@ def table(result: dict[str, Any]) -> str:
   """The result for people."""
   width = max(len(task["task"]) for task in result["tasks"])
   columns = f"{'seeds':>5} {'games':>6} {'steps':>23} {'mean':>10} {'sd':>9} {'hns':>7}"
-  lines = [f"{result['agent']} player, means of each seed and over seeds:", f"{'':{width}} {'protocol':8} {columns}  each seed"]
+  lines = [
+    f"{result['agent']} player, means of each seed and over seeds:",
+    f"{'':{width}} {'protocol':8} {columns}  each seed",
+  ]
   for task in result["tasks"]:
     lines += _lines(task, width)
   over = result["over_tasks"]
   if over:
-    size = f"tasks: {over['tasks']}, seeds of each: {_range(over['seeds'])}, games: {over['episodes']}, protocol {over['protocol']}"
+    seeds, episodes = _range(over["seeds"]), over["episodes"]
+    size = (
+      f"tasks: {over['tasks']}, seeds of each: {seeds}, games: {episodes}, "
+      f"protocol {over['protocol']}"
+    )
     labels = {"mean": "mean", "median": "median", "iqm": "IQM", "optimality_gap": "optimality gap"}
-    facts = [f"{label} {intervals.in_words(over[name]['value'], over[name]['interval'])}" for name, label in labels.items()]
-    lines += [f"human-normalised ({size}):", f"  {', '.join(facts)}"]
+    facts = [
+      f"{label} {intervals.in_words(over[name]['value'], over[name]['interval'])}"
+      for name, label in labels.items()
+    ]
+    lines += [f"human-normalized ({size}):", f"  {', '.join(facts)}"]
     known = over["mean"]["interval"] is not None
-    lines += [f"  [{over['level']:.0%} stratified bootstrap]" if known else "  (an interval needs two seeds of every game)"]
+    lines += [
+      f"  [{over['level']:.0%} stratified bootstrap]"
+      if known
+      else "  (an interval needs two seeds of every game)"
+    ]
   if result["left_out"]:
-    lines += [f"without a human-normalised score (no published references): {', '.join(result['left_out'])}"]
+    lines += [
+      f"without a human-normalized score (no published references): {', '.join(result['left_out'])}"
+    ]
   if result["differing"]:
     lines += [f"note: the runs differ in {', '.join(f'--{name}' for name in result['differing'])}"]
   return "\n".join(lines)

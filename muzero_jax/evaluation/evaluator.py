@@ -12,10 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from muzero_jax import actor
-from muzero_jax.actor import Tally
+from muzero_jax.actor import EpisodeStatistics
 from muzero_jax.envs.base import Environment, check_step
 from muzero_jax.evaluation import intervals as statistics
-from muzero_jax.networks.model import root
+from muzero_jax.networks.model import initial_inference
 from muzero_jax.types import Array, Decision, Key, Model, Params, SearchFn, TimeStep, record
 
 
@@ -32,7 +32,7 @@ class Player:
 class Games:
   """Up to G finished games in each of B environments."""
 
-  tally: Tally
+  episodes: EpisodeStatistics
   played: Array  # i32[B]
   score: Array  # f32[B, G]
   length: Array  # i32[B, G]
@@ -40,7 +40,9 @@ class Games:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-  """Plays the same number of whole games in every environment: no game is preferred for being short."""
+  """Plays the same number of whole games in every environment: no game is preferred for being
+  short.
+  """
 
   environment: Environment
   model: Model
@@ -60,10 +62,12 @@ class Evaluator:
     env, time = self.environment.recv(player.env)
     check_step(self.environment.spec, time)
     frames = push(player.frames, time)
-    decision = self.search(params, search_key, root(self.model, params, frames))
+    decision = self.search(params, search_key, initial_inference(self.model, params, frames))
     return Player(self.environment.send(env, decision.action), frames, key), time, decision
 
-  def play(self, params: Params, key: Key, episodes: int, between: Callable[[int], None] | None = None) -> dict[str, list]:
+  def play(
+    self, params: Params, key: Key, episodes: int, between: Callable[[int], None] | None = None
+  ) -> dict[str, list]:
     """Plays.
 
     Args:
@@ -78,14 +82,20 @@ class Evaluator:
     spec = self.environment.spec
     rounds = -(-episodes // spec.num_envs)
     zeros = jnp.zeros((spec.num_envs, rounds))
-    games = Games(actor.new_tally(spec.num_envs), jnp.zeros(spec.num_envs, jnp.int32), zeros, zeros.astype(jnp.int32))
+    games = Games(
+      actor.no_episodes(spec.num_envs),
+      jnp.zeros(spec.num_envs, jnp.int32),
+      zeros,
+      zeros.astype(jnp.int32),
+    )
     player = self.start(key)
     while int(games.played.min()) < rounds:
       player, games = self._program(params, player, games)
       if between:
         between(int(games.played.sum()))
     jax.block_until_ready(player)
-    # Game by game over all environments, so that a rest is cut off without a look at how long games took.
+    # Game by game over all environments, so that a rest is cut off without a look at how long games
+    # took.
     scores, lengths = np.asarray(games.score).T.reshape(-1), np.asarray(games.length).T.reshape(-1)
     return {"returns": scores[:episodes].tolist(), "lengths": lengths[:episodes].tolist()}
 
@@ -94,7 +104,9 @@ class Evaluator:
     """Up to 256 steps."""
     return jax.jit(functools.partial(self._chunk, steps=256))
 
-  def _chunk(self, params: Params, player: Player, games: Games, steps: int) -> tuple[Player, Games]:
+  def _chunk(
+    self, params: Params, player: Player, games: Games, steps: int
+  ) -> tuple[Player, Games]:
     rounds = games.score.shape[1]
 
     def going_on(carry):
@@ -111,22 +123,26 @@ class Evaluator:
 
 
 def push(frames: Array, time: TimeStep) -> Array:
-  """The stacks u8[B, S, ...] after one more step; a first frame fills its stack (the ring's rule, `replay/frames.py`)."""
+  """The stacks u8[B, S, ...] after one more step; a first frame fills its stack (the ring's rule,
+  `replay/frames.py`).
+  """
   pushed = jnp.concatenate([frames[:, 1:], time.frame[:, None]], 1)
   filled = jnp.broadcast_to(time.frame[:, None], frames.shape)
   return jnp.where(time.first.reshape(-1, *[1] * (frames.ndim - 1)), filled, pushed)
 
 
 def finish(games: Games, time: TimeStep) -> Games:
-  """Writes down the games that end with this step, unless an environment has played all of its games."""
-  tally = actor.count(games.tally, time)
+  """Writes down the games that end with this step, unless an environment has played all of its
+  games.
+  """
+  episodes = actor.count(games.episodes, time)
   envs = jnp.arange(games.played.shape[0])
   slot = jnp.where(time.last, games.played, games.score.shape[1])  # out of range: not written
   return Games(
-    tally,
+    episodes,
     games.played + (time.last & (games.played < games.score.shape[1])),
-    games.score.at[envs, slot].set(tally.score, mode="drop"),
-    games.length.at[envs, slot].set(tally.length, mode="drop"),
+    games.score.at[envs, slot].set(episodes.score, mode="drop"),
+    games.length.at[envs, slot].set(episodes.length, mode="drop"),
   )
 
 
@@ -138,15 +154,20 @@ def summary(returns: list[float], task: str) -> dict[str, Any]:
     task: the game.
 
   Returns:
-    episodes; seeds (1: it is one run); mean, median, iqm; returns; hns, the human-normalised score, where the game has published
-    references; and, of two games or more, intervals (bootstrap over games, [low, high] each) of these, and their level.
+    episodes; seeds (1: it is one run); mean, median, iqm; returns; hns, the human-normalized score,
+    where the game has published references; and, of two games or more, intervals (bootstrap over
+    games, [low, high] each) of these, and their level.
   """
   row: dict[str, Any] = {"episodes": len(returns), "seeds": 1, "returns": list(returns)}
-  row |= {name: float(of(np.asarray(returns, np.float64))) for name, of in statistics.SUMMARIES.items()}
+  row |= {
+    name: float(of(np.asarray(returns, np.float64))) for name, of in statistics.SUMMARIES.items()
+  }
   intervals = {name: statistics.interval(of, returns) for name, of in statistics.SUMMARIES.items()}
   reference = references().get(task)
   if reference:
-    scale = functools.partial(statistics.normalised, random=reference["random"], human=reference["human"])
+    scale = functools.partial(
+      statistics.normalized, random=reference["random"], human=reference["human"]
+    )
     row["hns"] = scale(row["mean"])
     intervals["hns"] = intervals["mean"] and [scale(bound) for bound in intervals["mean"]]
   if len(returns) > 1:
@@ -155,6 +176,11 @@ def summary(returns: list[float], task: str) -> dict[str, Any]:
 
 
 def references() -> dict[str, dict[str, float]]:
-  """Published scores by task: random and human (DQN Zoo), and of agents after 100k steps (IRIS result files)."""
+  """Published scores by task: random and human (DQN Zoo), and of agents after 100k steps (IRIS
+  result files).
+  """
   with resources.files("muzero_jax").joinpath("evaluation/atari_scores.csv").open() as file:
-    return {row.pop("task"): {name: float(value) for name, value in row.items() if value} for row in csv.DictReader(file)}
+    return {
+      row.pop("task"): {name: float(value) for name, value in row.items() if value}
+      for row in csv.DictReader(file)
+    }

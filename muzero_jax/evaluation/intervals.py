@@ -1,4 +1,6 @@
-"""Statistics of scores: means that outliers do not move, normalisation, bootstrap intervals. Pure functions on arrays."""
+"""Statistics of scores: means that outliers do not move, normalization, bootstrap intervals. Pure
+functions on arrays.
+"""
 
 import math
 from collections.abc import Callable, Sequence
@@ -18,7 +20,7 @@ def iqm(values: np.ndarray, axis: int = -1) -> np.ndarray:
 SUMMARIES: dict[str, Callable] = {"mean": np.mean, "median": np.median, "iqm": iqm}
 
 
-def normalised(score: float, random: float, human: float) -> float:
+def normalized(score: float, random: float, human: float) -> float:
   """0 is random play, 1 a human."""
   return (score - random) / (human - random)
 
@@ -27,8 +29,10 @@ def interval(statistic: Callable, *samples: Sequence[float] | np.ndarray) -> lis
   """The percentile bootstrap's confidence interval; the same every time, as its random numbers are.
 
   Args:
-    statistic: called as `statistic(*samples, axis=-1)` with resampled samples [..., n]; returns [...].
-    samples: each is resampled by itself and keeps its size: several are the strata of a stratified bootstrap.
+    statistic: called as `statistic(*samples, axis=-1)` with resampled samples [..., n]; returns
+      [...].
+    samples: each is resampled by itself and keeps its size: several are the strata of a stratified
+      bootstrap.
 
   Returns:
     [low, high]; None when a sample has less than two values, which say nothing about their spread.
@@ -49,12 +53,16 @@ def interval(statistic: Callable, *samples: Sequence[float] | np.ndarray) -> lis
 
 
 def pooled(games: Sequence[np.ndarray]) -> np.ndarray:
-  """The scores of all seeds of all games, [..., seeds of one game] each -> [..., all]; every game has the same weight.
+  """The scores of all seeds of all games, [..., seeds of one game] each -> [..., all]; every game
+  has the same weight.
 
-  With unequal numbers of seeds, scores are repeated up to the least common multiple: the weighted mean and quantiles, exactly.
+  With unequal numbers of seeds, scores are repeated up to the least common multiple: the weighted
+  mean and quantiles, exactly.
   """
   common = math.lcm(*(game.shape[-1] for game in games))
-  return np.concatenate([np.repeat(game, common // game.shape[-1], axis=-1) for game in games], axis=-1)
+  return np.concatenate(
+    [np.repeat(game, common // game.shape[-1], axis=-1) for game in games], axis=-1
+  )
 
 
 def _mean(*games: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -75,11 +83,17 @@ def _optimality_gap(*games: np.ndarray, axis: int = -1) -> np.ndarray:
   return 1 - np.minimum(pooled(games), 1).mean(axis)
 
 
-OVER_GAMES: dict[str, Callable] = {"mean": _mean, "median": _median, "iqm": _iqm, "optimality_gap": _optimality_gap}
+OVER_GAMES: dict[str, Callable] = {
+  "mean": _mean,
+  "median": _median,
+  "iqm": _iqm,
+  "optimality_gap": _optimality_gap,
+}
 
 
 def over_games(scores: Sequence[Sequence[float]]) -> dict[str, dict]:
-  """Mean, median, IQM and optimality gap of normalised scores, with intervals of a bootstrap that resamples the seeds of each game.
+  """Mean, median, IQM and optimality gap of normalized scores, with intervals of a bootstrap that
+  resamples the seeds of each game.
 
   Agarwal et al. 2021, Deep RL at the Edge of the Statistical Precipice, section 4.
 
@@ -90,7 +104,10 @@ def over_games(scores: Sequence[Sequence[float]]) -> dict[str, dict]:
     By statistic: value; interval [low, high], None when a game has one seed only.
   """
   games = [np.asarray(game, np.float64) for game in scores]
-  return {name: {"value": float(of(*games)), "interval": interval(of, *games)} for name, of in OVER_GAMES.items()}
+  return {
+    name: {"value": float(of(*games)), "interval": interval(of, *games)}
+    for name, of in OVER_GAMES.items()
+  }
 
 
 def in_words(value: float, bounds: list[float] | None) -> str:

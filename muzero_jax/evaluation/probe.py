@@ -1,8 +1,9 @@
 """What hidden states know of the game: linear regressions from them to the emulator's RAM.
 
-Three questions for every byte of RAM that changes: does the hidden state of a step know it (`now`); does the hidden state that the
-dynamics predicts from it know the byte one step later (`predicted`); and how well could one guess that without knowing the action
-(`without_action`)? Where the last two are equal, the dynamics carry nothing of the action.
+Three questions for every byte of RAM that changes: does the hidden state of a step know it (`now`);
+does the hidden state that the dynamics predicts from it know the byte one step later (`predicted`);
+and how well could one guess that without knowing the action (`without_action`)? Where the last two
+are equal, the dynamics carry nothing of the action.
 """
 
 import dataclasses
@@ -13,12 +14,12 @@ import numpy as np
 
 from muzero_jax.envs.envpool import Observed
 from muzero_jax.evaluation.evaluator import push
-from muzero_jax.networks.model import root
+from muzero_jax.networks.model import initial_inference
 from muzero_jax.search.base import Search
 from muzero_jax.types import Array, Key, Model, Params, TimeStep
 
-# RAM bytes with known meanings (Anand et al. 2019, "AtariARI"). Steps at which one of a game's bytes is 0 (no ball in play) are
-# left out.
+# RAM bytes with known meanings (Anand et al. 2019, "AtariARI"). Steps at which one of a game's
+# bytes is 0 (no ball in play) are left out.
 NAMES = {
   "Pong-v5": {51: "own paddle", 50: "other paddle", 49: "ball x", 54: "ball y"},
   "Breakout-v5": {72: "paddle", 99: "ball x", 101: "ball y"},
@@ -41,7 +42,15 @@ class Recording:
 
 
 def record(
-  model: Model, params: Params, search: Search, games: Observed, key: Key, *, stack: int, steps: int, random: float = 0.5
+  model: Model,
+  params: Params,
+  search: Search,
+  games: Observed,
+  key: Key,
+  *,
+  stack: int,
+  steps: int,
+  random: float = 0.5,
 ) -> Recording:
   """Plays, and takes down hidden states and RAM.
 
@@ -60,7 +69,7 @@ def record(
   def look(frames: Array, time: TimeStep, key: Key) -> tuple:
     frames = push(frames, time)
     search_key, action_key, random_key = jax.random.split(key, 3)
-    origin = root(model, params, frames)
+    origin = initial_inference(model, params, frames)
     chosen = search(params, search_key, origin).action
     drawn = jax.random.randint(action_key, chosen.shape, 0, games.num_actions, jnp.int32)
     action = jnp.where(jax.random.uniform(random_key, chosen.shape) < random, drawn, chosen)
@@ -75,12 +84,17 @@ def record(
     frames, action, hidden, predicted = look(frames, time, step_key)
     ended, before = np.asarray(time.last), ram
     time, ram = games.step(np.asarray(action))
-    rows.append((np.asarray(hidden), np.asarray(predicted), before, ram, ~(ended | np.asarray(time.first))))
+    rows.append(
+      (np.asarray(hidden), np.asarray(predicted), before, ram, ~(ended | np.asarray(time.first)))
+    )
   return Recording(*(np.stack(column) for column in zip(*rows, strict=True)))
 
 
-def explained(recording: Recording, bytes_of: list[int], needed: list[int]) -> dict[str, np.ndarray]:
-  """Shares of the variance of RAM bytes that linear regressions explain in games that they were not fitted to.
+def explained(
+  recording: Recording, bytes_of: list[int], needed: list[int]
+) -> dict[str, np.ndarray]:
+  """Shares of the variance of RAM bytes that linear regressions explain in games that they were not
+  fitted to.
 
   Args:
     recording: at least two games.
@@ -90,7 +104,11 @@ def explained(recording: Recording, bytes_of: list[int], needed: list[int]) -> d
   Returns:
     "now", "predicted", "without_action": f64[bytes] each; NaN where a byte does not change.
   """
-  valid = recording.valid & np.all(recording.before[..., needed] > 0, -1) & np.all(recording.after[..., needed] > 0, -1)
+  valid = (
+    recording.valid
+    & np.all(recording.before[..., needed] > 0, -1)
+    & np.all(recording.after[..., needed] > 0, -1)
+  )
   half = recording.hidden.shape[1] // 2
   fitted, tested = valid.copy(), valid.copy()
   fitted[:, half:] = False
@@ -105,12 +123,16 @@ def explained(recording: Recording, bytes_of: list[int], needed: list[int]) -> d
 
 
 def _regress(x: np.ndarray, y: np.ndarray, fitted: np.ndarray, tested: np.ndarray) -> np.ndarray:
-  """The share of the variance of y [T, B, K] on `tested` that a ridge regression from x [T, B, D], fitted on `fitted`, explains."""
+  """The share of the variance of y [T, B, K] on `tested` that a ridge regression from x [T, B, D],
+  fitted on `fitted`, explains.
+  """
   features, values = x[fitted].astype(np.float64), y[fitted]
-  centre, middle = features.mean(0), values.mean(0)
-  features = features - centre
-  weights = np.linalg.solve(features.T @ features + RIDGE * np.eye(features.shape[1]), features.T @ (values - middle))
-  error = y[tested] - ((x[tested] - centre) @ weights + middle)
+  center, middle = features.mean(0), values.mean(0)
+  features = features - center
+  weights = np.linalg.solve(
+    features.T @ features + RIDGE * np.eye(features.shape[1]), features.T @ (values - middle)
+  )
+  error = y[tested] - ((x[tested] - center) @ weights + middle)
   with np.errstate(divide="ignore", invalid="ignore"):
     share = 1 - np.mean(error**2, 0) / y[tested].var(0)
   return np.where(y[tested].var(0) > 0, share, np.nan)
@@ -125,7 +147,14 @@ def changing(recording: Recording, count: int) -> list[int]:
 
 def table(found: dict[str, np.ndarray], labels: list[str]) -> str:
   """Markdown."""
-  lines = ["| RAM | now | next, from the predicted hidden state | next, without the action |", "|---|---|---|---|"]
+  lines = [
+    "| RAM | now | next, from the predicted hidden state | next, without the action |",
+    "|---|---|---|---|",
+  ]
   for i, label in enumerate(labels):
-    lines.append(f"| {label} | " + " | ".join(f"{found[name][i]:.3f}" for name in ("now", "predicted", "without_action")) + " |")
+    lines.append(
+      f"| {label} | "
+      + " | ".join(f"{found[name][i]:.3f}" for name in ("now", "predicted", "without_action"))
+      + " |"
+    )
   return "\n".join(lines)

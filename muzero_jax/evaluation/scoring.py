@@ -1,4 +1,6 @@
-"""How good the agent of a run is: evaluations.jsonl, and what is made at the end (a random player's score, curve, video)."""
+"""How good the agent of a run is: evaluations.jsonl, and what is made at the end (a random player's
+score, curve, video).
+"""
 
 import dataclasses
 import sys
@@ -9,10 +11,11 @@ from typing import Any
 import jax
 from tqdm import tqdm
 
-from muzero_jax import components, experiment
+from muzero_jax import build
 from muzero_jax.config import Config
 from muzero_jax.envs import envpool
 from muzero_jax.evaluation import intervals as statistics
+from muzero_jax.evaluation import protocols
 from muzero_jax.evaluation.evaluator import Evaluator, references, summary
 from muzero_jax.evaluation.video import record_game
 from muzero_jax.reporting import page
@@ -30,14 +33,20 @@ class Scoring:
     ConfigError: the protocol does not fit the run.
   """
 
-  def __init__(self, config: Config, folder: Path, model: Model, search: Search, protocol: str = ""):
+  def __init__(
+    self, config: Config, folder: Path, model: Model, search: Search, protocol: str = ""
+  ):
     self.folder, self._model, self._search = folder, model, search
-    self.protocol, self.config = experiment.for_protocol(config, protocol or config.evaluation.protocol)
-    self.atari = config.env.kind == "envpool" and envpool.is_atari(config.env.task)
+    self.protocol, self.config = protocols.for_protocol(
+      config, protocol or config.evaluation.protocol
+    )
+    self.atari = build.is_atari(config)
     self.task = task_name(config)
     self._evaluator: Evaluator | None = None
 
-  def evaluate(self, params: Params, env_steps: int, agent: str = "trained") -> dict[str, Any] | None:
+  def evaluate(
+    self, params: Params, env_steps: int, agent: str = "trained"
+  ) -> dict[str, Any] | None:
     """Plays the configured number of games and writes a row; None when that number is 0.
 
     Args:
@@ -51,7 +60,13 @@ class Scoring:
       return None
     begun = time.perf_counter()
     player = self._player(agent, min(settings.num_envs, episodes))
-    with tqdm(total=episodes, unit="game", desc=f"{agent} player", disable=not sys.stderr.isatty(), leave=False) as bar:
+    with tqdm(
+      total=episodes,
+      unit="game",
+      desc=f"{agent} player",
+      disable=not sys.stderr.isatty(),
+      leave=False,
+    ) as bar:
 
       def show(over: int) -> None:
         bar.update(min(over, episodes) - bar.n)
@@ -78,17 +93,21 @@ class Scoring:
     """The evaluator; it keeps its games and its program for the next time."""
     if self._evaluator is None or self._evaluator.environment.spec.num_envs != num_envs:
       search = self._search.for_evaluation()
-      self._evaluator = experiment.make_evaluator(self.config, search, self._model, num_envs)
+      self._evaluator = protocols.make_evaluator(self.config, search, self._model, num_envs)
     if agent == "random":
       return dataclasses.replace(self._evaluator, search=Random())
     return self._evaluator
 
   def record(self, params: Params, env_steps: int) -> Path:
-    """Records one game in `video/`, in colour where it is Atari."""
+    """Records one game in `video/`, in color where it is Atari."""
     offset = -2 - env_steps
-    evaluator = experiment.make_evaluator(self.config, self._search.for_evaluation(), self._model, 1, offset)
-    seed = components.env_seed(self.config.seed, offset)
-    renderer = envpool.renderer(self.config.env.task, seed, components.atari(self.config)) if self.atari else None
+    evaluator = protocols.make_evaluator(
+      self.config, self._search.for_evaluation(), self._model, 1, offset
+    )
+    seed = build.env_seed(self.config.seed, offset)
+    renderer = (
+      envpool.renderer(self.config.env.task, seed, build.atari(self.config)) if self.atari else None
+    )
     path = self.folder / "video" / f"{env_steps}.mp4"
     score, steps = record_game(evaluator, params, self._key(env_steps, 1), path, renderer=renderer)
     print(f"video: {path} (a game of {steps:,} steps with a score of {score:g})", flush=True)
@@ -99,7 +118,9 @@ class Scoring:
     done = metrics.read(self.folder / "evaluations.jsonl")
     rows = {}
     for agent in ("trained", "random"):
-      found = [row for row in done if row.get("agent") == agent and row["protocol"] == self.protocol]
+      found = [
+        row for row in done if row.get("agent") == agent and row["protocol"] == self.protocol
+      ]
       found = [row for row in found if agent == "random" or row["env_steps"] == env_steps]
       rows[agent] = found[-1] if found else self.evaluate(params, env_steps, agent)
     curve = draw_curve(self.folder, f"{self.task}, seed {self.config.seed}")
@@ -120,7 +141,10 @@ def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -
   """An evaluation in words."""
   if row is None:
     return "done (no evaluation was asked for)."
-  text = f"{row['task']} after {row['env_steps']:,} steps: mean return {row['mean']:.2f} of {row['episodes']} games"
+  text = (
+    f"{row['task']} after {row['env_steps']:,} steps: "
+    f"mean return {row['mean']:.2f} of {row['episodes']} games"
+  )
   facts = [f"protocol {row['protocol']}"]
   if chance:
     facts.append(f"random play {chance['mean']:.2f} of {chance['episodes']}")
@@ -133,7 +157,12 @@ def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -
 def details(row: dict[str, Any]) -> str:
   """The statistics of an evaluation with their intervals, in words."""
   intervals = row.get("intervals", {})
-  labels = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-normalised"}
-  facts = [f"{label} {statistics.in_words(row[name], intervals.get(name))}" for name, label in labels.items() if name in row]
+  labels = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-normalized"}
+  facts = [
+    f"{label} {statistics.in_words(row[name], intervals.get(name))}"
+    for name, label in labels.items()
+    if name in row
+  ]
   level = f"; [{row['level']:.0%} bootstrap interval over games]" if intervals else ""
-  return f"{', '.join(facts)} (protocol {row['protocol']}, {row['episodes']} game{'s' * (row['episodes'] > 1)}, 1 seed{level})"
+  games = f"{row['episodes']} game{'s' * (row['episodes'] > 1)}"
+  return f"{', '.join(facts)} (protocol {row['protocol']}, {games}, 1 seed{level})"

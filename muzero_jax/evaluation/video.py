@@ -13,7 +13,14 @@ from muzero_jax.types import Key, Params
 
 
 def record_game(
-  evaluator: Evaluator, params: Params, key: Key, path: Path, *, renderer: Any = None, fps: int = 30, max_steps: int = 27000
+  evaluator: Evaluator,
+  params: Params,
+  key: Key,
+  path: Path,
+  *,
+  renderer: Any = None,
+  fps: int = 30,
+  max_steps: int = 27000,
 ) -> tuple[float, int]:
   """Plays a game and writes it.
 
@@ -22,7 +29,8 @@ def record_game(
     params: of the model, on one device.
     key: of the search.
     path: the file; its folder is made. It appears once it is complete.
-    renderer: an EnvPool with the same seed and settings but for the picture, which is stepped along; None draws what the agent sees.
+    renderer: an EnvPool with the same seed and settings but for the picture, which is stepped
+      along; None draws what the agent sees.
     fps: agent steps per second of video (15 is the speed of Atari at a frame skip of 4).
     max_steps: agent steps after which the recording stops.
 
@@ -40,7 +48,9 @@ def record_game(
     while steps <= max_steps:
       player, time, decision = step(params, player)
       score += float(time.reward[0])
-      video.append_data(_image(np.asarray(time.frame[0]) if picture is None else np.moveaxis(picture[0], 0, -1)))
+      video.append_data(
+        _image(np.asarray(time.frame[0]) if picture is None else np.moveaxis(picture[0], 0, -1))
+      )
       if bool(time.last[0]):
         break
       steps += 1
@@ -59,7 +69,7 @@ def _image(frame: np.ndarray) -> np.ndarray:
     frame = frame[None]
   if frame.ndim == 2:
     frame = np.repeat(frame[..., None], 3, -1)
-  elif frame.shape[-1] != 3:  # planes: the highest that is set, as a shade of grey
+  elif frame.shape[-1] != 3:  # planes: the highest that is set, as a shade of gray
     shades = np.linspace(255, 100, frame.shape[-1])
     frame = np.repeat((shades * (frame > 0)).max(-1).astype(np.uint8)[..., None], 3, -1)
   scale = 2 * -(-80 // min(frame.shape[:2])) if min(frame.shape[:2]) < 160 else 1

@@ -1,1 +1,3 @@
-"""Loss terms: each one function of the parameters and a `Context`, with its own parameters where it has any."""
+"""Loss terms: each one function of the parameters and a `Context`, with its own parameters where it
+has any.
+"""

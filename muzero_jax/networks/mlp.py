@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks.model import Logits, make_model, scale_latent, stacked_input
+from muzero_jax.networks.model import Logits, make_model, scale_hidden, stacked_input
 from muzero_jax.networks.scalars import Support
 from muzero_jax.types import Array, Model
 
@@ -24,7 +24,7 @@ class Representation(nn.Module):
     x = stacked_input(frames, self.dtype)
     x = x.reshape(x.shape[0], -1)
     x = nn.relu(nn.LayerNorm(dtype=self.dtype)(nn.Dense(self.width, dtype=self.dtype)(x)))
-    return scale_latent(nn.LayerNorm(dtype=self.dtype)(nn.Dense(self.width, dtype=self.dtype)(x)))
+    return scale_hidden(nn.LayerNorm(dtype=self.dtype)(nn.Dense(self.width, dtype=self.dtype)(x)))
 
 
 class Dynamics(nn.Module):
@@ -38,10 +38,14 @@ class Dynamics(nn.Module):
 
   @nn.compact
   def __call__(self, hidden: Array, action: Array) -> tuple[Array, Array]:
-    x = nn.Dense(self.width, dtype=self.dtype)(hidden) + nn.Embed(self.num_actions, self.width, dtype=self.dtype)(action)
+    x = nn.Dense(self.width, dtype=self.dtype)(hidden) + nn.Embed(
+      self.num_actions, self.width, dtype=self.dtype
+    )(action)
     x = nn.relu(nn.LayerNorm(dtype=self.dtype)(x))
-    x = nn.LayerNorm(dtype=self.dtype, scale_init=nn.initializers.zeros)(nn.Dense(self.width, dtype=self.dtype)(x))
-    x = scale_latent(hidden + x)  # it starts as its shortcut: the state stays
+    x = nn.LayerNorm(dtype=self.dtype, scale_init=nn.initializers.zeros)(
+      nn.Dense(self.width, dtype=self.dtype)(x)
+    )
+    x = scale_hidden(hidden + x)  # it starts as its shortcut: the state stays
     return x, Logits(self.head or self.width, self.bins)(x)
 
 
@@ -57,7 +61,13 @@ class Prediction(nn.Module):
     return Logits(self.width, self.num_actions)(hidden), Logits(self.width, self.bins)(hidden)
 
 
-def mlp(size: str, num_actions: int, support: Support, frames: jax.ShapeDtypeStruct, dtype: Any = jnp.float32) -> Model:
+def mlp(
+  size: str,
+  num_actions: int,
+  support: Support,
+  frames: jax.ShapeDtypeStruct,
+  dtype: Any = jnp.float32,
+) -> Model:
   """The model of a named size for stacks of `frames` ([S, ...]); `dtype` is that of the trunk."""
   width = WIDTHS[size]
   return make_model(

@@ -1,4 +1,6 @@
-"""From flax modules to a `Model` of pure functions; what all networks share: input, latent scaling, heads."""
+"""From flax modules to a `Model` of pure functions; what all networks share: input, latent scaling,
+heads.
+"""
 
 import functools
 from typing import Any
@@ -13,8 +15,10 @@ from muzero_jax.networks.scalars import Support
 from muzero_jax.types import Array, Model, Params, Root
 
 
-def scale_latent(hidden: Array, epsilon: float = 1e-5) -> Array:
-  """Each latent of [N, ...] into 0..1 by its own minimum and maximum (MuZero, appendix G); a constant one becomes 0."""
+def scale_hidden(hidden: Array, epsilon: float = 1e-5) -> Array:
+  """Each latent of [N, ...] into 0..1 by its own minimum and maximum (MuZero, appendix G); a
+  constant one becomes 0.
+  """
   axes = tuple(range(1, hidden.ndim))
   low = jnp.min(hidden, axes, keepdims=True)
   high = jnp.max(hidden, axes, keepdims=True)
@@ -22,9 +26,11 @@ def scale_latent(hidden: Array, epsilon: float = 1e-5) -> Array:
 
 
 def stacked_input(frames: Array, dtype) -> Array:
-  """[N, S, *frame_shape] -> [N, H, W, channels] or [N, features]: the newest frame, then what changed from frame to frame.
+  """[N, S, *frame_shape] -> [N, H, W, channels] or [N, features]: the newest frame, then what
+  changed from frame to frame.
 
-  A linear map of the stack. Differences show a small moving object (Pong's ball) that the static picture drowns.
+  A linear map of the stack. Differences show a small moving object (Pong's ball) that the static
+  picture drowns.
   """
   frames = frames.astype(dtype) / (255 if frames.dtype == jnp.uint8 else 1)
   newest = frames[:, -1:]
@@ -37,7 +43,9 @@ def stacked_input(frames: Array, dtype) -> Array:
 
 
 class Logits(nn.Module):
-  """A head's last layers in float32: a hidden layer, then a layer that starts at zero, so that nothing is claimed at first."""
+  """A head's last layers in float32: a hidden layer, then a layer that starts at zero, so that
+  nothing is claimed at first.
+  """
 
   hidden: int
   outputs: int
@@ -50,7 +58,11 @@ class Logits(nn.Module):
 
 
 def make_model(
-  representation: nn.Module, dynamics: nn.Module, prediction: nn.Module, support: Support, frames: jax.ShapeDtypeStruct
+  representation: nn.Module,
+  dynamics: nn.Module,
+  prediction: nn.Module,
+  support: Support,
+  frames: jax.ShapeDtypeStruct,
 ) -> Model:
   """A `Model` from three modules.
 
@@ -90,13 +102,14 @@ def apply(module: nn.Module, params: Params, *inputs: Array) -> Any:
 def encode_many(model: Model, params: Params, frames: Array) -> Array:
   """`model.encode` for any number of stacks u8[N, S, *frame_shape], where no gradient is wanted.
 
-  Hundreds at once would leave a CPU's caches at every layer and take gigabytes: there they are encoded in parts.
+  Hundreds at once would leave a CPU's caches at every layer and take gigabytes: there they are
+  encoded in parts.
   """
   encode = functools.partial(model.encode, params)
   return mapped(encode, frames) if jax.default_backend() == "cpu" else encode(frames)
 
 
-def root(model: Model, params: Params, frames: Array) -> Root:
+def initial_inference(model: Model, params: Params, frames: Array) -> Root:
   """What a search starts from, for stacks u8[N, S, *frame_shape]."""
   hidden = encode_many(model, params, frames)
   policy_logits, value_logits = model.predict(params, hidden)

@@ -1,9 +1,11 @@
-"""The residual network for images: pre-activation blocks, no normalisation, a square latent at a 16th of the frame's size.
+"""The residual network for images: pre-activation blocks, no normalization, a square latent at a
+16th of the frame's size.
 
-After EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), without their batch norms: acting and learning compute the
-same function. Layer norms cannot stand in for them: with shifted pictures (`augmentation`) a network with them learned nothing of
-Breakout's ball, where one without did. Instead every block is its shortcut at first (Zhang et al. 2019, "Fixup"), and
-latents are scaled at every step.
+After EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), without their batch
+norms: acting and learning compute the same function. Layer norms cannot stand in for them: with
+shifted pictures (`augmentation`) a network with them learned nothing of Breakout's ball, where one
+without did. Instead every block is its shortcut at first (Zhang et al. 2019, "Fixup"), and latents
+are scaled at every step.
 """
 
 import dataclasses
@@ -14,14 +16,16 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax.networks.cpu import conv
-from muzero_jax.networks.model import Logits, make_model, scale_latent, stacked_input
+from muzero_jax.networks.model import Logits, make_model, scale_hidden, stacked_input
 from muzero_jax.networks.scalars import Support
 from muzero_jax.types import Array, Model
 
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """Widths and depths. The encoder is a first convolution and then stages, each halving the picture and adding blocks."""
+  """Widths and depths. The encoder is a first convolution and then stages, each halving the picture
+  and adding blocks.
+  """
 
   first: tuple[int, int, int]  # channels, kernel, stride of the first convolution
   stages: tuple[tuple[int, int, bool], ...]  # channels, blocks, pooled (average) instead of strided
@@ -35,12 +39,17 @@ class Size:
 SIZES = {
   # No down-sampling, for boards of 10 x 10 and the like (MinAtar).
   "grid": Size(first=(16, 3, 1), stages=(), channels=16, blocks=1),
-  # For CPUs. The first layer sees each 4x4 patch once, which is a matrix product: 84x84 -> 21 -> 11 -> 6.
+  # For CPUs. The first layer sees each 4x4 patch once, which is a matrix product: 84x84 -> 21 -> 11
+  # -> 6.
   "tiny": Size(first=(32, 4, 4), stages=((32, 0, False), (32, 1, False)), channels=32, blocks=1),
   "small": Size(first=(32, 4, 4), stages=((64, 1, False), (64, 1, False)), channels=64, blocks=1),
   # 84x84 -> 42 -> 21 -> 11 -> 6.
   "efficientzero": Size(
-    first=(32, 3, 2), stages=((64, 1, False), (64, 1, True), (64, 1, True)), channels=64, blocks=1, encoder_blocks=1
+    first=(32, 3, 2),
+    stages=((64, 1, False), (64, 1, True), (64, 1, True)),
+    channels=64,
+    blocks=1,
+    encoder_blocks=1,
   ),
   "muzero": Size(
     first=(128, 3, 2),
@@ -54,14 +63,24 @@ SIZES = {
 }
 
 
-def convolution(channels: int, dtype: Any, kernel: int = 3, stride: int = 1, init: Any = nn.linear.default_kernel_init) -> nn.Conv:
+def convolution(
+  channels: int,
+  dtype: Any,
+  kernel: int = 3,
+  stride: int = 1,
+  init: Any = nn.linear.default_kernel_init,
+) -> nn.Conv:
   """A convolution of this network."""
   convolve = conv.conv_general_dilated
-  return nn.Conv(channels, (kernel, kernel), stride, dtype=dtype, kernel_init=init, conv_general_dilated=convolve)
+  return nn.Conv(
+    channels, (kernel, kernel), stride, dtype=dtype, kernel_init=init, conv_general_dilated=convolve
+  )
 
 
 class Block(nn.Module):
-  """A pre-activation residual block (He et al. 2016), which may halve the picture and change the channels; at first its shortcut."""
+  """A pre-activation residual block (He et al. 2016), which may halve the picture and change the
+  channels; at first its shortcut.
+  """
 
   channels: int
   dtype: Any
@@ -77,7 +96,7 @@ class Block(nn.Module):
 
 
 class Representation(nn.Module):
-  """Frames u8[N, S, H, W(, colours)] -> latent [N, H', W', channels] in 0..1."""
+  """Frames u8[N, S, H, W(, colors)] -> latent [N, H', W', channels] in 0..1."""
 
   size: Size
   dtype: Any
@@ -98,7 +117,7 @@ class Representation(nn.Module):
         x = Block(channels, self.dtype)(x)
     if x.shape[-1] != self.size.channels:
       x = convolution(self.size.channels, self.dtype)(x)
-    return scale_latent(x)
+    return scale_hidden(x)
 
 
 class Dynamics(nn.Module):
@@ -115,10 +134,14 @@ class Dynamics(nn.Module):
     # Constant planes through a 1x1 convolution are a bias per channel: the same, cheaper.
     bias = nn.Embed(self.num_actions, size.channels, dtype=self.dtype)(action)
     # As its blocks, it starts as its shortcut: nothing changes but what the action adds.
-    x = hidden + convolution(size.channels, self.dtype, init=nn.initializers.zeros)(hidden) + bias[:, None, None]
+    x = (
+      hidden
+      + convolution(size.channels, self.dtype, init=nn.initializers.zeros)(hidden)
+      + bias[:, None, None]
+    )
     for _ in range(size.blocks):
       x = Block(size.channels, self.dtype)(x)
-    x = scale_latent(x)
+    x = scale_hidden(x)
     return x, Head(size, self.bins, self.dtype)(x)
 
 
@@ -148,11 +171,21 @@ class Prediction(nn.Module):
     x = hidden
     for _ in range(self.size.blocks):
       x = Block(self.size.channels, self.dtype)(x)
-    return Head(self.size, self.num_actions, self.dtype)(x), Head(self.size, self.bins, self.dtype)(x)
+    return Head(self.size, self.num_actions, self.dtype)(x), Head(self.size, self.bins, self.dtype)(
+      x
+    )
 
 
-def resnet(size: str, num_actions: int, support: Support, frames: jax.ShapeDtypeStruct, dtype: Any = jnp.float32) -> Model:
-  """The model of a named size for stacks of `frames` ([S, H, W] or [S, H, W, colours]); `dtype` is that of the trunk."""
+def resnet(
+  size: str,
+  num_actions: int,
+  support: Support,
+  frames: jax.ShapeDtypeStruct,
+  dtype: Any = jnp.float32,
+) -> Model:
+  """The model of a named size for stacks of `frames` ([S, H, W] or [S, H, W, colors]); `dtype` is
+  that of the trunk.
+  """
   shape = SIZES[size]
   return make_model(
     Representation(shape, dtype),

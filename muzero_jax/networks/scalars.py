@@ -1,7 +1,7 @@
 """Scalars as categorical distributions (MuZero, Schrittwieser et al. 2020, appendix F).
 
-A scalar x is squashed by h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x (Pohlen et al. 2018) and spread over the two nearest values of a
-`Support`. Everything in float32.
+A scalar x is squashed by h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x (Pohlen et al. 2018) and spread
+over the two nearest values of a `Support`. Everything in float32.
 """
 
 import dataclasses
@@ -20,9 +20,12 @@ def transform(x: Array) -> Array:
 
 
 def inverse(y: Array) -> Array:
-  """The x with h(x) = y, elementwise; written without the differences of near-equal numbers that float32 would lose."""
+  """The x with h(x) = y, elementwise; written without the differences of near-equal numbers that
+  float32 would lose.
+  """
   a = jnp.abs(y)
-  # u = sqrt(|x| + 1) solves eps u^2 + u = a + 1 + eps; with u = 1 + w, w is the positive root of eps w^2 + (1 + 2 eps) w = a.
+  # u = sqrt(|x| + 1) solves eps u^2 + u = a + 1 + eps; with u = 1 + w, w is the positive root of
+  # eps w^2 + (1 + 2 eps) w = a.
   b = 1 + 2 * EPSILON
   w = 2 * a / (b + jnp.sqrt(b * b + 4 * EPSILON * a))
   return jnp.sign(y) * w * (w + 2)
@@ -42,20 +45,30 @@ class Support:
 
   @property
   def spacing(self) -> float:
-    """Between neighbours, in transformed space."""
+    """Between neighbors, in transformed space."""
     return 2 * self.size / (self.bins - 1)
 
   def encode(self, x: Array) -> Array:
-    """Scalars f32[...] -> probabilities f32[..., bins] on the two bins nearest to h(x); beyond the support, on its end."""
-    y = (jnp.clip(transform(x.astype(jnp.float32)), -self.size, self.size) + self.size) / self.spacing
+    """Scalars f32[...] -> probabilities f32[..., bins] on the two bins nearest to h(x); beyond the
+    support, on its end.
+    """
+    y = (
+      jnp.clip(transform(x.astype(jnp.float32)), -self.size, self.size) + self.size
+    ) / self.spacing
     low = jnp.minimum(jnp.floor(y), self.bins - 2)
     share = y - low
     index = low.astype(jnp.int32)
-    return jax.nn.one_hot(index, self.bins) * (1 - share)[..., None] + jax.nn.one_hot(index + 1, self.bins) * share[..., None]
+    return (
+      jax.nn.one_hot(index, self.bins) * (1 - share)[..., None]
+      + jax.nn.one_hot(index + 1, self.bins) * share[..., None]
+    )
 
   def decode(self, logits: Array) -> Array:
-    """Logits [..., bins] -> scalars f32[...]: the expectation in transformed space, transformed back."""
+    """Logits [..., bins] -> scalars f32[...]: the expectation in transformed space, transformed
+    back.
+    """
     values = self.spacing * jnp.arange(-(self.bins // 2), self.bins // 2 + 1, dtype=jnp.float32)
     probabilities = jax.nn.softmax(logits.astype(jnp.float32))
-    # Accelerators round the operands of a matrix product by default; here that would cost three digits of every value.
+    # Accelerators round the operands of a matrix product by default; here that would cost three
+    # digits of every value.
     return inverse(jnp.matmul(probabilities, values, precision="highest"))

@@ -1,8 +1,10 @@
-"""The ring of steps. Examples are references into it; frames are stored once and shared by every example that shows them.
+"""The ring of steps. Examples are references into it; frames are stored once and shared by every
+example that shows them.
 
-Rows are ticks, columns environments. Row h % C is written at the head h together with the decision of the row before it. An example
-starts at a row once the L = k+n+1 rows from there on are complete, and ends when the first frame of its stack is overwritten: the
-garbage collector is the write head. `Chances` says how likely each row is sampled.
+Rows are ticks, columns environments. Row h % C is written at the head h together with the decision
+of the row before it. An example starts at a row once the L = k+n+1 rows from there on are complete,
+and ends when the first frame of its stack is overwritten: the garbage collector is the write head.
+`Priorities` says how likely each row is sampled.
 """
 
 import dataclasses
@@ -18,12 +20,12 @@ from muzero_jax.types import Array, Decision, Example, TimeStep, record
 
 
 @record
-class Chances:
+class Priorities:
   """How likely each example is sampled: what the learner may change about the replay."""
 
-  mass: Array  # f32[C, B]   0 where no example starts
-  row_mass: Array  # f32[C]   mass summed over environments
-  top: Array  # f32[]   the highest mass given so far; new examples enter with it
+  priority: Array  # f32[C, B]   0 where no example starts
+  row_priority: Array  # f32[C]   priority summed over environments
+  max_priority: Array  # f32[]   the highest priority given so far; new examples enter with it
 
 
 @record
@@ -41,7 +43,7 @@ class Replay:
   log_prob: Array  # f32[C, B]
   advantage: Array  # f32[C, B]
   played: Array  # i32[C]   learner steps when the row was played
-  chances: Chances
+  priorities: Priorities
   head: Array  # i32[]   rows written since the start
 
 
@@ -65,9 +67,14 @@ class Ring:
 
   def __post_init__(self):
     if self.rows < self.smallest(self.stack, self.window):
-      raise ValueError(f"a ring of {self.rows} rows cannot hold an example; it needs {self.smallest(self.stack, self.window)}")
+      raise ValueError(
+        f"a ring of {self.rows} rows cannot hold an example; it needs "
+        f"{self.smallest(self.stack, self.window)}"
+      )
     if self.later >= self.window:
-      raise ValueError(f"{self.later} later frames are more than a window of {self.window} steps has")
+      raise ValueError(
+        f"{self.later} later frames are more than a window of {self.window} steps has"
+      )
 
   @staticmethod
   def smallest(stack: int, window: int) -> int:
@@ -93,7 +100,7 @@ class Ring:
       log_prob=zeros(*rows),
       advantage=zeros(*rows),
       played=zeros(self.rows, dtype=jnp.int32),
-      chances=Chances(zeros(*rows), zeros(self.rows), jnp.ones((), jnp.float32)),
+      priorities=Priorities(zeros(*rows), zeros(self.rows), jnp.ones((), jnp.float32)),
       head=jnp.zeros((), jnp.int32),
     )
 
@@ -127,7 +134,7 @@ class Ring:
       log_prob=replay.log_prob.at[before].set(decision.log_prob),
       advantage=replay.advantage.at[before].set(decision.advantage),
       played=replay.played.at[row].set(step),
-      chances=self._chances(replay.chances, head, last),
+      priorities=self._priorities(replay.priorities, head, last),
       head=head + 1,
     )
 
@@ -145,39 +152,48 @@ class Ring:
     chex.assert_shape(decisions, [policy, *4 * [(size,)]], custom_message=name)
     chex.assert_type(decisions[:2], [jnp.float32, jnp.int32], custom_message=name)
 
-  def _chances(self, chances: Chances, head: Array, last: Array) -> Chances:
+  def _priorities(self, priorities: Priorities, head: Array, last: Array) -> Priorities:
     """One row of examples becomes complete, one ends."""
-    # Complete is what the decision that is written with row `head` was missing from. No example starts at an episode's end,
-    # where no action counts.
+    # Complete is what the decision that is written with row `head` was missing from. No example
+    # starts at an episode's end, where no action counts.
     ready = (head - self.window) % self.rows
-    fresh = jnp.where((head >= self.window) & ~last[ready], chances.top, 0.0)
+    fresh = jnp.where((head >= self.window) & ~last[ready], priorities.max_priority, 0.0)
     ended = (head + self.stack - 1) % self.rows  # its oldest frame is overwritten now
-    return Chances(
-      mass=chances.mass.at[ready].set(fresh).at[ended].set(0.0),
-      row_mass=chances.row_mass.at[ready].set(fresh.sum()).at[ended].set(0.0),
-      top=chances.top,
+    return Priorities(
+      priority=priorities.priority.at[ready].set(fresh).at[ended].set(0.0),
+      row_priority=priorities.row_priority.at[ready].set(fresh.sum()).at[ended].set(0.0),
+      max_priority=priorities.max_priority,
     )
 
   def cut(self, replay: Replay) -> Replay:
-    """Marks the newest row as the last of its episodes, for when the environments start anew: truncated, not terminated."""
+    """Marks the newest row as the last of its episodes, for when the environments start anew:
+    truncated, not terminated.
+    """
     return dataclasses.replace(replay, last=replay.last.at[(replay.head - 1) % self.rows].set(True))
 
   def recent(self, replay: Replay) -> Array:
     """The newest stack of every environment, u8[B, S, *frame_shape]."""
     rows = (replay.head - self.stack + jnp.arange(self.stack)) % self.rows
     frames, first = jnp.swapaxes(replay.frame[rows], 0, 1), jnp.swapaxes(replay.first[rows], 0, 1)
-    # Before the first row is written there is nothing: rows of the future are zeros, and hidden by the first row's `first`.
+    # Before the first row is written there is nothing: rows of the future are zeros, and hidden by
+    # the first row's `first`.
     stacks = jax.vmap(lambda f, b: stack_at(f, b, self.stack - 1, self.stack))(frames, first)
     return stacks.reshape(self.num_envs, self.stack, *self.frame_shape)
 
   def completed(self, replay: Replay) -> tuple[Example, Array]:
-    """The examples that the newest row has completed, one per environment, and whether there are any, bool[]."""
+    """The examples that the newest row has completed, one per environment, and whether there are
+    any, bool[].
+    """
     row = (replay.head - 1 - self.window) % self.rows
     index = row * self.num_envs + jnp.arange(self.num_envs)
-    return jax.vmap(lambda i: self.example(replay, i, replay.played[row]))(index), replay.head > self.window
+    return jax.vmap(lambda i: self.example(replay, i, replay.played[row]))(
+      index
+    ), replay.head > self.window
 
   def example(self, replay: Replay, index: Array, step: Array) -> Example:
-    """The example that starts at `index` (i32[]: row * B + environment), when `step` learner steps are done."""
+    """The example that starts at `index` (i32[]: row * B + environment), when `step` learner steps
+    are done.
+    """
     row, env = index // self.num_envs, index % self.num_envs
     seen = (row - self.stack + 1 + jnp.arange(self.stack + self.later)) % self.rows
     steps = (row + jnp.arange(self.window)) % self.rows
@@ -197,6 +213,26 @@ class Ring:
     )
 
 
+def stacks(example: Example, steps: Array, stack: int) -> Array:
+  """The stacks of frames that examples [N, ...] show at some of their steps.
+
+  Args:
+    example: with at least as many later frames as the latest step asked for.
+    steps: i32[T] or i32[N, T], 0 is the root.
+    stack: S.
+
+  Returns:
+    [N * T, S, *frame_shape].
+  """
+  steps = jnp.broadcast_to(steps, (example.first.shape[0], steps.shape[-1]))
+
+  def one(frames: Array, first: Array, steps: Array) -> Array:
+    return jax.vmap(lambda step: stack_at(frames, first, step + stack - 1, stack))(steps)
+
+  found = jax.vmap(one)(example.frames, example.first, steps)
+  return found.reshape(-1, *found.shape[2:])
+
+
 def stack_at(frames: Array, first: Array, position: Array | int, stack: int) -> Array:
   """The S frames up to `position` of one sequence, not reaching across an episode's start.
 
@@ -207,10 +243,11 @@ def stack_at(frames: Array, first: Array, position: Array | int, stack: int) -> 
     stack: S.
 
   Returns:
-    [S, ...], oldest first; before an episode's S-th frame its first frame is repeated (EnvPool's rule).
+    [S, ...], oldest first; before an episode's S-th frame its first frame is repeated (EnvPool's
+    rule).
   """
-  # Frame by frame, from the newest back, and not by one gather: that would be fused into what the network does first, and on the CPU
-  # an index computed for every pixel.
+  # Frame by frame, from the newest back, and not by one gather: that would be fused into what the
+  # network does first, and on the CPU an index computed for every pixel.
   shown, begun = [frames[position]], first[position]
   for back in range(1, stack):
     shown.append(jnp.where(begun, shown[-1], frames[position - back]))

@@ -23,10 +23,22 @@ from muzero_jax.runs import history, workdir
 from muzero_jax.runs.history import Group, Run
 
 VIDEO_BYTES = 20 * 2**20  # a larger video is named, not embedded
-_SECTIONS = {"throughput": "Throughput", "loss": "Losses", "replay": "Replay", "search": "Search", "learner": "Learner"}  # the first
+_SECTIONS = {
+  "throughput": "Throughput",
+  "loss": "Losses",
+  "replay": "Replay",
+  "search": "Search",
+  "learner": "Learner",
+}  # the first
 _AXES = ("env_steps", "frames", "updates", "seconds", "episode/return")  # shown elsewhere
-_COLUMNS = {"task": "game", "agent": "agent", "env_steps": "agent steps", "protocol": "protocol", "episodes": "games"}
-_SCORES = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-normalised"}
+_COLUMNS = {
+  "task": "game",
+  "agent": "agent",
+  "env_steps": "agent steps",
+  "protocol": "protocol",
+  "episodes": "games",
+}
+_SCORES = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-normalized"}
 _KNOWN = {*_COLUMNS, *_SCORES, "returns", "lengths", "intervals", "level", "seeds"}
 
 
@@ -35,7 +47,8 @@ def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
 
   Args:
     workdirs: the folders of the runs.
-    output: the file; "" is `report.html`, in the run's folder or, for several runs, in the current one.
+    output: the file; "" is `report.html`, in the run's folder or, for several runs, in the current
+      one.
 
   Returns:
     Where it is.
@@ -45,7 +58,9 @@ def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
   """
   folders = list(dict.fromkeys(workdir.place(folder) for folder in workdirs if str(folder)))
   if not folders:
-    raise ConfigError("--workdir is missing: name the folder of a run, or of several with commas between.")
+    raise ConfigError(
+      "--workdir is missing: name the folder of a run, or of several with commas between."
+    )
   text = page([history.read(folder) for folder in folders])
   path = workdir.place(output or (folders[0] if len(folders) == 1 else Path.cwd()) / "report.html")
   try:
@@ -56,7 +71,8 @@ def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
     os.replace(draft, path)
   except OSError as error:
     raise ConfigError(
-      f"--output={path}: cannot be written ({error.strerror}); name a file in a folder that exists and can be written."
+      f"--output={path}: cannot be written ({error.strerror}); name a file in a folder that exists "
+      "and can be written."
     ) from error
   return path
 
@@ -64,11 +80,23 @@ def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
 def page(found: Sequence[Run]) -> str:
   """The whole HTML text."""
   groups = history.grouped(found)
-  points = max(100, min(500, 5000 // len(found)))  # of a line, in small pictures half as many: keeps the file small
-  body = _tag("body", _tag("h1", title := _title(found)), *_head(found, groups), *_curves(groups, points), *_evaluations(found, groups))
+  points = max(
+    100, min(500, 5000 // len(found))
+  )  # of a line, in small pictures half as many: keeps the file small
+  body = _tag(
+    "body",
+    _tag("h1", title := _title(found)),
+    *_head(found, groups),
+    *_curves(groups, points),
+    *_evaluations(found, groups),
+  )
   body.extend([*_metrics(groups, points), *_video(found), *_settings(found, groups)])
-  template = string.Template(resources.files("muzero_jax").joinpath("reporting/report.html").read_text())
-  return template.substitute(title=html.escape(title), body=ElementTree.tostring(body, encoding="unicode", method="html"))
+  template = string.Template(
+    resources.files("muzero_jax").joinpath("reporting/report.html").read_text()
+  )
+  return template.substitute(
+    title=html.escape(title), body=ElementTree.tostring(body, encoding="unicode", method="html")
+  )
 
 
 def _tag(name: str, *children: Element | str, **attributes: str) -> Element:
@@ -84,8 +112,12 @@ def _tag(name: str, *children: Element | str, **attributes: str) -> Element:
   return element
 
 
-def _table(header: Iterable[str], rows: Iterable[Sequence[str]], marked: Sequence[str] = ()) -> Element:
-  """A table that scrolls where it is too wide; rows whose first cell is in `marked` are highlighted."""
+def _table(
+  header: Iterable[str], rows: Iterable[Sequence[str]], marked: Sequence[str] = ()
+) -> Element:
+  """A table that scrolls where it is too wide; rows whose first cell is in `marked` are
+  highlighted.
+  """
   lines = [_tag("tr", *(_tag("th", cell) for cell in header))]
   for row in rows:
     look = {"class_": "differs"} if row[0] in marked else {}
@@ -101,37 +133,64 @@ def _number(value: Any) -> str:
   """For a reader; "" for nothing."""
   if not history.is_number(value):
     return "" if value is None else str(value)
-  return f"{value:,}" if isinstance(value, int) else f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+  return (
+    f"{value:,}"
+    if isinstance(value, int)
+    else f"{value:,.0f}"
+    if 1000 <= abs(value) < 1e9
+    else f"{value:.4g}"
+  )
 
 
 def _title(found: Sequence[Run]) -> str:
   tasks = ", ".join(dict.fromkeys(run.task for run in found))
-  return f"{tasks}, seed {found[0].settings['seed']}" if len(found) == 1 else f"{tasks}: {len(found)} runs"
+  return (
+    f"{tasks}, seed {found[0].settings['seed']}"
+    if len(found) == 1
+    else f"{tasks}: {len(found)} runs"
+  )
 
 
 def _names(found: Sequence[Run]) -> list[str]:
   """The folders' names, or their paths where two have the same name."""
   names = [run.folder.name for run in found]
-  return [str(run.folder) if names.count(name) > 1 else name for run, name in zip(found, names, strict=True)]
+  return [
+    str(run.folder) if names.count(name) > 1 else name
+    for run, name in zip(found, names, strict=True)
+  ]
 
 
 def _head(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
   """What was run and what came of it, a line a run."""
   rows = [[name, *_facts(run).values()] for name, run in zip(_names(found), found, strict=True)]
   header = ["run", *_facts(found[0])]
-  table = _table(header, rows) if len(rows) > 1 else _table(["", ""], zip(header, rows[0], strict=True))
+  table = (
+    _table(header, rows) if len(rows) > 1 else _table(["", ""], zip(header, rows[0], strict=True))
+  )
   parts = [table]
   for run, name in zip(found, _names(found), strict=True):
     if not run.rows:
-      parts.append(_note(f"{name} has no metrics yet: the first line comes after {_number(run.settings['log_every'])} agent steps."))
+      parts.append(
+        _note(
+          f"{name} has no metrics yet: the first line comes after "
+          f"{_number(run.settings['log_every'])} agent steps."
+        )
+      )
   if len(groups) > 1:
-    parts += [_tag("p", "Runs that differ in more than the seed, and their colours in all pictures:"), _tag("ul", *map(_key, groups))]
+    parts += [
+      _tag("p", "Runs that differ in more than the seed, and their colors in all pictures:"),
+      _tag("ul", *map(_key, groups)),
+    ]
   return parts
 
 
 def _key(group: Group) -> Element:
   number = f"{group.name}: " if group.name != group.label else ""
-  return _tag("li", _tag("span", "■ ", style=f"color: {plots.colour(group)}"), f"{number}{group.label} ({group.task}, {group.seeds})")
+  return _tag(
+    "li",
+    _tag("span", "■ ", style=f"color: {plots.color(group)}"),
+    f"{number}{group.label} ({group.task}, {group.seeds})",
+  )
 
 
 def _facts(run: Run) -> dict[str, str]:
@@ -146,9 +205,13 @@ def _facts(run: Run) -> dict[str, str]:
     "agent steps/s (median)": _number(float(np.median(rates))) if rates else "",
     "newest training return": _number(run.newest("episode/return")),
     "last evaluation": _score(scores[-1]) if scores else "none yet",
-    "best evaluation": f"{_score(max(scores, key=lambda row: row['mean']))} (of {len(scores)})" if scores else "",
+    "best evaluation": f"{_score(max(scores, key=lambda row: row['mean']))} (of {len(scores)})"
+    if scores
+    else "",
     "random play": _score(run.scores("random")[-1]) if run.scores("random") else "",
-    "protocol": str(scores[-1].get("protocol", "") if scores else run.settings["evaluation.protocol"]),
+    "protocol": str(
+      scores[-1].get("protocol", "") if scores else run.settings["evaluation.protocol"]
+    ),
     "code": str(run.facts.get("revision") or "unknown revision"),
     "devices": ", ".join(map(str, run.facts.get("devices") or [])),
   }
@@ -156,7 +219,9 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _score(row: dict[str, Any]) -> str:
   score = intervals.in_words(row["mean"], plots.interval(row, "mean"))
-  return f"{score}, {_number(row.get('episodes'))} games after {_number(row.get('env_steps'))} steps"
+  return (
+    f"{score}, {_number(row.get('episodes'))} games after {_number(row.get('env_steps'))} steps"
+  )
 
 
 def _curves(groups: Sequence[Group], points: int) -> list[Element]:
@@ -164,33 +229,59 @@ def _curves(groups: Sequence[Group], points: int) -> list[Element]:
   parts = [_tag("h2", "Learning curves")]
   for task in dict.fromkeys(group.task for group in groups):
     same = [group for group in groups if group.task == task]
-    if not any(run.scores("trained") or run.newest("episode/return") is not None for group in same for run in group.runs):
+    if not any(
+      run.scores("trained") or run.newest("episode/return") is not None
+      for group in same
+      for run in group.runs
+    ):
       parts.append(_tag("p", f"{task}: no game is over yet."))
       continue
     for x, name in (("env_steps", "agent steps"), ("seconds", "wall-clock time")):
       address = plots.returns(same, x, points)
       picture = _tag("img", src=address, alt=f"{task}: return against {name}")
       parts.append(_tag("figure", picture, _tag("figcaption", f"{task}: return against {name}")))
-  text = "Bands reach from the lowest to the highest seed, as far as all seeds of a group have come."
-  return [*parts, _note(f"{text} A line has at most {points} points (below, half of that), each the mean of its neighbours.")]
+  text = (
+    "Bands reach from the lowest to the highest seed, as far as all seeds of a group have come."
+  )
+  return [
+    *parts,
+    _note(
+      f"{text} A line has at most {points} points (below, half of that), each the mean of its "
+      "neighbors."
+    ),
+  ]
 
 
 def _evaluations(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
-  rows = [(name, row) for name, run in zip(_names(found), found, strict=True) for row in run.evaluations]
+  rows = [
+    (name, row) for name, run in zip(_names(found), found, strict=True) for row in run.evaluations
+  ]
   if not rows:
     return [_tag("h2", "Evaluations"), _tag("p", "No evaluation yet.")]
-  more = dict.fromkeys(key for _, row in rows for key, value in row.items() if key not in _KNOWN and not isinstance(value, list | dict))
+  more = dict.fromkeys(
+    key
+    for _, row in rows
+    for key, value in row.items()
+    if key not in _KNOWN and not isinstance(value, list | dict)
+  )
   header = ["run", *_COLUMNS.values(), *_SCORES.values(), *more]
   cells = [
     [
       name,
       *(_number(row.get(key)) for key in _COLUMNS),
-      *(intervals.in_words(row[key], plots.interval(row, key)) if history.is_number(row.get(key)) else "" for key in _SCORES),
+      *(
+        intervals.in_words(row[key], plots.interval(row, key))
+        if history.is_number(row.get(key))
+        else ""
+        for key in _SCORES
+      ),
       *(_number(row.get(key)) for key in more),
     ]
     for name, row in rows
   ]
-  levels = ", ".join(sorted({f"{row['level']:.0%}" for _, row in rows if history.is_number(row.get("level"))}))
+  levels = ", ".join(
+    sorted({f"{row['level']:.0%}" for _, row in rows if history.is_number(row.get("level"))})
+  )
   note = [_note(f"In brackets: {levels} bootstrap intervals over games.")] if levels else []
   return [_tag("h2", "Evaluations"), _table(header, cells), *note, *_published(groups)]
 
@@ -200,7 +291,11 @@ def _published(groups: Sequence[Group]) -> list[Element]:
   known = references()
   if not any(group.task in known for group in groups):
     return [_note("There are no published scores to compare with.")]
-  shown = [group for group in groups if group.task in known and any(run.scores("trained") for run in group.runs)]
+  shown = [
+    group
+    for group in groups
+    if group.task in known and any(run.scores("trained") for run in group.runs)
+  ]
   columns = list(dict.fromkeys(name for group in shown for name in known[group.task]))
   rows = []
   for group in shown:
@@ -208,46 +303,79 @@ def _published(groups: Sequence[Group]) -> list[Element]:
     score = float(np.mean([row["mean"] for row in last]))
     steps = ", ".join(dict.fromkeys(_number(row.get("env_steps")) for row in last))
     reference = known[group.task]
-    cells = [_beside(value, reference) for value in (score, *(reference.get(name) for name in columns))]
+    cells = [
+      _beside(value, reference) for value in (score, *(reference.get(name) for name in columns))
+    ]
     rows.append([group.task, group.name if len(groups) > 1 else "", str(len(last)), steps, *cells])
   header = ["game", "settings", "seeds", "agent steps", "ours, mean", *columns]
   note = (
-    "In parentheses: human-normalised (0 is random play, 1 a human). Published: no-op starts, not sticky; agents after 100,000 steps."
+    "In parentheses: human-normalized (0 is random play, 1 a human). "
+    "Published: no-op starts, not sticky; agents after 100,000 steps."
   )
-  return [_tag("h3", "Last evaluations beside published scores"), _table(header, rows), _note(note)] if shown else []
+  return (
+    [_tag("h3", "Last evaluations beside published scores"), _table(header, rows), _note(note)]
+    if shown
+    else []
+  )
 
 
 def _beside(score: float | None, reference: dict[str, float]) -> str:
   if score is None:
     return ""
-  return f"{_number(score)} ({intervals.normalised(score, reference['random'], reference['human']):.2f})"
+  return (
+    f"{_number(score)} ({intervals.normalized(score, reference['random'], reference['human']):.2f})"
+  )
 
 
 def _metrics(groups: Sequence[Group], points: int) -> list[Element]:
   """A section for each kind of metric, whatever metrics there are, and their newest values."""
   found = [run for group in groups for run in group.runs]
-  names = sorted({name for run in found for row in run.rows for name, value in row.items() if history.is_number(value)} - {*_AXES})
+  names = sorted(
+    {
+      name
+      for run in found
+      for row in run.rows
+      for name, value in row.items()
+      if history.is_number(value)
+    }
+    - {*_AXES}
+  )
   kinds = [_kind(name) for name in names]
   parts = []
   for kind in [*(kind for kind in _SECTIONS if kind in kinds), *sorted({*kinds} - {*_SECTIONS})]:
     pictures = [
       _tag(
-        "figure", _tag("figcaption", name), _tag("img", src=plots.metric(groups, name, points // 2), alt=f"{name} against agent steps")
+        "figure",
+        _tag("figcaption", name),
+        _tag("img", src=plots.metric(groups, name, points // 2), alt=f"{name} against agent steps"),
       )
       for name in names
       if _kind(name) == kind
     ]
-    parts += [_tag("h2", _SECTIONS.get(kind, kind.capitalize())), _tag("div", *pictures, class_="small")]
+    parts += [
+      _tag("h2", _SECTIONS.get(kind, kind.capitalize())),
+      _tag("div", *pictures, class_="small"),
+    ]
   if names:
     rows = [[name, *(_newest(group, name) for group in groups)] for name in names]
     table = _table(["metric", *(group.name for group in groups)], rows)
-    parts += [_tag("h2", "Newest values"), table, _note("Against agent steps above; here the newest of each run, the mean of seeds.")]
+    parts += [
+      _tag("h2", "Newest values"),
+      table,
+      _note("Against agent steps above; here the newest of each run, the mean of seeds."),
+    ]
   return parts
 
 
 def _kind(name: str) -> str:
   """Under which heading a metric stands: what is before its first slash."""
-  return "throughput" if name.endswith("_per_second") else name.partition("/")[0] if "/" in name else "other"
+  return (
+    "throughput"
+    if name.endswith("_per_second")
+    else name.partition("/")[0]
+    if "/" in name
+    else "other"
+  )
 
 
 def _newest(group: Group, name: str) -> str:
@@ -258,7 +386,9 @@ def _newest(group: Group, name: str) -> str:
 def _video(found: Sequence[Run]) -> list[Element]:
   """The newest of the first run that has any."""
   for name, run in zip(_names(found), found, strict=True):
-    videos = [path for path in (run.folder / "video").glob("*.mp4") if not path.name.startswith(".")]  # with a dot: being made
+    videos = [
+      path for path in (run.folder / "video").glob("*.mp4") if not path.name.startswith(".")
+    ]  # with a dot: being made
     if videos:
       newest = max(videos, key=lambda path: path.stat().st_mtime)
       text = f"{newest.name} of {name}"
@@ -274,18 +404,36 @@ def _settings(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
   """All settings, and with what they were run."""
   names = dict.fromkeys(name for run in found for name in run.settings)
   defaults = configs.values(Config())
-  rows = [[f"--{name}", str(defaults.get(name, "")), *(_values(group, name) for group in groups)] for name in names]
+  rows = [
+    [f"--{name}", str(defaults.get(name, "")), *(_values(group, name) for group in groups)]
+    for name in names
+  ]
   several = len(found) > 1
-  unusual = history.differing(found) if several else [name for name in names if found[0].settings[name] != defaults.get(name)]
+  unusual = (
+    history.differing(found)
+    if several
+    else [name for name in names if found[0].settings[name] != defaults.get(name)]
+  )
   header = ["setting", "default", *(group.name for group in groups)]
   items = []
   for name, run in zip(_names(found), found, strict=True):
     versions = run.facts.get("versions") or {}
     command = " ".join(map(str, run.facts.get("command") or []))
-    items.append(_tag("li", f"{name}: {command} ({', '.join(f'{key} {value}' for key, value in versions.items())})"))
+    items.append(
+      _tag(
+        "li",
+        f"{name}: {command} ({', '.join(f'{key} {value}' for key, value in versions.items())})",
+      )
+    )
   note = _note("Highlighted: differs between runs." if several else "Highlighted: not the default.")
   table = _table(header, rows, [f"--{name}" for name in unusual])
-  return [_tag("h2", "Configuration"), note, table, _tag("h3", "Commands and versions"), _tag("ul", *items)]
+  return [
+    _tag("h2", "Configuration"),
+    note,
+    table,
+    _tag("h3", "Commands and versions"),
+    _tag("ul", *items),
+  ]
 
 
 def _values(group: Group, name: str) -> str:

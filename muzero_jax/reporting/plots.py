@@ -18,14 +18,31 @@ from matplotlib.ticker import EngFormatter
 from muzero_jax.runs import history
 from muzero_jax.runs.history import Group, Run
 
-COLOURS = ["#3b82c4", "#e07b1f", "#2f9e5b", "#c94f4f", "#8a63c7", "#8c6d5a", "#d069a8", "#7f8c1f", "#1fa3b0", "#777777"]
-GREY = "#808080"  # can be read on white and on black: the pictures have no background of their own
+COLORS = [
+  "#3b82c4",
+  "#e07b1f",
+  "#2f9e5b",
+  "#c94f4f",
+  "#8a63c7",
+  "#8c6d5a",
+  "#d069a8",
+  "#7f8c1f",
+  "#1fa3b0",
+  "#777777",
+]
+GRAY = "#808080"  # can be read on white and on black: the pictures have no background of their own
 _PLAIN: Any = {"svg.fonttype": "none", "svg.hashsalt": "muzero_jax", "text.parse_math": False}
-_TIMES = [(2 * 3600, 3600, "hours"), (2 * 60, 60, "minutes"), (0, 1, "seconds")]  # from so many seconds on, the unit
+_TIMES = [
+  (2 * 3600, 3600, "hours"),
+  (2 * 60, 60, "minutes"),
+  (0, 1, "seconds"),
+]  # from so many seconds on, the unit
 
 
 def draw_curve(workdir: Path, title: str) -> Path:
-  """Draws `workdir/curve.png`: mean returns of training games, and of evaluations, against agent steps."""
+  """Draws `workdir/curve.png`: mean returns of training games, and of evaluations, against agent
+  steps.
+  """
   with plt.rc_context(_PLAIN):
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     _returns(axes, history.grouped([history.read(workdir)]), "env_steps", 500)
@@ -62,25 +79,40 @@ def metric(groups: Sequence[Group], name: str, points: int) -> str:
 
 
 def draw_growth(path: Path, found: dict[str, dict[str, dict[str, float]]]) -> None:
-  """Draws an SVG picture of seconds per agent step against sizes, name -> size -> median, least and most."""
+  """Draws an SVG picture of seconds per agent step against sizes, name -> size -> median, least and
+  most.
+  """
   with plt.rc_context(_PLAIN):
-    figure, panels = plt.subplots(1, len(found), figsize=(3 * len(found), 2.6), layout="constrained", sharey=True, squeeze=False)
+    figure, panels = plt.subplots(
+      1, len(found), figsize=(3 * len(found), 2.6), layout="constrained", sharey=True, squeeze=False
+    )
     for axes, (name, row) in zip(panels[0], found.items(), strict=True):
       sizes = [int(size) for size in row]
-      median, least, most = (np.array([1e6 * seconds[key] for seconds in row.values()]) for key in ("median", "least", "most"))
-      axes.errorbar(sizes, median, [median - least, most - median], marker="o", markersize=4, capsize=2, color=COLOURS[0])
+      median, least, most = (
+        np.array([1e6 * seconds[key] for seconds in row.values()])
+        for key in ("median", "least", "most")
+      )
+      axes.errorbar(
+        sizes,
+        median,
+        [median - least, most - median],
+        marker="o",
+        markersize=4,
+        capsize=2,
+        color=COLORS[0],
+      )
       axes.set_xscale("symlog" if 0 in sizes else "log", base=2 if max(sizes) < 1000 else 10)
       axes.xaxis.set_major_formatter(EngFormatter(sep=""))
       axes.set(xlabel=name, ylim=(0, None))
       _dress(axes)
-    panels[0][0].set_ylabel("µs per agent step", color=GREY)
+    panels[0][0].set_ylabel("µs per agent step", color=GRAY)
     figure.savefig(path, transparent=True, metadata={"Date": None})
     plt.close(figure)
 
 
-def colour(group: Group) -> str:
+def color(group: Group) -> str:
   """Of a group, the same in all pictures."""
-  return COLOURS[group.number % len(COLOURS)]
+  return COLORS[group.number % len(COLORS)]
 
 
 def _returns(axes: Axes, groups: Sequence[Group], x: str, points: int) -> None:
@@ -88,32 +120,45 @@ def _returns(axes: Axes, groups: Sequence[Group], x: str, points: int) -> None:
   for group in groups:
     _lines(axes, group, x, "episode/return", points, scale)
     for run in group.runs:
-      _evaluations(axes, run, x, scale, colour(group))
+      _evaluations(axes, run, x, scale, color(group))
   chance = [row["mean"] for group in groups for run in group.runs for row in run.scores("random")]
   if chance:
-    axes.axhline(float(np.mean(chance)), linestyle=":", color=GREY, label="random play")
-  axes.set(xlabel=f"wall-clock time ({unit})" if x == "seconds" else unit, ylabel="return (raw, full games)")
+    axes.axhline(float(np.mean(chance)), linestyle=":", color=GRAY, label="random play")
+  axes.set(
+    xlabel=f"wall-clock time ({unit})" if x == "seconds" else unit,
+    ylabel="return (raw, full games)",
+  )
   if x == "env_steps":
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
   _dress(axes)
-  labelled = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))  # one entry for all groups
+  labelled = dict(
+    zip(*reversed(axes.get_legend_handles_labels()), strict=True)
+  )  # one entry for all groups
   if labelled:
-    axes.legend(labelled.values(), labelled.keys(), framealpha=0, labelcolor=GREY, fontsize="small")
+    axes.legend(labelled.values(), labelled.keys(), framealpha=0, labelcolor=GRAY, fontsize="small")
 
 
 def _lines(axes: Axes, group: Group, x: str, y: str, points: int, scale: float) -> None:
   """Each run's line; of several seeds also the mean, and a band from the lowest to the highest."""
-  lines = [history.thin((a / scale, b), points) for a, b in (run.line(x, y) for run in group.runs) if len(a)]
-  look: dict[str, Any] = {"color": colour(group)}
+  lines = [
+    history.thin((a / scale, b), points)
+    for a, b in (run.line(x, y) for run in group.runs)
+    if len(a)
+  ]
+  look: dict[str, Any] = {"color": color(group)}
   one = len(lines) == 1
   for line in lines:
     dot = "." if len(line[0]) == 1 else None
     label = "training games" if one else "a seed's training games"
-    axes.plot(*line, alpha=1 if one else 0.3, linewidth=1.5 if one else 0.8, marker=dot, label=label, **look)
+    axes.plot(
+      *line, alpha=1 if one else 0.3, linewidth=1.5 if one else 0.8, marker=dot, label=label, **look
+    )
   shared = None if one else history.spread(lines, points)
   if shared:
     grid, ys = shared
-    axes.fill_between(grid, ys.min(0), ys.max(0), alpha=0.15, linewidth=0, label="lowest to highest", **look)
+    axes.fill_between(
+      grid, ys.min(0), ys.max(0), alpha=0.15, linewidth=0, label="lowest to highest", **look
+    )
     axes.plot(grid, ys.mean(0), linewidth=1.8, label="mean of seeds", **look)
 
 
@@ -145,10 +190,10 @@ def _unit(groups: Sequence[Group]) -> tuple[float, str]:
 
 def _dress(axes: Axes) -> None:
   axes.grid(alpha=0.25)
-  axes.tick_params(color=GREY, labelcolor=GREY)
-  axes.xaxis.label.set_color(GREY)
-  axes.yaxis.label.set_color(GREY)
-  axes.spines[:].set_color(GREY)
+  axes.tick_params(color=GRAY, labelcolor=GRAY)
+  axes.xaxis.label.set_color(GRAY)
+  axes.yaxis.label.set_color(GRAY)
+  axes.spines[:].set_color(GRAY)
   axes.spines[["top", "right"]].set_visible(False)
 
 

@@ -18,7 +18,8 @@ _ADDED = ("learner/statistics/",)
 
 
 class Checkpoints:
-  """The checkpoints below `workdir/checkpoints`, by agent steps. A context: on leaving it, all is written.
+  """The checkpoints below `workdir/checkpoints`, by agent steps. A context: on leaving it, all is
+  written.
 
   Args:
     workdir: of the run.
@@ -36,7 +37,8 @@ class Checkpoints:
       read_only=read_only,
     )
     self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=_ITEMS)
-    # Closing does not wait for what clears away half-written checkpoints: a process that ends at once would print a traceback.
+    # Closing does not wait for what clears away half-written checkpoints: a process that ends at
+    # once would print a traceback.
     if clearing := getattr(self._manager, "_cleanup_tmp_directory_future", None):
       clearing.result()
 
@@ -50,24 +52,31 @@ class Checkpoints:
     """The newest checkpoint's agent steps, or None."""
     return self._manager.latest_step()
 
-  def save(self, env_steps: int, progress: dict[str, Any], learner: Any, local: Any, replay: Any = None) -> None:
+  def save(
+    self, env_steps: int, progress: dict[str, Any], learner: Any, local: Any, replay: Any = None
+  ) -> None:
     """Starts to save; what is saved may be donated once this returns.
 
     Args:
       env_steps: the checkpoint's name.
       progress: plain numbers and strings.
-      learner: pytree of what is the same on all devices: parameters, optimiser, counters.
+      learner: pytree of what is the same on all devices: parameters, optimizer, counters.
       local: pytree of each device's state, without the replay.
       replay: pytree, or None to leave it out.
     """
     if self.latest() == env_steps:
       return
-    items = dict(learner=ocp.args.StandardSave(learner), local=ocp.args.StandardSave(local), progress=ocp.args.JsonSave(progress))
+    items = dict(
+      learner=ocp.args.StandardSave(learner),
+      local=ocp.args.StandardSave(local),
+      progress=ocp.args.JsonSave(progress),
+    )
     if replay is not None:
       items["replay"] = ocp.args.StandardSave(replay)
     self._manager.save(env_steps, args=ocp.args.Composite(**items))
     if jax.default_backend() == "cpu":
-      # On the CPU orbax reads the arrays where they are: XLA would copy instead of updating them in place meanwhile.
+      # On the CPU orbax reads the arrays where they are: XLA would copy instead of updating them in
+      # place meanwhile.
       self._manager.wait_until_finished()
 
   def progress(self) -> dict[str, Any]:
@@ -78,19 +87,31 @@ class Checkpoints:
     """Items of the newest checkpoint.
 
     Args:
-      **abstract: name -> pytree of arrays or of `jax.ShapeDtypeStruct` with shardings, in the shape of what was saved.
+      **abstract: name -> pytree of arrays or of `jax.ShapeDtypeStruct` with shardings, in the shape
+        of what was saved.
 
     Raises:
-      ConfigError: the checkpoint has other shapes, so it is of another network or of another number of games.
+      ConfigError: the checkpoint has other shapes, so it is of another network or of another number
+        of games.
     """
     for name, tree in abstract.items():
       if not self.fits(name, tree):
         raise ConfigError(
-          f"The checkpoint in {self.folder} does not fit these settings: its {name} has other shapes, so it is of another network, "
-          "game or number of games. Use the settings that the run was started with (config.json), or another --workdir."
+          f"The checkpoint in {self.folder} does not fit these settings: its {name} has other "
+          "shapes, so it is of another network, "
+          "game or number of games. Use the settings that the run was started with (config.json), "
+          "or another --workdir."
         )
-    trees = {name: _without(tree, set(_shapes(tree)) - set(_shapes(self._saved(name)))) for name, tree in abstract.items()}
-    found = self._restore(**{name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree)) for name, tree in trees.items()})
+    trees = {
+      name: _without(tree, set(_shapes(tree)) - set(_shapes(self._saved(name))))
+      for name, tree in abstract.items()
+    }
+    found = self._restore(
+      **{
+        name: ocp.args.StandardRestore(jax.tree.map(_abstract, tree))
+        for name, tree in trees.items()
+      }
+    )
     return {name: _filled(tree, found[name]) for name, tree in abstract.items()}
 
   def has(self, item: str) -> bool:
@@ -102,11 +123,19 @@ class Checkpoints:
     if not self.has(item):
       return False
     saved = _shapes(self._saved(item))
-    return saved == {name: shape for name, shape in _shapes(tree).items() if name in saved or not name.startswith(_ADDED)}
+    return saved == {
+      name: shape
+      for name, shape in _shapes(tree).items()
+      if name in saved or not name.startswith(_ADDED)
+    }
 
   def _saved(self, item: str) -> Any:
     """What the newest checkpoint holds under a name, as a pytree of shapes, without reading it."""
-    return ocp.StandardCheckpointHandler().metadata(epath.Path(self.folder / str(self.latest()) / item)).tree
+    return (
+      ocp.StandardCheckpointHandler()
+      .metadata(epath.Path(self.folder / str(self.latest()) / item))
+      .tree
+    )
 
   def _restore(self, **targets: Any) -> dict[str, Any]:
     return dict(self._manager.restore(self.latest(), args=ocp.args.Composite(**targets)))
@@ -118,7 +147,9 @@ class Checkpoints:
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-  """Path -> shape of every leaf, the same for dataclasses, tuples and the dictionaries that metadata comes in."""
+  """Path -> shape of every leaf, the same for dataclasses, tuples and the dictionaries that
+  metadata comes in.
+  """
 
   def shape(leaf: Any) -> tuple[int, ...]:
     is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
@@ -129,7 +160,9 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _without(tree: Any, names: set[str], path: str = "") -> Any:
-  """The tree without the leaves of these names, its dataclasses as dictionaries; the tree itself where there are none to leave out."""
+  """The tree without the leaves of these names, its dataclasses as dictionaries; the tree itself
+  where there are none to leave out.
+  """
   if not names:
     return tree
   if dataclasses.is_dataclass(tree):
@@ -137,9 +170,20 @@ def _without(tree: Any, names: set[str], path: str = "") -> Any:
   if not isinstance(tree, dict):
     return tree
   inner = {key: (value, f"{path}{key}") for key, value in tree.items()}
-  missing = {key for key, (_, name) in inner.items() if any(x == name or x.startswith(f"{name}/") for x in names)}
-  kept = {key: _without(value, names, f"{name}/") if key in missing else value for key, (value, name) in inner.items()}
-  return {key: value for key, value in kept.items() if inner[key][1] not in names and not (key in missing and value == {})}
+  missing = {
+    key
+    for key, (_, name) in inner.items()
+    if any(x == name or x.startswith(f"{name}/") for x in names)
+  }
+  kept = {
+    key: _without(value, names, f"{name}/") if key in missing else value
+    for key, (value, name) in inner.items()
+  }
+  return {
+    key: value
+    for key, value in kept.items()
+    if inner[key][1] not in names and not (key in missing and value == {})
+  }
 
 
 def _filled(tree: Any, found: Any) -> Any:

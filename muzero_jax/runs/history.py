@@ -1,4 +1,6 @@
-"""What runs left behind, read back: also of runs that are going on, were killed, or were made by another version."""
+"""What runs left behind, read back: also of runs that are going on, were killed, or were made by
+another version.
+"""
 
 import dataclasses
 from collections.abc import Sequence
@@ -20,7 +22,9 @@ class Run:
 
   folder: Path
   facts: dict[str, Any]  # config.json
-  settings: dict[str, Any]  # dotted name -> value; today's defaults for those that the run's version did not have
+  settings: dict[
+    str, Any
+  ]  # dotted name -> value; today's defaults for those that the run's version did not have
   rows: list[dict[str, Any]]  # metrics.jsonl
   evaluations: list[dict[str, Any]]  # evaluations.jsonl, as far as there is a score in them
 
@@ -35,20 +39,26 @@ class Run:
 
   def line(self, x: str, y: str) -> Line:
     """One metric against another, as far as both were written."""
-    pairs = [(row[x], row[y]) for row in self.rows if is_number(row.get(x)) and is_number(row.get(y))]
+    pairs = [
+      (row[x], row[y]) for row in self.rows if is_number(row.get(x)) and is_number(row.get(y))
+    ]
     columns = np.asarray(pairs, np.float64).reshape(-1, 2)
     return columns[:, 0], columns[:, 1]
 
   def scores(self, agent: str) -> list[dict[str, Any]]:
     """The evaluations of the "trained" agent or of a "random" player."""
-    return [row for row in self.evaluations if (row.get("agent") == "random") == (agent == "random")]
+    return [
+      row for row in self.evaluations if (row.get("agent") == "random") == (agent == "random")
+    ]
 
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """Runs that differ in nothing but the seed and what may differ when a run goes on (`config.FREE`)."""
+  """Runs that differ in nothing but the seed and what may differ when a run goes on
+  (`config.FREE`).
+  """
 
-  number: int  # 0 for the first; its colour
+  number: int  # 0 for the first; its color
   label: str  # what sets it apart from the other groups
   runs: list[Run]
 
@@ -77,7 +87,7 @@ def read(name: str | Path) -> Run:
   """
   folder = workdir.place(name)
   facts = workdir.facts(folder)
-  settings = configs.values(Config()) | facts["config"]
+  settings = configs.values(Config()) | configs.upgraded(facts["config"])
   scored = [row for row in metrics.read(folder / "evaluations.jsonl") if is_number(row.get("mean"))]
   return Run(folder, facts, settings, metrics.read(folder / "metrics.jsonl"), scored)
 
@@ -88,7 +98,9 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
   groups: dict[tuple, list[Run]] = {}
   for run in runs:
     groups.setdefault(tuple(str(run.settings.get(name)) for name in names), []).append(run)
-  labels = [", ".join(f"{name}={value}" for name, value in zip(names, key, strict=True)) for key in groups]
+  labels = [
+    ", ".join(f"{name}={value}" for name, value in zip(names, key, strict=True)) for key in groups
+  ]
   members = list(groups.values())
   return [Group(i, label or members[i][0].task, members[i]) for i, label in enumerate(labels)]
 
@@ -105,7 +117,9 @@ def is_number(value: Any) -> bool:
 
 
 def thin(line: Line, points: int) -> Line:
-  """At most that many points, each the mean of equally many neighbours (the last of fewer), at the x where these end."""
+  """At most that many points, each the mean of equally many neighbors (the last of fewer), at the x
+  where these end.
+  """
   size = -(-len(line[0]) // points)
   if size <= 1:
     return line
@@ -118,7 +132,8 @@ def spread(lines: Sequence[Line], points: int) -> tuple[np.ndarray, np.ndarray] 
   """Lines side by side, over the x that all of them have reached.
 
   Returns:
-    x f64[points] and each line's y there, f64[lines, points], linear between its points; None where they share no x.
+    x f64[points] and each line's y there, f64[lines, points], linear between its points; None where
+    they share no x.
   """
   if not lines or not all(len(x) for x, _ in lines):
     return None

@@ -1,4 +1,6 @@
-"""What is reported of a run: metrics.jsonl, TensorBoard events, and a bar or lines for whoever watches."""
+"""What is reported of a run: metrics.jsonl, TensorBoard events, and a bar or lines for whoever
+watches.
+"""
 
 import json
 import os
@@ -28,14 +30,18 @@ _SHOWN = {
 
 
 def sums(metrics: Metrics) -> Sums:
-  """Over devices, on the host: f32[D, 2] each -> (sum, weight). Waits for the program that computes them."""
+  """Over devices, on the host: f32[D, 2] each -> (sum, weight). Waits for the program that computes
+  them.
+  """
   host = {name: np.asarray(x, np.float64).sum(0) for name, x in jax.device_get(metrics).items()}
   return {name: (float(total), float(weight)) for name, (total, weight) in host.items()}
 
 
 def add(a: Sums, b: Sums) -> Sums:
   """The sums of both."""
-  return {name: (a.get(name, (0, 0))[0] + s, a.get(name, (0, 0))[1] + w) for name, (s, w) in b.items()}
+  return {
+    name: (a.get(name, (0, 0))[0] + s, a.get(name, (0, 0))[1] + w) for name, (s, w) in b.items()
+  }
 
 
 def means(total: Sums) -> dict[str, float]:
@@ -44,7 +50,9 @@ def means(total: Sums) -> dict[str, float]:
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-  """Adds one JSON object to a .jsonl file, in one write, so that a kill leaves at most one torn line."""
+  """Adds one JSON object to a .jsonl file, in one write, so that a kill leaves at most one torn
+  line.
+  """
   with open(path, "a") as file:
     file.write(json.dumps(row) + "\n")
 
@@ -63,7 +71,9 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def forget(path: Path, after: int) -> None:
-  """Drops what was written after the checkpoint that a run goes on from: rows of more than `after` env_steps."""
+  """Drops what was written after the checkpoint that a run goes on from: rows of more than `after`
+  env_steps.
+  """
   if path.exists():
     kept = [row for row in read(path) if row.get("env_steps", 0) <= after]
     new = path.with_suffix(".tmp")
@@ -102,11 +112,27 @@ class Reporter:
     self._path = workdir / "metrics.jsonl"
     forget(self._path, start)
     self._simulations, self._frames, self._devices = simulations, frames, devices
-    self.env_steps, self.updates, self.seconds, self.pending = start, updates, seconds, dict(pending)
-    self._since = (0, 0, 0.0)  # agent steps, gradient steps and seconds of training since the last row
+    self.env_steps, self.updates, self.seconds, self.pending = (
+      start,
+      updates,
+      seconds,
+      dict(pending),
+    )
+    self._since = (
+      0,
+      0,
+      0.0,
+    )  # agent steps, gradient steps and seconds of training since the last row
     self._clock = time.perf_counter()
     self._events = SummaryWriter(str(workdir), purge_step=start if start else None)
-    self._bar = tqdm(total=total, initial=start, unit="step", unit_scale=True, disable=not sys.stderr.isatty(), smoothing=0.1)
+    self._bar = tqdm(
+      total=total,
+      initial=start,
+      unit="step",
+      unit_scale=True,
+      disable=not sys.stderr.isatty(),
+      smoothing=0.1,
+    )
 
   def __enter__(self) -> "Reporter":
     return self
@@ -118,7 +144,9 @@ class Reporter:
   def add(self, env_steps: int, metrics: Metrics) -> None:
     """Takes the metrics of the round that ended at `env_steps`; waits for it."""
     new = sums(metrics)
-    updates = round(new.get("loss/total", (0, 0))[1] / self._devices)  # without a learner there is no loss
+    updates = round(
+      new.get("loss/total", (0, 0))[1] / self._devices
+    )  # without a learner there is no loss
     self.pending = add(self.pending, new)
     now = time.perf_counter()
     since = (env_steps - self.env_steps, updates, now - self._clock)
@@ -130,7 +158,9 @@ class Reporter:
     self.env_steps = env_steps
 
   def resume_clock(self) -> None:
-    """What happened since the last round (a save, an evaluation) took wall-clock time, but was not training."""
+    """What happened since the last round (a save, an evaluation) took wall-clock time, but was not
+    training.
+    """
     now = time.perf_counter()
     self.seconds += now - self._clock
     self._clock = now
@@ -150,7 +180,10 @@ class Reporter:
       **means(self.pending),
       **derived(self.pending),
     }
-    row = {name: float(f"{value:.6g}") if isinstance(value, float) else value for name, value in row.items()}
+    row = {
+      name: float(f"{value:.6g}") if isinstance(value, float) else value
+      for name, value in row.items()
+    }
     append(self._path, row)
     for name, value in row.items():
       self._events.add_scalar(name, value, self.env_steps)

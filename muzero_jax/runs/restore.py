@@ -6,9 +6,8 @@ from typing import Any
 
 import jax
 
-from muzero_jax import components, experiment
+from muzero_jax import build
 from muzero_jax.config import Config, ConfigError
-from muzero_jax.envs import envpool
 from muzero_jax.envs.base import Spec
 from muzero_jax.player import Player
 from muzero_jax.runs import workdir
@@ -36,9 +35,7 @@ class Agent:
 
   def envpool_options(self) -> dict[str, Any]:
     """What `envpool.make` needs for Atari games as in training; {} where it was no Atari game."""
-    env = self.config.env
-    atari = env.kind == "envpool" and envpool.is_atari(env.task)
-    return components.atari(self.config).options() if atari else {}
+    return build.atari(self.config).options() if build.is_atari(self.config) else {}
 
 
 def restore(folder: str) -> Agent:
@@ -50,7 +47,7 @@ def restore(folder: str) -> Agent:
   path, config = workdir.find(folder)
   env_steps = newest(folder)
   with Checkpoints(path, read_only=True) as checkpoints:
-    run = experiment.build(dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=1)))
+    run = build.build(dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=1)))
     shared = checkpoints.restore(learner=run.shared())["learner"]
   params = jax.device_put(jax.device_get(shared.learner.variables), jax.local_devices()[0])
   loop = run.loop

@@ -18,23 +18,30 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "envpool", "orbax-checkpo
 
 
 def open_workdir(config: Config) -> tuple[Path, IO]:
-  """Makes or enters the folder; the lock that comes with it is held until it is closed or the process ends.
+  """Makes or enters the folder; the lock that comes with it is held until it is closed or the
+  process ends.
 
   Raises:
     ConfigError: no folder was named, it cannot be written, or another run is using it.
   """
   if not config.workdir:
-    raise ConfigError("--workdir is missing: name a folder for the run, for example --workdir=runs/pong.")
+    raise ConfigError(
+      "--workdir is missing: name a folder for the run, for example --workdir=runs/pong."
+    )
   folder = place(config.workdir)
   try:
     folder.mkdir(parents=True, exist_ok=True)
     lock = open(folder / ".lock", "w")
   except OSError as error:
-    raise ConfigError(f"--workdir={config.workdir}: cannot be written ({error.strerror}); name another folder.") from error
+    raise ConfigError(
+      f"--workdir={config.workdir}: cannot be written ({error.strerror}); name another folder."
+    ) from error
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
   except OSError as error:
-    raise ConfigError(f"--workdir={config.workdir}: another run is using it; stop that or name another folder.") from error
+    raise ConfigError(
+      f"--workdir={config.workdir}: another run is using it; stop that or name another folder."
+    ) from error
   return folder, lock
 
 
@@ -48,7 +55,8 @@ def compare(config: Config, folder: Path) -> None:
     different = configs.differences(load(folder), config)
     if different:
       raise ConfigError(
-        f"{folder} holds a run with other settings ({'; '.join(different)}). Use the same ones, another --workdir, or "
+        f"{folder} holds a run with other settings ({'; '.join(different)}). Use the same ones, "
+        "another --workdir, or "
         "--override_config to go on with the new ones."
       )
 
@@ -57,7 +65,8 @@ def describe(config: Config, folder: Path) -> None:
   """Writes config.json: the settings, and what else one needs to know to run the same again."""
   facts = {
     "config": configs.values(config),
-    "versions": {name: importlib.metadata.version(name) for name in _PACKAGES} | {"python": sys.version.split()[0]},
+    "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}
+    | {"python": sys.version.split()[0]},
     "devices": [str(device.device_kind) for device in jax.local_devices()],
     "command": sys.argv,
     "revision": _revision(),
@@ -100,7 +109,10 @@ def facts(folder: Path) -> dict[str, Any]:
       return found
   except (OSError, ValueError):
     pass
-  raise ConfigError(f"--workdir={folder}: there is no run in it (no readable config.json); name the folder of a run.")
+  raise ConfigError(
+    f"--workdir={folder}: there is no run in it (no readable config.json); name the folder of a "
+    "run."
+  )
 
 
 def place(name: str | Path) -> Path:
@@ -118,6 +130,10 @@ def place(name: str | Path) -> Path:
 def _revision() -> str:
   """Of the git checkout that the code is run from; "" when there is none."""
   call = subprocess.run(
-    ["git", "describe", "--always", "--dirty"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    ["git", "describe", "--always", "--dirty"],
+    cwd=Path(__file__).parent,
+    capture_output=True,
+    text=True,
+    check=False,
   )
   return call.stdout.strip()

@@ -39,14 +39,18 @@ class Search(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class ModelInTree:
-  """mctx's `recurrent_fn`: one step of the model, with scalars decoded. The discount is gamma everywhere: ends of episodes are
-  learned as absorbing states. A node's embedding is its hidden state and its depth."""
+class RecurrentFn:
+  """mctx's `recurrent_fn`: one step of the model, with scalars decoded. The discount is gamma
+  everywhere: ends of episodes are learned as absorbing states. A node's embedding is its hidden
+  state and its depth.
+  """
 
   model: Model
-  gamma: float
+  discount: float
 
-  def __call__(self, params: Params, key: Key, action: Array, node: Any) -> tuple[mctx.RecurrentFnOutput, Any]:
+  def __call__(
+    self, params: Params, key: Key, action: Array, node: Any
+  ) -> tuple[mctx.RecurrentFnOutput, Any]:
     """For actions i32[B] at nodes of (hidden [B, ...], depth f32[B])."""
     del key
     hidden, depth = node
@@ -59,7 +63,7 @@ class ModelInTree:
     chex.assert_shape(predicted, [(size, None), (size,), (size,)], custom_message=name)
     output = mctx.RecurrentFnOutput(
       reward=reward,
-      discount=jnp.full_like(value, self.gamma),
+      discount=jnp.full_like(value, self.discount),
       prior_logits=policy_logits,
       value=value,
     )
@@ -68,22 +72,31 @@ class ModelInTree:
 
 def mctx_root(root: Root) -> mctx.RootFnOutput:
   """The same in mctx's words."""
-  return mctx.RootFnOutput(prior_logits=root.policy_logits, value=root.value, embedding=(root.hidden, jnp.zeros_like(root.value)))
+  return mctx.RootFnOutput(
+    prior_logits=root.policy_logits,
+    value=root.value,
+    embedding=(root.hidden, jnp.zeros_like(root.value)),
+  )
 
 
-def decision(tree: mctx.Tree, action: Array, policy: Array, behaviour: Array) -> Decision:
-  """From a grown tree: `action` i32[B], taken with the probabilities `behaviour` f32[B, A], and the target `policy` f32[B, A].
+def decision(tree: mctx.Tree, action: Array, policy: Array, behavior: Array) -> Decision:
+  """From a grown tree: `action` i32[B], taken with the probabilities `behavior` f32[B, A], and the
+  target `policy` f32[B, A].
 
   The value is that of the target policy, not the mean over visits.
   """
   value, q = qtransforms.improved_value(tree, policy)
-  return decided(action, policy, value, q, behaviour, depth=tree.embeddings[1].max(1))
+  return decided(action, policy, value, q, behavior, depth=tree.embeddings[1].max(1))
 
 
-def decided(action: Array, policy: Array, value: Array, q: Array, behaviour: Array, depth: Array) -> Decision:
+def decided(
+  action: Array, policy: Array, value: Array, q: Array, behavior: Array, depth: Array
+) -> Decision:
   """A decision from the Q of every action, f32[B, A]."""
   action = action.astype(jnp.int32)
-  return Decision(action, policy, value, log_prob(behaviour, action), taken(q, action) - value, depth)
+  return Decision(
+    action, policy, value, log_prob(behavior, action), taken(q, action) - value, depth
+  )
 
 
 def taken(x: Array, action: Array) -> Array:

@@ -1,9 +1,10 @@
 """mctx's search without loops that depend on data.
 
-mctx walks down to a leaf and up again in loops as long as the deepest path of the batch; on an accelerator every step of them is
-dozens of small kernels and a question to the host. Here a simulation is a straight line of operations on whole trees: all nodes choose
-their action at once, pointer doubling follows the choices down from the root, and every node keeps what lies between each of its
-ancestors and itself, so that the way up is one expression.
+mctx walks down to a leaf and up again in loops as long as the deepest path of the batch; on an
+accelerator every step of them is dozens of small kernels and a question to the host. Here a
+simulation is a straight line of operations on whole trees: all nodes choose their action at once,
+pointer doubling follows the choices down from the root, and every node keeps what lies between each
+of its ancestors and itself, so that the way up is one expression.
 """
 
 import math
@@ -20,7 +21,8 @@ UNVISITED = mctx.Tree.UNVISITED
 
 @record
 class Paths:
-  """What lies between a node and its ancestors, itself included; [b, n, m] is of ancestor m of node n.
+  """What lies between a node and its ancestors, itself included; [b, n, m] is of ancestor m of node
+  n.
 
   Nodes are numbered as in mctx.
   """
@@ -44,7 +46,8 @@ def search(
 ) -> mctx.Tree:
   """`mctx.search`, node for node.
 
-  Ties are broken with another key than mctx's, and the same for all nodes of a tree. There are no illegal actions.
+  Ties are broken with another key than mctx's, and the same for all nodes of a tree. There are no
+  illegal actions.
   """
   size = root.value.shape[0]
   bound = num_simulations if max_depth is None else min(max_depth, num_simulations)
@@ -52,19 +55,25 @@ def search(
   def simulate(i: Array, state: tuple[mctx.Tree, Paths]) -> tuple[mctx.Tree, Paths]:
     tree, paths = state
     key, expand_key = jax.random.split(jax.random.fold_in(rng_key, i))
-    actions = _choose(jax.random.split(key, size), tree, root_action_selection_fn, interior_action_selection_fn)
+    actions = _choose(
+      jax.random.split(key, size), tree, root_action_selection_fn, interior_action_selection_fn
+    )
     parent = _descend(tree, paths, actions, bound)
     action = _at(actions, parent)
     embedding = jax.tree.map(lambda x: x[parent, jnp.arange(size)], tree.embeddings)
     output, embedding = recurrent_fn(params, expand_key, action, embedding)
     return _grow(tree, paths, parent, action, i + 1, output, embedding)
 
-  tree, _ = jax.lax.fori_loop(0, num_simulations, simulate, _plant(root, num_simulations + 1, extra_data))
+  tree, _ = jax.lax.fori_loop(
+    0, num_simulations, simulate, _plant(root, num_simulations + 1, extra_data)
+  )
   return tree.replace(embeddings=jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), tree.embeddings))
 
 
 def _plant(root: mctx.RootFnOutput, num_nodes: int, extra_data: Any) -> tuple[mctx.Tree, Paths]:
-  """A tree with a root and room for the rest. Embeddings are [N, B, ...] while it grows: a new node's lie side by side."""
+  """A tree with a root and room for the rest. Embeddings are [N, B, ...] while it grows: a new
+  node's lie side by side.
+  """
   size, num_actions = root.prior_logits.shape
   nodes, edges = jnp.zeros((size, num_nodes)), jnp.zeros((size, num_nodes, num_actions))
   values = nodes.at[:, 0].set(root.value)
@@ -80,7 +89,9 @@ def _plant(root: mctx.RootFnOutput, num_nodes: int, extra_data: Any) -> tuple[mc
     children_rewards=edges,
     children_discounts=edges,
     children_values=edges,
-    embeddings=jax.tree.map(lambda x: jnp.zeros((num_nodes, *x.shape), x.dtype).at[0].set(x), root.embedding),
+    embeddings=jax.tree.map(
+      lambda x: jnp.zeros((num_nodes, *x.shape), x.dtype).at[0].set(x), root.embedding
+    ),
     root_invalid_actions=jnp.zeros((size, num_actions)),
     extra_data=extra_data,
   )
@@ -89,16 +100,25 @@ def _plant(root: mctx.RootFnOutput, num_nodes: int, extra_data: Any) -> tuple[mc
   return tree, Paths(above=origin > 0, gain=none, decay=origin)
 
 
-def _choose(keys: Key, tree: mctx.Tree, at_root: mctx.RootActionSelectionFn, inside: mctx.InteriorActionSelectionFn) -> Array:
+def _choose(
+  keys: Key,
+  tree: mctx.Tree,
+  at_root: mctx.RootActionSelectionFn,
+  inside: mctx.InteriorActionSelectionFn,
+) -> Array:
   """The action that every node would choose now, i32[B, N]."""
   tree, nodes = tree.replace(embeddings=None), jnp.arange(tree.node_visits.shape[1])
-  everywhere = jax.vmap(jax.vmap(inside, (None, None, 0, None)), (0, 0, None, None))(keys, tree, nodes, 1)
+  everywhere = jax.vmap(jax.vmap(inside, (None, None, 0, None)), (0, 0, None, None))(
+    keys, tree, nodes, 1
+  )
   first = jax.vmap(at_root, (0, 0, None))(keys, tree, 0)
   return everywhere.at[:, 0].set(first)
 
 
 def _descend(tree: mctx.Tree, paths: Paths, actions: Array, bound: int) -> Array:
-  """Where the choices lead to from the root: the last node before an edge that is new or ends `bound` edges deep, i32[B]."""
+  """Where the choices lead to from the root: the last node before an edge that is new or ends
+  `bound` edges deep, i32[B].
+  """
   child = _edge(tree.children_index, actions)
   stop = (child == UNVISITED) | (paths.above.sum(-1) >= bound)  # a node's depth is one less
   follow = jnp.where(stop, jnp.arange(actions.shape[1])[None], child)
@@ -108,17 +128,28 @@ def _descend(tree: mctx.Tree, paths: Paths, actions: Array, bound: int) -> Array
 
 
 def _grow(
-  tree: mctx.Tree, paths: Paths, parent: Array, action: Array, slot: Array, output: mctx.RecurrentFnOutput, embedding: Any
+  tree: mctx.Tree,
+  paths: Paths,
+  parent: Array,
+  action: Array,
+  slot: Array,
+  output: mctx.RecurrentFnOutput,
+  embedding: Any,
 ) -> tuple[mctx.Tree, Paths]:
   """Node `slot` grows from edges (parent, action) i32[B], and values go up.
 
-  An edge that `max_depth` makes visited again keeps its node, which no edge then leads away from; `slot` stays without parent.
+  An edge that `max_depth` makes visited again keeps its node, which no edge then leads away from;
+  `slot` stays without parent.
   """
   num_nodes, num_actions = tree.children_index.shape[1:]
   nodes = jnp.arange(num_nodes)[None]
-  old = _at(_edge(tree.children_index, jnp.broadcast_to(action[:, None], tree.node_visits.shape)), parent)
+  old = _at(
+    _edge(tree.children_index, jnp.broadcast_to(action[:, None], tree.node_visits.shape)), parent
+  )
   leaf = jnp.where(old == UNVISITED, slot, old)
-  new_edge = (nodes == parent[:, None])[..., None] & (jnp.arange(num_actions)[None, None] == action[:, None, None])  # [B, N, A]
+  new_edge = (nodes == parent[:, None])[..., None] & (
+    jnp.arange(num_actions)[None, None] == action[:, None, None]
+  )  # [B, N, A]
   is_leaf = nodes == leaf[:, None]  # [B, N]
 
   def on_edge(new, x):
@@ -128,14 +159,19 @@ def _grow(
     return jnp.where(is_leaf, new[:, None], x)
 
   index = on_edge(leaf, tree.children_index)
-  above, gain, decay = (jnp.take_along_axis(x, parent[:, None, None], 1)[:, 0] for x in (paths.above, paths.gain, paths.decay))
+  above, gain, decay = (
+    jnp.take_along_axis(x, parent[:, None, None], 1)[:, 0]
+    for x in (paths.above, paths.gain, paths.decay)
+  )
   above = above | is_leaf
   gain = jnp.where(is_leaf, 0.0, gain + decay * output.reward[:, None])
   decay = jnp.where(is_leaf, 1.0, decay * output.discount[:, None])
 
   visits = tree.node_visits + above
   returns = gain + decay * output.value[:, None]
-  values = jnp.where(above, tree.node_values + (returns - tree.node_values) / visits, tree.node_values)
+  values = jnp.where(
+    above, tree.node_values + (returns - tree.node_values) / visits, tree.node_values
+  )
   passed = (index != UNVISITED) & _at_all(above, index)  # the edges gone through, [B, N, A]
   tree = tree.replace(
     node_visits=visits,
@@ -144,14 +180,21 @@ def _grow(
     parents=on_leaf(parent, tree.parents),
     action_from_parent=on_leaf(action, tree.action_from_parent),
     children_index=index,
-    children_prior_logits=jnp.where(is_leaf[..., None], output.prior_logits[:, None], tree.children_prior_logits),
+    children_prior_logits=jnp.where(
+      is_leaf[..., None], output.prior_logits[:, None], tree.children_prior_logits
+    ),
     children_visits=tree.children_visits + passed,
     children_rewards=on_edge(output.reward, tree.children_rewards),
     children_discounts=on_edge(output.discount, tree.children_discounts),
     children_values=jnp.where(passed, _at_all(values, index), tree.children_values),
     embeddings=jax.tree.map(lambda x, new: x.at[slot].set(new), tree.embeddings, embedding),
   )
-  paths = Paths(*(x.at[:, slot].set(new) for x, new in zip((paths.above, paths.gain, paths.decay), (above, gain, decay), strict=True)))
+  paths = Paths(
+    *(
+      x.at[:, slot].set(new)
+      for x, new in zip((paths.above, paths.gain, paths.decay), (above, gain, decay), strict=True)
+    )
+  )
   return tree, paths
 
 

@@ -1,7 +1,8 @@
 """No tree: act straight from the policy head, and improve it by looking one step ahead.
 
-The policy target is CMPO's (Hessel et al. 2021, "Muesli", eq. 6): the prior, reweighted by the exponent of each action's clipped
-advantage under the model, for which every action is tried once, all of them in one batch.
+The policy target is CMPO's (Hessel et al. 2021, "Muesli", eq. 6): the prior, reweighted by the
+exponent of each action's clipped advantage under the model, for which every action is tried once,
+all of them in one batch.
 """
 
 import dataclasses
@@ -10,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax.search import qtransforms
-from muzero_jax.search.base import ModelInTree, decided
+from muzero_jax.search.base import RecurrentFn, decided
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -19,10 +20,14 @@ class NoSearch:
   """Samples from the prior; in evaluation takes the improved policy's best action."""
 
   model: Model
-  gamma: float  # per agent step
-  scale: float = 0.1  # of advantages, in units of reward: one of this size multiplies an action's odds by e
+  discount: float  # per agent step
+  scale: float = (
+    0.1  # of advantages, in units of reward: one of this size multiplies an action's odds by e
+  )
   clip: float = 3.0  # of scaled advantages
-  qtransform: str = "fixed"  # "advantage" or "skill": `qtransforms.scale` in place of `scale`, and its clip
+  qtransform: str = (
+    "fixed"  # "advantage" or "skill": `qtransforms.scale` in place of `scale`, and its clip
+  )
   greedy: bool = False
 
   @property
@@ -41,7 +46,7 @@ class NoSearch:
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`. The value is the prior's expectation of Q."""
     prior = jax.nn.softmax(root.policy_logits)
-    q = look_ahead(self.model, self.gamma, params, key, root)
+    q = look_ahead(self.model, self.discount, params, key, root)
     baseline = jnp.sum(prior * q, -1, keepdims=True)
     scale, clip = self.scale, self.clip
     if self.qtransform != "fixed":
@@ -50,15 +55,24 @@ class NoSearch:
     logits = root.policy_logits + advantage
     policy = jax.nn.softmax(logits)
     noise = jax.random.gumbel(key, logits.shape)
-    behaviour = logits + 1e-6 * noise if self.greedy else root.policy_logits + noise
-    action = jnp.argmax(behaviour, -1)
-    return decided(action, policy, baseline[:, 0], q, policy if self.greedy else prior, depth=jnp.ones_like(root.value))
+    behavior = logits + 1e-6 * noise if self.greedy else root.policy_logits + noise
+    action = jnp.argmax(behavior, -1)
+    return decided(
+      action,
+      policy,
+      baseline[:, 0],
+      q,
+      policy if self.greedy else prior,
+      depth=jnp.ones_like(root.value),
+    )
 
 
-def look_ahead(model: Model, gamma: float, params: Params, key: Key, root: Root) -> Array:
+def look_ahead(model: Model, discount: float, params: Params, key: Key, root: Root) -> Array:
   """Q of every action by one step of the model, f32[B, A]."""
   size, num_actions = root.policy_logits.shape
   hidden = jnp.repeat(root.hidden, num_actions, 0)
   actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)
-  output, _ = ModelInTree(model, gamma)(params, key, actions, (hidden, jnp.zeros(size * num_actions)))
+  output, _ = RecurrentFn(model, discount)(
+    params, key, actions, (hidden, jnp.zeros(size * num_actions))
+  )
   return (output.reward + output.discount * output.value).reshape(size, num_actions)

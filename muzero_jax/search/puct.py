@@ -1,4 +1,6 @@
-"""MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root, visit counts as policy target."""
+"""MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root, visit counts
+as policy target.
+"""
 
 import dataclasses
 import functools
@@ -8,16 +10,18 @@ import jax.numpy as jnp
 import mctx
 
 from muzero_jax.search import qtransforms
-from muzero_jax.search.base import GROWERS, ModelInTree, decision, mctx_root
+from muzero_jax.search.base import GROWERS, RecurrentFn, decision, mctx_root
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
 @dataclasses.dataclass(frozen=True)
 class Puct:
-  """Acts by visit counts to the power 1/temperature; the policy target is the visit distribution at temperature 1."""
+  """Acts by visit counts to the power 1/temperature; the policy target is the visit distribution at
+  temperature 1.
+  """
 
   model: Model
-  gamma: float  # per agent step
+  discount: float  # per agent step
   num_simulations: int
   qtransform: str = "tree"  # a key of `qtransforms.PUCT`
   epsilon: float = 0.02  # smallest spread of Q that is stretched to 0..1, in units of return
@@ -51,26 +55,32 @@ class Puct:
       mctx.muzero_action_selection,
       pb_c_init=self.pb_c_init,
       pb_c_base=self.pb_c_base,
-      qtransform=functools.partial(qtransforms.PUCT[self.qtransform], epsilon=self.epsilon, unvisited=self.unvisited),
+      qtransform=functools.partial(
+        qtransforms.PUCT[self.qtransform], epsilon=self.epsilon, unvisited=self.unvisited
+      ),
     )
     tree = GROWERS[self.tree](
       params,
       search_key,
       root=start,
-      recurrent_fn=ModelInTree(self.model, self.gamma),
+      recurrent_fn=RecurrentFn(self.model, self.discount),
       root_action_selection_fn=functools.partial(select, depth=0),
       interior_action_selection_fn=select,
       num_simulations=self.num_simulations,
       max_depth=self.max_depth,
     )
     policy = tree.summary().visit_probs
-    behaviour = jax.nn.softmax(_log(policy) / max(self.temperature, 1e-3))
-    return decision(tree, jax.random.categorical(key, _log(behaviour)), policy, behaviour)
+    behavior = jax.nn.softmax(_log(policy) / max(self.temperature, 1e-3))
+    return decision(tree, jax.random.categorical(key, _log(behavior)), policy, behavior)
 
   def _noisy(self, key: Key, logits: Array) -> Array:
     """The prior, mixed with Dirichlet noise."""
-    noise = jax.random.dirichlet(key, jnp.full(logits.shape[-1], self.dirichlet_alpha), logits.shape[:-1])
-    return _log((1 - self.dirichlet_fraction) * jax.nn.softmax(logits) + self.dirichlet_fraction * noise)
+    noise = jax.random.dirichlet(
+      key, jnp.full(logits.shape[-1], self.dirichlet_alpha), logits.shape[:-1]
+    )
+    return _log(
+      (1 - self.dirichlet_fraction) * jax.nn.softmax(logits) + self.dirichlet_fraction * noise
+    )
 
 
 def _log(policy: Array) -> Array:

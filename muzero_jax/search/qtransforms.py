@@ -1,7 +1,7 @@
 """From the Q of a node's children to scores that a search compares: mctx's `qtransform`s, and ours.
 
-All functions here are for one unbatched tree; mctx maps them over the batch. `QTRANSFORMS[kind]` says which kinds of
-`--search.qtransform` a search can use.
+All functions here are for one unbatched tree; mctx maps them over the batch. `QTRANSFORMS[kind]`
+says which kinds of `--search.qtransform` a search can use.
 """
 
 import functools
@@ -21,41 +21,59 @@ class ExtraData:
   """What a Gumbel search keeps beside its tree, per root; mctx reads `root_gumbel`."""
 
   root_gumbel: Array  # f32[B, A]
-  scale: Array  # f32[B]   an advantage of this size counts as one nat; used by the kinds `advantage` and `skill`
+  # f32[B]   an advantage of this size counts as one nat; used by the kinds `advantage` and `skill`
+  scale: Array
 
 
 def mixed_value(tree: mctx.Tree, node: Array) -> Array:
-  """A node's value from its own prediction and its visited children, f32[] (Danihelka et al. 2022, appendix D)."""
+  """A node's value from its own prediction and its visited children, f32[] (Danihelka et al. 2022,
+  appendix D).
+  """
   visits, q = tree.children_visits[node], tree.qvalues(node)
-  prior = jnp.where(visits > 0, jnp.maximum(jax.nn.softmax(tree.children_prior_logits[node]), jnp.finfo(q.dtype).tiny), 0.0)
-  weighted = jnp.sum(prior * jnp.where(visits > 0, q, 0.0)) / jnp.maximum(prior.sum(), jnp.finfo(q.dtype).tiny)
+  prior = jnp.where(
+    visits > 0,
+    jnp.maximum(jax.nn.softmax(tree.children_prior_logits[node]), jnp.finfo(q.dtype).tiny),
+    0.0,
+  )
+  weighted = jnp.sum(prior * jnp.where(visits > 0, q, 0.0)) / jnp.maximum(
+    prior.sum(), jnp.finfo(q.dtype).tiny
+  )
   total = visits.sum()
   return (tree.raw_values[node] + total * weighted) / (total + 1)
 
 
 def completed_q(tree: mctx.Tree, node: Array) -> Array:
-  """Q of every action, f32[A], in units of return; `mixed_value` stands in where an action was not visited."""
+  """Q of every action, f32[A], in units of return; `mixed_value` stands in where an action was not
+  visited.
+  """
   return jnp.where(tree.children_visits[node] > 0, tree.qvalues(node), mixed_value(tree, node))
 
 
 def extremes(tree: mctx.Tree) -> tuple[Array, Array]:
-  """The smallest and the largest Q of all visited edges, f32[] each; infinities of the wrong sign where there are none."""
+  """The smallest and the largest Q of all visited edges, f32[] each; infinities of the wrong sign
+  where there are none.
+  """
   visited = tree.children_visits > 0
   q = tree.children_rewards + tree.children_discounts * tree.children_values
   return jnp.min(jnp.where(visited, q, jnp.inf)), jnp.max(jnp.where(visited, q, -jnp.inf))
 
 
-def puct_over_tree(tree: mctx.Tree, node: Array, *, epsilon: float, unvisited: str = "mean") -> Array:
-  """Q of a node's children in 0..1 by the extremes of the whole tree (Schrittwieser et al. 2020, appendix B, eq. 5).
+def puct_over_tree(
+  tree: mctx.Tree, node: Array, *, epsilon: float, unvisited: str = "mean"
+) -> Array:
+  """Q of a node's children in 0..1 by the extremes of the whole tree (Schrittwieser et al. 2020,
+  appendix B, eq. 5).
 
-  mctx's default takes the extremes among siblings, so that anywhere in the tree the best sibling scores 1.
+  mctx's default takes the extremes among siblings, so that anywhere in the tree the best sibling
+  scores 1.
 
   Args:
     tree: unbatched.
     node: i32[].
     epsilon: smallest spread of Q that is stretched to 0..1, in units of return.
-    unvisited: what unvisited children score: "mean", as if their Q were the mean of their visited siblings' (and, below the root,
-      of the node's own value, as EfficientZero has it), or "zero", the paper's pseudocode.
+    unvisited: what unvisited children score: "mean", as if their Q were the mean of their visited
+      siblings' (and, below the root, of the node's own value, as EfficientZero has it), or "zero",
+      the paper's pseudocode.
 
   Returns:
     f32[A].
@@ -73,29 +91,50 @@ def puct_over_tree(tree: mctx.Tree, node: Array, *, epsilon: float, unvisited: s
   return jnp.where(visited, scores, jnp.where(some, jnp.clip((mean - low) / spread, 0.0, 1.0), 0.0))
 
 
-def puct_per_node(tree: mctx.Tree, node: Array, *, epsilon: float, unvisited: str = "mean") -> Array:
-  """mctx's transform for PUCT, in 0..1 by the extremes among siblings and the node's own value; unvisited children score 0."""
+def puct_per_node(
+  tree: mctx.Tree, node: Array, *, epsilon: float, unvisited: str = "mean"
+) -> Array:
+  """mctx's transform for PUCT, in 0..1 by the extremes among siblings and the node's own value;
+  unvisited children score 0.
+  """
   del unvisited
   return mctx.qtransform_by_parent_and_siblings(tree, node, epsilon=epsilon)
 
 
-def sigma_per_node(tree: mctx.Tree, node: Array, *, value_scale: float, visit_offset: float, epsilon: float) -> Array:
-  """mctx's transform for Gumbel MuZero: completed Q, stretched to 0..1 by its own extremes, times (c_visit + max N) c_scale, f32[A]."""
+def sigma_per_node(
+  tree: mctx.Tree, node: Array, *, value_scale: float, visit_offset: float, epsilon: float
+) -> Array:
+  """mctx's transform for Gumbel MuZero: completed Q, stretched to 0..1 by its own extremes, times
+  (c_visit + max N) c_scale, f32[A].
+  """
   return mctx.qtransform_completed_by_mix_value(
-    tree, node, value_scale=value_scale, maxvisit_init=visit_offset, rescale_values=True, epsilon=epsilon
+    tree,
+    node,
+    value_scale=value_scale,
+    maxvisit_init=visit_offset,
+    rescale_values=True,
+    epsilon=epsilon,
   )
 
 
-def sigma_over_tree(tree: mctx.Tree, node: Array, *, value_scale: float, visit_offset: float, epsilon: float) -> Array:
-  """The same, but stretched by the extremes of the whole tree (EfficientZero V2, Wang et al. 2024), f32[A]."""
+def sigma_over_tree(
+  tree: mctx.Tree, node: Array, *, value_scale: float, visit_offset: float, epsilon: float
+) -> Array:
+  """The same, but stretched by the extremes of the whole tree (EfficientZero V2, Wang et al. 2024),
+  f32[A].
+  """
   low, high = extremes(tree)
   spread = jnp.where(high >= low, jnp.maximum(high - low, epsilon), 1.0)
   weight = (visit_offset + tree.children_visits[node].max()) * value_scale
   return weight * (completed_q(tree, node) - mixed_value(tree, node)) / spread
 
 
-def sigma_of_advantage(tree: mctx.Tree, node: Array, *, value_scale: float, visit_offset: float, epsilon: float) -> Array:
-  """Advantages over `ExtraData.scale`, at most one nat either way, f32[A] (Muesli, Hessel et al. 2021, eq. 6)."""
+def sigma_of_advantage(
+  tree: mctx.Tree, node: Array, *, value_scale: float, visit_offset: float, epsilon: float
+) -> Array:
+  """Advantages over `ExtraData.scale`, at most one nat either way, f32[A] (Muesli, Hessel et al.
+  2021, eq. 6).
+  """
   del value_scale, visit_offset, epsilon
   advantage = completed_q(tree, node) - mixed_value(tree, node)
   return jnp.clip(advantage / tree.extra_data.scale, -CLIP, CLIP)
@@ -113,8 +152,9 @@ GUMBEL: dict[str, Callable] = {
 def scale(kind: str, statistics: Statistics) -> Array:
   """By what the kinds `advantage` and `skill` divide advantages, f32[], in units of return.
 
-  `advantage`: the running standard deviation of (return - value). `skill`: that, over the share of an advantage that
-  was followed by a return (`Statistics.skill`), so that a search whose Q is noise changes nothing.
+  `advantage`: the running standard deviation of (return - value). `skill`: that, over the share of
+  an advantage that was followed by a return (`Statistics.skill`), so that a search whose Q is noise
+  changes nothing.
   """
   share = jnp.clip(statistics.skill, 1e-3, 1.0) if kind == "skill" else 1.0
   return jnp.maximum(statistics.error, 1e-6) / share
@@ -124,8 +164,9 @@ def improved_value(tree: mctx.Tree, policy: Array) -> tuple[Array, Array]:
   """What a policy f32[B, A] at the roots of a batched tree is worth.
 
   Returns:
-    f32[B], the sum over actions of policy times completed Q; and completed Q itself, f32[B, A]. The mean over visits
-    (`node_values[:, 0]`) is, at few simulations, nearly what uniform play is worth.
+    f32[B], the sum over actions of policy times completed Q; and completed Q itself, f32[B, A]. The
+    mean over visits (`node_values[:, 0]`) is, at few simulations, nearly what uniform play is
+    worth.
   """
   q = jax.vmap(functools.partial(completed_q, node=tree.ROOT_INDEX))(tree)
   return jnp.sum(policy * q, -1), q

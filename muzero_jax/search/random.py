@@ -1,4 +1,6 @@
-"""Uniformly random play: the baseline that every score is compared with, and a cheap partner for benchmarks."""
+"""Uniformly random play: the baseline that every score is compared with, and a cheap partner for
+benchmarks.
+"""
 
 import dataclasses
 

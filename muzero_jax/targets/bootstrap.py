@@ -6,8 +6,8 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks.model import root
-from muzero_jax.replay.frames import stack_at
+from muzero_jax.networks.model import initial_inference
+from muzero_jax.replay.frames import stacks
 from muzero_jax.targets.returns import horizon
 from muzero_jax.types import Array, Example, Model, Params
 
@@ -30,8 +30,9 @@ def recorded(target_params: Params, example: Example) -> Array:
 class TargetNetwork:
   """The target network's values.
 
-  With n-step returns only those steps are evaluated that some return ends in: n steps (`returns.horizon`) after each step of the
-  unroll, or where the episode ends before; the rest is left at 0.
+  With n-step returns only those steps are evaluated that some return ends in: n steps
+  (`returns.horizon`) after each step of the unroll, or where the episode ends before; the rest is
+  left at 0.
   """
 
   model: Model
@@ -45,10 +46,9 @@ class TargetNetwork:
     """See `Bootstrap`."""
     size, length = example.last.shape
     steps = jax.vmap(self._steps)(example.last, horizon(example.age, self.n, self.stale_after))
-    stacks = jax.vmap(lambda f, b, s: jax.vmap(lambda i: stack_at(f, b, i + self.stack - 1, self.stack))(s))(
-      example.frames, example.first, steps
-    )
-    value = root(self.model, target_params, stacks.reshape(-1, *stacks.shape[2:])).value.reshape(steps.shape)
+    value = initial_inference(
+      self.model, target_params, stacks(example, steps, self.stack)
+    ).value.reshape(steps.shape)
     return jnp.zeros((size, length)).at[jnp.arange(size)[:, None], steps].set(value)
 
   def _steps(self, last: Array, n: Array) -> Array:

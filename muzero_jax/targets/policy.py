@@ -1,4 +1,6 @@
-"""Policy targets: those recorded when the steps were played, or searched again with newer parameters."""
+"""Policy targets: those recorded when the steps were played, or searched again with newer
+parameters.
+"""
 
 import dataclasses
 from typing import Protocol
@@ -6,8 +8,8 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks.model import root
-from muzero_jax.replay.frames import stack_at
+from muzero_jax.networks.model import initial_inference
+from muzero_jax.replay.frames import stacks
 from muzero_jax.types import Array, Example, Key, Model, Params, SearchFn
 
 
@@ -26,10 +28,12 @@ def recorded(target_params: Params, key: Key, example: Example) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class Reanalysed:
-  """A fraction of the batch is searched again with the target network (MuZero Reanalyze, Schrittwieser et al. 2021).
+class Reanalyzed:
+  """A fraction of the batch is searched again with the target network (MuZero Reanalyze,
+  Schrittwieser et al. 2021).
 
-  The batch is in random order, so its first examples are a random part of it. The search sees the frames as they are.
+  The batch is in random order, so its first examples are a random part of it. The search sees the
+  frames as they are.
   """
 
   model: Model
@@ -43,10 +47,9 @@ class Reanalysed:
     count = round(self.fraction * example.policy.shape[0])
     if count == 0:
       return example.policy
-    steps = jnp.arange(self.unroll + 1)
-    stacks = jax.vmap(lambda f, b: jax.vmap(lambda i: stack_at(f, b, i + self.stack - 1, self.stack))(steps))(
-      example.frames[:count], example.first[:count]
+    few = jax.tree.map(lambda x: x[:count], example)
+    roots = initial_inference(
+      self.model, target_params, stacks(few, jnp.arange(self.unroll + 1), self.stack)
     )
-    roots = root(self.model, target_params, stacks.reshape(-1, *stacks.shape[2:]))
     policy = self.search(target_params, key, roots).policy.reshape(count, *example.policy.shape[1:])
     return jnp.concatenate([policy, example.policy[count:]])

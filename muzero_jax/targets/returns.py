@@ -1,20 +1,33 @@
 """The one recursion behind every return."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 
 from muzero_jax.types import Array
 
 
-def mixed_returns(reward: Array, discount: Array, value: Array, mixing: Array) -> Array:
+@dataclasses.dataclass(frozen=True)
+class Returns:
+  """Which returns are learned from."""
+
+  n_step: int = 5  # steps until the bootstrap
+  discount: float = 0.997  # per agent step
+  td_lambda: float = 1.0  # 1 is the n-step return
+  clip_rewards: bool = True  # to their signs
+  stale_after: int = 0  # gradient steps of age that make returns one step shorter; 0: none do
+
+
+def lambda_returns(reward: Array, discount: Array, value: Array, mixing: Array) -> Array:
   """G_t = r_{t+1} + d_{t+1} ((1 - m_{t+1}) v_{t+1} + m_{t+1} G_{t+1}), for one sequence.
 
-  n-step returns, TD(lambda) (Sutton and Barto 2018, eq. 12.18) and their off-policy relatives differ by the mixing vector alone. The
-  last step always bootstraps.
+  n-step returns, TD(lambda) (Sutton and Barto 2018, eq. 12.18) and their off-policy relatives
+  differ by the mixing vector alone. The last step always bootstraps.
 
   Args:
     reward: f32[T], r_1 .. r_T.
-    discount: f32[T], d_1 .. d_T, with gamma in it.
+    discount: f32[T], d_1 .. d_T, the agent's discount included.
     value: f32[T], v_1 .. v_T.
     mixing: f32[T], m_1 .. m_T: 1 goes on, 0 bootstraps; m_T is taken as 0.
 
@@ -32,27 +45,37 @@ def mixed_returns(reward: Array, discount: Array, value: Array, mixing: Array) -
 
 
 def horizon(age: Array, n: int, stale_after: int) -> Array:
-  """Steps until the bootstrap: for every `stale_after` gradient steps of age (i32[...]) one fewer than n, at least 1; 0: always n.
+  """Steps until the bootstrap: for every `stale_after` gradient steps of age (i32[...]) one fewer
+  than n, at least 1; 0: always n.
 
-  What was played long ago says less about how the agent plays now (EfficientZero, Ye et al. 2021, section 4.3).
+  What was played long ago says less about how the agent plays now (EfficientZero, Ye et al. 2021,
+  section 4.3).
   """
   return jnp.clip(n - age // stale_after, 1, n) if stale_after else jnp.full_like(age, n)
 
 
 def n_step_returns(
-  reward: Array, discount: Array, value: Array, last: Array, *, n: int, count: int, trace: float = 1.0, steps: Array | None = None
+  reward: Array,
+  discount: Array,
+  value: Array,
+  last: Array,
+  *,
+  n: int,
+  count: int,
+  td_lambda: float = 1.0,
+  steps: Array | None = None,
 ) -> Array:
   """The returns of the first `count` steps of one sequence, each over the full next n steps.
 
   Args:
     reward: f32[T], r_1 .. r_T with T >= count - 1 + n.
-    discount: f32[T], with gamma in it.
+    discount: f32[T], the agent's discount included.
     value: f32[T], v_1 .. v_T.
-    last: bool[T], whether steps 1 .. T end an episode; where they do, the return bootstraps from that step's own value (the
-      discount says with which weight: 0 where the episode terminated).
+    last: bool[T], whether steps 1 .. T end an episode; where they do, the return bootstraps from
+      that step's own value (the discount says with which weight: 0 where the episode terminated).
     n: steps until the bootstrap.
     count: how many returns.
-    trace: lambda of TD(lambda); 1 gives n-step returns.
+    td_lambda: lambda of TD(lambda); 1 gives n-step returns.
     steps: i32[], bootstraps after so many of the n steps (1 .. n); None: after n.
 
   Returns:
@@ -62,12 +85,16 @@ def n_step_returns(
     ValueError: the sequence is too short.
   """
   if reward.shape[0] < count - 1 + n:  # a slice that starts too late would be moved silently
-    raise ValueError(f"{count} returns over {n} steps need {count - 1 + n} transitions, not {reward.shape[0]}")
-  mixing = jnp.where(last, 0.0, trace)
+    raise ValueError(
+      f"{count} returns over {n} steps need {count - 1 + n} transitions, not {reward.shape[0]}"
+    )
+  mixing = jnp.where(last, 0.0, td_lambda)
 
   def one(start: Array) -> Array:
     window = [jax.lax.dynamic_slice_in_dim(x, start, n) for x in (reward, discount, value, mixing)]
-    window[-1] = window[-1] if steps is None else jnp.where(jnp.arange(1, n + 1) < steps, window[-1], 0.0)
-    return mixed_returns(*window)[0]
+    window[-1] = (
+      window[-1] if steps is None else jnp.where(jnp.arange(1, n + 1) < steps, window[-1], 0.0)
+    )
+    return lambda_returns(*window)[0]
 
   return jax.vmap(one)(jnp.arange(count))

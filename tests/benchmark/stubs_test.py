@@ -45,7 +45,9 @@ def test_without_a_tree_there_is_nothing_to_leave_out():
 @pytest.mark.parametrize("kind", [Gumbel, Puct])
 @pytest.mark.parametrize("width", [2, 8])
 def test_a_free_model_serves_a_tree(key, kind, width):
-  """Trees grow as with a real model: deeper than one step, yet not one line; latents keep shape and dtype."""
+  """Trees grow as with a real model: deeper than one step, yet not one line; latents keep shape and
+  dtype.
+  """
   model = free_model(COUNTING, num_actions=3)
   hidden, _ = model.step((), jnp.zeros((2, width, 2), jnp.bfloat16), jnp.arange(2))
   assert hidden.shape == (2, width, 2) and hidden.dtype == jnp.bfloat16
@@ -60,13 +62,17 @@ def test_a_still_environment_shows_frames_and_never_ends():
   seen = []
   for step in range(6):
     state, time = environment.recv(state, after=jnp.float32(0))
-    assert bool(time.first.all()) == (step == 0) and not time.last.any() and (time.discount == 1).all()
+    assert (
+      bool(time.first.all()) == (step == 0) and not time.last.any() and (time.discount == 1).all()
+    )
     seen.append(np.asarray(time.frame))
     state = environment.send(state, jnp.zeros(2, jnp.int32))
   assert seen[0].dtype == np.uint8 and seen[0].shape == (2, 4, 4)
   np.testing.assert_array_equal(seen[0], seen[4])
   assert not np.array_equal(seen[0], seen[1])
-  assert needs(lambda action: ordering.never(environment.send(state, action)), jnp.zeros(2, jnp.int32))
+  assert needs(
+    lambda action: ordering.never(environment.send(state, action)), jnp.zeros(2, jnp.int32)
+  )
 
 
 def test_a_fixed_batch_stays_the_same_but_waits_for_the_step(key):

@@ -1,4 +1,6 @@
-"""The parts that `launch.benchmark` times work as often as the loop does, and operations are counted as often as they are done."""
+"""The parts that `launch.benchmark` times work as often as the loop does, and operations are
+counted as often as they are done.
+"""
 
 import collections
 import dataclasses
@@ -9,14 +11,16 @@ import numpy as np
 import pytest
 
 from launch import benchmark
-from muzero_jax import experiment
+from muzero_jax import build
 from muzero_jax.benchmark import flops, profile
 from muzero_jax.benchmark.workloads import Parts
 from muzero_jax.config import ConfigError
 
 
 def counted(run, calls):
-  """The run, but that every use of its model is noted, with the number of roots; the compiler may drop or share what is not needed."""
+  """The run, but that every use of its model is noted, with the number of roots; the compiler may
+  drop or share what is not needed.
+  """
 
   def noting(name, fn):
     def noted(params, x, *rest):
@@ -25,7 +29,10 @@ def counted(run, calls):
         return np.float32(0) * number
 
       zero = jax.pure_callback(
-        note, jax.ShapeDtypeStruct((), jnp.float32), x.reshape(-1)[0].astype(jnp.float32), vmap_method="sequential"
+        note,
+        jax.ShapeDtypeStruct((), jnp.float32),
+        x.reshape(-1)[0].astype(jnp.float32),
+        vmap_method="sequential",
       )
       return fn(params, x, *rest), zero
 
@@ -49,9 +56,11 @@ def counted(run, calls):
 
 @pytest.mark.parametrize("name", ["search", "search_network"])
 def test_a_search_encodes_once_and_steps_once_per_simulation(make_config, name):
-  """On each of 2 devices in each of 5 ticks, 4 games: nothing is left out, done once for all, or done by the tree alone."""
+  """On each of 2 devices in each of 5 ticks, 4 games: nothing is left out, done once for all, or
+  done by the tree alone.
+  """
   calls = collections.Counter()
-  run = counted(experiment.build(make_config(search__num_simulations=3)), calls)
+  run = counted(build.build(make_config(search__num_simulations=3)), calls)
   work = getattr(Parts(run, 5), name)()
   calls.clear()
   jax.block_until_ready(work.run())
@@ -60,7 +69,7 @@ def test_a_search_encodes_once_and_steps_once_per_simulation(make_config, name):
 
 @pytest.mark.parametrize("name", ["network", "tree", "replay"])  # all are called in launch_test
 def test_a_part_can_be_called_again_and_again(make_config, name):
-  run = experiment.build(make_config(replay__kind="prioritized"))
+  run = build.build(make_config(replay__kind="prioritized"))
   work = getattr(Parts(run, 3), name)()
   for _ in range(2):
     jax.block_until_ready(work.before())
@@ -68,18 +77,38 @@ def test_a_part_can_be_called_again_and_again(make_config, name):
 
 
 def test_parts_that_a_run_does_not_have(make_config):
-  parts = Parts(experiment.build(make_config(search__kind="none", learner__updates_per_step=0.0)), 1)
+  parts = Parts(build.build(make_config(search__kind="none", learner__updates_per_step=0.0)), 1)
   assert parts.tree() is None and parts.emulators() is None and parts.learner() is None
 
 
 def test_ratios_by_hand():
-  """Emulators 3, network 5, loop 10: together 8 where they share the cores, 5 where they overlap."""
-  seconds = {"emulators": [3.0], "environment": [4.0], "network": [5.0], "without_emulators": [6.0], "loop": [10.0]}
-  assert benchmark.ratios(seconds, shared=True) == {"efficiency": [0.8], "feed": [0.9], "environment_ratio": [0.75]}
-  assert benchmark.ratios(seconds, shared=False) == {"efficiency": [0.5], "feed": [0.6], "environment_ratio": [0.75]}
+  """Emulators 3, network 5, loop 10: together 8 where they share the cores, 5 where they
+  overlap.
+  """
+  seconds = {
+    "emulators": [3.0],
+    "environment": [4.0],
+    "network": [5.0],
+    "without_emulators": [6.0],
+    "loop": [10.0],
+  }
+  assert benchmark.ratios(seconds, shared=True) == {
+    "efficiency": [0.8],
+    "feed": [0.9],
+    "environment_ratio": [0.75],
+  }
+  assert benchmark.ratios(seconds, shared=False) == {
+    "efficiency": [0.5],
+    "feed": [0.6],
+    "environment_ratio": [0.75],
+  }
   seconds |= {"tree": [1.0], "search": [4.0]}
   del seconds["emulators"], seconds["environment"]
-  assert benchmark.ratios(seconds, shared=True) == {"efficiency": [0.5], "feed": [0.6], "tree_share": [0.25]}
+  assert benchmark.ratios(seconds, shared=True) == {
+    "efficiency": [0.5],
+    "feed": [0.6],
+    "tree_share": [0.25],
+  }
   assert benchmark.ratios(seconds, shared=True, complete=False) == {"tree_share": [0.25]}
   assert benchmark.ratios({"network": [1.0]}, shared=True) == {}
   assert benchmark.ratios({}, shared=True) == {}  # emulators alone of a game that has none
@@ -108,8 +137,18 @@ ENTRY %main (x: f32[4]) -> f32[4] {
 
 
 def test_costs_by_hand():
-  """A product takes 2 + 4 s in two threads, an addition 1 s, a copy 1 s, in 4 ticks; the loop and foreign events do not count."""
-  events = [("dot.1", 2.0), ("dot.1", 4.0), ("add.2", 1.0), ("copy.4", 1.0), ("while.3", 9.0), ("end: dot.1", 3.0), ("python", 99.0)]
+  """A product takes 2 + 4 s in two threads, an addition 1 s, a copy 1 s, in 4 ticks; the loop and
+  foreign events do not count.
+  """
+  events = [
+    ("dot.1", 2.0),
+    ("dot.1", 4.0),
+    ("add.2", 1.0),
+    ("copy.4", 1.0),
+    ("while.3", 9.0),
+    ("end: dot.1", 3.0),
+    ("python", 99.0),
+  ]
   found = profile.largest(events, profile.operations(PROGRAM), 4)
   assert found == [
     {"operation": "jvp(Encoder)/Dense_0/dot_general", "share": 0.75, "seconds_per_tick": 1.5},
@@ -120,18 +159,23 @@ def test_costs_by_hand():
 
 
 def test_model_steps_are_counted_as_often_as_they_are_made(make_config):
-  """A simulation more costs the same whether it is the third or the ninth, and so does a step of the unroll."""
+  """A simulation more costs the same whether it is the third or the ninth, and so does a step of
+  the unroll.
+  """
 
   def count(**settings):
-    return flops.flops(experiment.build(make_config(**settings)))
+    return flops.flops(build.build(make_config(**settings)))
 
   act = [count(search__num_simulations=s)["act"] for s in (2, 3, 9)]
   np.testing.assert_allclose(act[2] - act[0], 7 * (act[1] - act[0]), rtol=1e-3)
   assert act[1] > act[0] > 0
   learn = [count(targets__unroll=k)["learn"] for k in (2, 3, 7)]
   np.testing.assert_allclose(learn[2] - learn[0], 5 * (learn[1] - learn[0]), rtol=0.05)
-  # Twice the batch: twice the work, but for the optimiser's. Half the updates: half of it.
-  double, half = count(learner__batch_size=16)["learn"], count(learner__updates_per_step=0.0625)["learn"]
+  # Twice the batch: twice the work, but for the optimizer's. Half the updates: half of it.
+  double, half = (
+    count(learner__batch_size=16)["learn"],
+    count(learner__updates_per_step=0.0625)["learn"],
+  )
   one = count()["learn"]
   assert 1.5 * one < double < 2 * one
   np.testing.assert_allclose(half, one / 2)
@@ -139,8 +183,8 @@ def test_model_steps_are_counted_as_often_as_they_are_made(make_config):
 
 def test_reanalysis_is_counted(make_config):
   """8 examples of 2 + 1 steps: 24 roots are searched, where acting searches 4."""
-  plain = flops.flops(experiment.build(make_config(search__num_simulations=3)))
-  again = flops.flops(experiment.build(make_config(search__num_simulations=3, targets__reanalyse=1.0)))
+  plain = flops.flops(build.build(make_config(search__num_simulations=3)))
+  again = flops.flops(build.build(make_config(search__num_simulations=3, targets__reanalyse=1.0)))
   np.testing.assert_allclose(again["learn"] - plain["learn"], 6 * plain["act"], rtol=0.05)
 
 

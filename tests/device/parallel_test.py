@@ -24,7 +24,13 @@ def test_pmapped_gives_every_device_its_own_and_means_over_all():
 
 def test_ties_change_nothing():
   token = jnp.arange(8, dtype=jnp.uint8)
-  for on in (jnp.float32(1e38), jnp.float32(jnp.nan), jnp.float32(jnp.inf), jnp.int32(7), jnp.zeros(8, jnp.uint8) + 255):
+  for on in (
+    jnp.float32(1e38),
+    jnp.float32(jnp.nan),
+    jnp.float32(jnp.inf),
+    jnp.int32(7),
+    jnp.zeros(8, jnp.uint8) + 255,
+  ):
     np.testing.assert_array_equal(jax.jit(ordering.after)(token, on), token)
     assert not bool(ordering.never(on))
 

@@ -32,7 +32,9 @@ def board(rows, columns, *points):
 
 
 def test_a_caught_ball():
-  """4 rows, 5 columns: the ball falls down column 3 while the paddle goes 2 -> 3 -> 3 -> 3. Rows 1, 2, 3: over after 3 steps."""
+  """4 rows, 5 columns: the ball falls down column 3 while the paddle goes 2 -> 3 -> 3 -> 3. Rows 1,
+  2, 3: over after 3 steps.
+  """
   answers = play(catch.catch(4, 5), start(3), [RIGHT, STAY, STAY])
   expected = [
     (board(4, 5, (1, 3), (3, 3)), 0.0, 1.0, False),
@@ -45,7 +47,9 @@ def test_a_caught_ball():
 
 
 def test_a_missed_ball():
-  """The paddle goes 2 -> 1 -> 2 -> 1, the ball lands in column 2: reward -1, terminated. On the way nothing is scored."""
+  """The paddle goes 2 -> 1 -> 2 -> 1, the ball lands in column 2: reward -1, terminated. On the way
+  nothing is scored.
+  """
   answers = play(catch.catch(4, 5), start(2), [LEFT, RIGHT, LEFT])
   assert [float(x[1]) for x in answers] == [0.0, 0.0, -1.0]
   assert [float(x[2]) for x in answers] == [1.0, 1.0, 0.0]
@@ -73,7 +77,9 @@ def test_the_ball_starts_anywhere_in_the_top_row_and_the_paddle_in_the_middle():
 
 
 def test_episodes_have_9_transitions_and_a_step_for_the_reset():
-  """10 rows: 9 transitions. Steps 0 .. 9, then a first step again: a first at 0, 10, 20; a last at 9, 19, 29."""
+  """10 rows: 9 transitions. Steps 0 .. 9, then a first step again: a first at 0, 10, 20; a last at
+  9, 19, 29.
+  """
   environment = pure.PureEnvironment(catch.catch(), 3)
 
   def step(state, _):

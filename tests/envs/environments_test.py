@@ -37,7 +37,9 @@ MAKERS = {
 
 
 def play(environment, ignored=0):
-  """STEPS random steps inside jit and scan; `ignored` is added to actions chosen on an episode's last step."""
+  """STEPS random steps inside jit and scan; `ignored` is added to actions chosen on an episode's
+  last step.
+  """
   num_actions = environment.spec.num_actions
 
   def step(carry, key):
@@ -48,7 +50,9 @@ def play(environment, ignored=0):
     return (environment.send(state, action), score + time.reward.sum()), time
 
   program = jax.jit(lambda state, keys: jax.lax.scan(step, (state, jnp.float32(0)), keys))
-  (state, _), times = program(environment.reset(jax.random.key(SEED)), jax.random.split(jax.random.key(1), STEPS))
+  (state, _), times = program(
+    environment.reset(jax.random.key(SEED)), jax.random.split(jax.random.key(1), STEPS)
+  )
   return state, jax.device_get(times)
 
 
@@ -78,7 +82,9 @@ def test_shapes_and_dtypes(played):
 
 
 def test_the_carry_closes_without_weak_types(played):
-  """A loop over `recv` and `send` compiles once: its state keeps shapes and dtypes, and nothing is weakly typed."""
+  """A loop over `recv` and `send` compiles once: its state keeps shapes and dtypes, and nothing is
+  weakly typed.
+  """
   _, environment, state, _ = played
   received, time = jax.eval_shape(environment.recv, state)
   sent = jax.eval_shape(environment.send, received, jax.ShapeDtypeStruct((NUM_ENVS,), jnp.int32))
@@ -110,7 +116,9 @@ def test_the_discount_is_0_at_most_where_an_episode_ends(played):
 
 
 def test_the_action_before_a_first_step_is_ignored(played):
-  """Also says that a seed decides everything else: two runs that differ only in those actions are the same run."""
+  """Also says that a seed decides everything else: two runs that differ only in those actions are
+  the same run.
+  """
   maker, _, _, times = played
   _, other = play(maker(), ignored=1)
   chex.assert_trees_all_equal(times, other)

@@ -36,7 +36,9 @@ def own(task=GAME, num_envs=2, env_type="gymnasium", **options):
     max_episode_steps=1000,
     stack_num=1,
   )
-  return library.make(task, env_type=env_type, num_envs=num_envs, num_threads=1, seed=SEED, **(words | options))
+  return library.make(
+    task, env_type=env_type, num_envs=num_envs, num_threads=1, seed=SEED, **(words | options)
+  )
 
 
 def ours(task=GAME, num_envs=2, backend="ffi", **options):
@@ -71,7 +73,9 @@ def same_but_frames(time):
 
 @pytest.fixture(scope="module")
 def long_game():
-  """400 steps of Breakout, in which games are lost, by both settings of life loss, and the lives that EnvPool counts."""
+  """400 steps of Breakout, in which games are lost, by both settings of life loss, and the lives
+  that EnvPool counts.
+  """
   actions = random_actions(400)
   episodes = play(ours(), actions, same_but_frames)
   returns = play(ours(life_loss_ends_return=True), actions, same_but_frames)
@@ -86,12 +90,16 @@ def test_both_backends_play_the_same_game():
   """The custom call and the callback: identical streams for the same seed."""
   actions = random_actions(60)
   options = dict(max_episode_steps=25)
-  chex.assert_trees_all_equal(play(ours(**options), actions), play(ours(backend="callback", **options), actions))
+  chex.assert_trees_all_equal(
+    play(ours(**options), actions), play(ours(backend="callback", **options), actions)
+  )
 
 
 def test_the_ring_stacks_like_envpool():
-  """A frame stack never reaches across a reset; before the 4th frame the first one is repeated: single frames that the ring stacks
-  equal EnvPool's own stack_num=4 bit for bit. Limit 25: steps 0 .. 25, so first steps are 0, 26, 52, 78."""
+  """A frame stack never reaches across a reset; before the 4th frame the first one is repeated:
+  single frames that the ring stacks equal EnvPool's own stack_num=4 bit for bit. Limit 25: steps 0
+  .. 25, so first steps are 0, 26, 52, 78.
+  """
   actions = random_actions(90)
   environment = ours(max_episode_steps=25)
   ring = Ring(rows=12, num_envs=2, num_actions=4, frame_shape=(84, 84), stack=4, unroll=1, window=3)
@@ -116,13 +124,17 @@ def test_the_ring_stacks_like_envpool():
 
 @pytest.mark.parametrize("backend", ["ffi", "callback"])
 def test_truncated_is_not_terminated(backend):
-  """At a time limit the return goes on: discount 1 on the last step. EnvPool's own discount is 0 there."""
+  """At a time limit the return goes on: discount 1 on the last step. EnvPool's own discount is 0
+  there.
+  """
   pool = own(env_type="dm", max_episode_steps=10)
   steps = [pool.reset()]
   for _ in range(24):
     steps.append(pool.step(np.zeros(2, np.int32)))
   ends = np.array([step.last() for step in steps])
-  assert (np.array([step.discount for step in steps])[ends] == 0).all(), "EnvPool has changed its mind"
+  assert (np.array([step.discount for step in steps])[ends] == 0).all(), (
+    "EnvPool has changed its mind"
+  )
   times = play(ours(backend=backend, max_episode_steps=10), np.zeros((25, 2), np.int32))
   # 10 agent steps: first at 0, last at 10; the reset is step 11, so the next last is 21.
   np.testing.assert_array_equal(ends[:, 0].nonzero()[0], [10, 21])
@@ -158,7 +170,11 @@ TERMINATED = "info:terminated"
     ({TERMINATED: 0}, 1, False),
     ({TERMINATED: 1, "done": True, "discount": np.float32(0)}, 0, True),
     ({TERMINATED: 0, "done": True, "trunc": True, "discount": np.float32(0)}, 1, True),
-    ({TERMINATED: 1, "done": True, "trunc": True, "discount": np.float32(0)}, 0, True),  # over exactly at the limit: over
+    (
+      {TERMINATED: 1, "done": True, "trunc": True, "discount": np.float32(0)},
+      0,
+      True,
+    ),  # over exactly at the limit: over
     ({TERMINATED: 0, "discount": np.float32(0)}, 0, False),  # a life
     ({"done": True, "discount": np.float32(0)}, 0, True),  # from here on: games other than Atari
     ({"done": True, "trunc": True, "discount": np.float32(0)}, 1, True),
@@ -174,7 +190,12 @@ def test_the_discount_of_every_kind_of_step(fields, discount, last):
 
 def test_a_first_step_has_reward_0_and_discount_1():
   """Whatever EnvPool leaves in those fields at a reset."""
-  fields = {"step_type": np.int32(0), "elapsed_step": np.int32(0), "reward": np.float32(3), "discount": np.float32(0)}
+  fields = {
+    "step_type": np.int32(0),
+    "elapsed_step": np.int32(0),
+    "reward": np.float32(3),
+    "discount": np.float32(0),
+  }
   time = envpool.time_step(raw(**fields))
   assert bool(time.first[0]) and not bool(time.last[0])
   assert float(time.reward[0]) == 0.0
@@ -182,7 +203,9 @@ def test_a_first_step_has_reward_0_and_discount_1():
 
 
 def test_life_loss_ends_the_discount_but_not_the_episode(long_game):
-  """A lost life sets the discount to 0 in mid-episode; score, length and frames go on as if it did not."""
+  """A lost life sets the discount to 0 in mid-episode; score, length and frames go on as if it did
+  not.
+  """
   episodes, returns, lives = long_game
   lost = np.zeros(lives.shape, bool)
   lost[1:] = (lives[1:] < lives[:-1]) & ~returns.first[1:]
@@ -212,7 +235,12 @@ def test_rewards_are_raw():
 def test_pools_on_two_devices_equal_one_of_twice_the_size(backend):
   """Game i of device d is seeded with seed + d * B + i, and a device steps its own pool."""
   steps, actions = 40, random_actions(40, num_envs=4)
-  options = dict(seed=SEED, backend=backend, num_threads=1, atari=dataclasses.replace(ATARI, max_episode_steps=15))
+  options = dict(
+    seed=SEED,
+    backend=backend,
+    num_threads=1,
+    atari=dataclasses.replace(ATARI, max_episode_steps=15),
+  )
   devices = parallel.mesh(jax.local_devices()[:2])
   pools = envpool.make(GAME, 2, num_pools=2, **options)
 
@@ -238,7 +266,9 @@ def test_pools_on_two_devices_equal_one_of_twice_the_size(backend):
   assert (together.frame[:, 0] != together.frame[:, 2]).any(), "all games are the same"
 
 
-@pytest.mark.parametrize(("shape", "dtype"), [((2,), np.float32), ((2,), np.int16), ((3,), np.int32), ((2, 1), np.int32)])
+@pytest.mark.parametrize(
+  ("shape", "dtype"), [((2,), np.float32), ((2,), np.int16), ((3,), np.int32), ((2, 1), np.int32)]
+)
 def test_wrong_actions_raise(shape, dtype):
   environment = envpool.make("Catch-v0", 2, backend="callback")
   with pytest.raises(ValueError, match=r"int32\[2\]"):
@@ -264,17 +294,17 @@ def test_continuous_actions_are_refused():
     envpool.make("Pendulum-v1", 1)
 
 
-@pytest.mark.parametrize("colour", [False, True])
+@pytest.mark.parametrize("color", [False, True])
 @pytest.mark.parametrize("size", [84, 96])
-def test_sizes_and_colours(size, colour):
+def test_sizes_and_colours(size, color):
   """Grey frames are [H, W], coloured ones [H, W, 3] with EnvPool's own [3, H, W] behind them."""
-  environment = ours(frame_height=size, frame_width=size, colour=colour)
-  shape = (size, size, 3) if colour else (size, size)
+  environment = ours(frame_height=size, frame_width=size, color=color)
+  shape = (size, size, 3) if color else (size, size)
   assert environment.spec.frame_shape == shape
   times = play(environment, random_actions(3))
   assert times.frame.shape == (3, 2, *shape) and times.frame.dtype == np.uint8
-  pixels = own(img_height=size, img_width=size, gray_scale=not colour).reset()[0]
-  expected = np.transpose(pixels, (0, 2, 3, 1)) if colour else pixels[:, 0]
+  pixels = own(img_height=size, img_width=size, gray_scale=not color).reset()[0]
+  expected = np.transpose(pixels, (0, 2, 3, 1)) if color else pixels[:, 0]
   np.testing.assert_array_equal(times.frame[0], expected)
 
 
@@ -283,7 +313,9 @@ def test_height_comes_before_width():
 
 
 def test_reset_starts_anew_in_the_middle_of_a_game():
-  """Also with a step that was begun and never received; the games after it are whole: limit 10, so first at 0, 11, last at 10."""
+  """Also with a step that was begun and never received; the games after it are whole: limit 10, so
+  first at 0, 11, last at 10.
+  """
   environment = ours(max_episode_steps=10)
   play(environment, random_actions(4))
   times = play(environment, random_actions(12), same_but_frames)

@@ -32,14 +32,18 @@ def play(game, steps, action, num_envs=4):
   def step(state, key):
     state, time = environment.recv(state)
     chosen = jax.random.randint(key, (num_envs,), 0, game.num_actions, jnp.int32)
-    return environment.send(state, chosen if action is None else jnp.full(num_envs, action, jnp.int32)), time
+    return environment.send(
+      state, chosen if action is None else jnp.full(num_envs, action, jnp.int32)
+    ), time
 
   keys = jax.random.split(jax.random.key(1), steps)
   return jax.device_get(jax.jit(lambda s: jax.lax.scan(step, s, keys)[1])(environment.reset(KEY)))
 
 
 def test_planes_become_bytes(breakout):
-  """MinAtar's planes of 0 and 1 take a byte in the replay: u8, 0 and 255, the same picture as gymnax's."""
+  """MinAtar's planes of 0 and 1 take a byte in the replay: u8, 0 and 255, the same picture as
+  gymnax's.
+  """
   env, params = library.make("Breakout-MinAtar")
   observation, _ = env.reset_env(KEY, params)
   _, frame = breakout.reset(KEY)
@@ -58,14 +62,18 @@ def test_other_observations_stay_float32():
 
 
 def test_a_step_says_what_gymnax_says(breakout):
-  """Reward and picture of a step are those that `step_env` gives for the same key, state and action."""
+  """Reward and picture of a step are those that `step_env` gives for the same key, state and
+  action.
+  """
   env, params = library.make("Breakout-MinAtar")
   state, _ = breakout.reset(KEY)
   reference = env.reset_env(KEY, params)[1]
   for i, action in enumerate([0, 1, 2, 1]):
     key = jax.random.key(i)
     state, frame, reward, discount, last = breakout.step(key, state, jnp.int32(action))
-    observation, reference, score, terminated, _ = env.step_env(key, reference, jnp.int32(action), params)
+    observation, reference, score, terminated, _ = env.step_env(
+      key, reference, jnp.int32(action), params
+    )
     np.testing.assert_array_equal(frame, np.where(np.asarray(observation) > 0, 255, 0))
     assert float(reward) == float(score)
     assert float(discount) == 1.0 - float(terminated)
@@ -73,8 +81,9 @@ def test_a_step_says_what_gymnax_says(breakout):
 
 
 def test_truncated_is_not_terminated():
-  """At a time limit the episode ends but the return does not: last with discount 1. CartPole outlives 6 steps of any action:
-  first at 0, last at 6, first at 7."""
+  """At a time limit the episode ends but the return does not: last with discount 1. CartPole
+  outlives 6 steps of any action: first at 0, last at 6, first at 7.
+  """
   env, params = library.make("CartPole-v1")
   times = play(gymnax.adapt(env, params.replace(max_steps_in_episode=LIMIT)), 14, action=None)
   np.testing.assert_array_equal(np.flatnonzero(times.last[:, 0]), [6, 13])
@@ -83,7 +92,9 @@ def test_truncated_is_not_terminated():
 
 
 def test_a_fallen_pole_is_terminated():
-  """Pushed to one side the pole falls within some 10 steps, far below the limit of 500: discount 0 there, 1 elsewhere."""
+  """Pushed to one side the pole falls within some 10 steps, far below the limit of 500: discount 0
+  there, 1 elsewhere.
+  """
   times = play(gymnax.make("CartPole-v1"), 30, action=1)
   assert times.last.sum() >= 4
   np.testing.assert_array_equal(times.discount, 1.0 - times.last)

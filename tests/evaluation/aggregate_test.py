@@ -7,8 +7,8 @@ import pytest
 
 from launch import cli
 from launch import evaluate as command
+from muzero_jax import build
 from muzero_jax import config as configs
-from muzero_jax import experiment
 from muzero_jax.config import ConfigError
 from muzero_jax.evaluation import aggregate, evaluator, scoring
 from muzero_jax.runs import metrics, workdir
@@ -19,14 +19,31 @@ from muzero_jax.runs.checkpoint import Checkpoints
 def write(tmp_path):
   """Makes a run's folder with evaluations in it, and returns its name."""
 
-  def write(name, *returns, task="Pong-v5", seed=0, protocol="100k", agent="trained", env_steps=1000, **settings):
+  def write(
+    name,
+    *returns,
+    task="Pong-v5",
+    seed=0,
+    protocol="100k",
+    agent="trained",
+    env_steps=1000,
+    **settings,
+  ):
     folder = tmp_path / name
     folder.mkdir(exist_ok=True)
-    settings = {"env.task": task, "seed": seed} | {key.replace("__", "."): value for key, value in settings.items()}
+    settings = {"env.task": task, "seed": seed} | {
+      key.replace("__", "."): value for key, value in settings.items()
+    }
     config = configs.replace(configs.Config(), settings)
     (folder / "config.json").write_text(json.dumps({"config": configs.values(config)}))
     for games in returns:
-      row = {"env_steps": env_steps, "task": task, "protocol": protocol, "agent": agent, **evaluator.summary(games, task)}
+      row = {
+        "env_steps": env_steps,
+        "task": task,
+        "protocol": protocol,
+        "agent": agent,
+        **evaluator.summary(games, task),
+      }
       metrics.append(folder / "evaluations.jsonl", row)
     return str(folder)
 
@@ -38,7 +55,9 @@ def read(*folders, agent="trained", protocol="auto"):
 
 
 def test_seeds_and_games_by_hand(write):
-  """Pong (random -20.7, human 14.6): seeds score -20.7 (0) and 14.6 (1). Breakout (1.7, 30.5): 16.1 (0.5) and 59.3 (2)."""
+  """Pong (random -20.7, human 14.6): seeds score -20.7 (0) and 14.6 (1). Breakout (1.7, 30.5): 16.1
+  (0.5) and 59.3 (2).
+  """
   result = read(
     write("a", [-20.7, -20.7], seed=1),
     write("b", [59.3], task="Breakout-v5", seed=1),
@@ -60,7 +79,8 @@ def test_seeds_and_games_by_hand(write):
   np.testing.assert_allclose(over["mean"]["value"], (0 + 1 + 0.5 + 2) / 4)
   np.testing.assert_allclose(over["iqm"]["value"], (0.5 + 1) / 2)
   np.testing.assert_allclose(over["optimality_gap"]["value"], (1 + 0 + 0.5 + 0) / 4)
-  # Of the mean: from both games' worse seeds, (0 + 0.5) / 2 with a chance of 1/16, to both games' better seeds.
+  # Of the mean: from both games' worse seeds, (0 + 0.5) / 2 with a chance of 1/16, to both games'
+  # better seeds.
   np.testing.assert_allclose(over["mean"]["interval"], [0.25, 1.5])
 
 
@@ -70,11 +90,15 @@ def test_every_number_has_its_protocol_games_and_seeds_beside_it(write):
     assert place["protocol"] == "100k" and place["episodes"] > 0 and place["seeds"]
   (line,) = (line for line in aggregate.table(result).splitlines() if "Pong-v5 " in line)
   assert "100k         2      3 " in line  # two seeds, three games
-  assert "human-normalised (tasks: 1, seeds of each: 2, games: 3, protocol 100k):" in aggregate.table(result)
+  assert (
+    "human-normalized (tasks: 1, seeds of each: 2, games: 3, protocol 100k):"
+    in aggregate.table(result)
+  )
   assert "published (no-op starts, not sticky): random -20.7, human 14.6" in aggregate.table(result)
   said = scoring.details({"protocol": "100k", **evaluator.summary([0.0, 1.0], "Pong-v5")})
   assert said == (
-    "mean 0.50 [0.00, 1.00], median 0.50 [0.00, 1.00], IQM 0.50 [0.00, 1.00], human-normalised 0.60 [0.59, 0.61] "
+    "mean 0.50 [0.00, 1.00], median 0.50 [0.00, 1.00], IQM 0.50 [0.00, 1.00], human-normalized "
+    "0.60 [0.59, 0.61] "
     "(protocol 100k, 2 games, 1 seed; [95% bootstrap interval over games])"
   )
   one = scoring.details({"protocol": "own", **evaluator.summary([4.0], "none")})
@@ -98,25 +122,52 @@ def test_games_without_references_have_returns_but_no_normalised_score(write):
   assert result["over_tasks"]["tasks"] == 1 and result["left_out"] == ["Catch-bsuite"]
   assert "no published references): Catch-bsuite" in aggregate.table(result)
   alone = read(write("a", task="Catch-bsuite"))
-  assert alone["over_tasks"] is None and "human-normalised (tasks" not in aggregate.table(alone)
+  assert alone["over_tasks"] is None and "human-normalized (tasks" not in aggregate.table(alone)
 
 
 def test_settings_that_differ_are_told(write):
-  """Not seeds, games, lengths and machines: those are what one aggregates over, or do not matter."""
-  same = write("a", [1.0], seed=0), write("b", [1.0], seed=1, task="Breakout-v5", env_steps=9, cpu_devices=2)
+  """Not seeds, games, lengths and machines: those are what one aggregates over, or do not
+  matter.
+  """
+  same = (
+    write("a", [1.0], seed=0),
+    write("b", [1.0], seed=1, task="Breakout-v5", env_steps=9, cpu_devices=2),
+  )
   assert read(*same)["differing"] == []
   other = write("c", [1.0], seed=2, search__kind="puct", learner__batch_size=7)
   assert read(*same, other)["differing"] == ["search.kind", "learner.batch_size"]
-  assert "note: the runs differ in --search.kind, --learner.batch_size" in aggregate.table(read(*same, other))
+  assert "note: the runs differ in --search.kind, --learner.batch_size" in aggregate.table(
+    read(*same, other)
+  )
 
 
 def test_refusals_are_one_sentence_with_a_remedy(write, tmp_path):
   pong, sticky, empty = write("a", [1.0]), write("b", [1.0], protocol="machado", seed=1), write("c")
   cases = [
-    ([pong, sticky], "auto", r"/a is scored under protocol 100k and .*/b under machado.*: leave one out, or .* --protocol\.$"),
-    ([pong, empty], "auto", r"^--workdir=.*/c: no evaluation of the trained player in it; make one with .* --workdir=.*/c\.$"),
-    ([pong, sticky], "100k", r"/b: no evaluation of the trained player under protocol 100k in it; make one .* --protocol=100k\.$"),
-    ([pong, pong], "auto", r"are both Pong-v5 with seed 0, which would count twice: leave one out, or train with another --seed\.$"),
+    (
+      [pong, sticky],
+      "auto",
+      r"/a is scored under protocol 100k and .*/b under machado.*: "
+      r"leave one out, or .* --protocol\.$",
+    ),
+    (
+      [pong, empty],
+      "auto",
+      r"^--workdir=.*/c: no evaluation of the trained player in it; "
+      r"make one with .* --workdir=.*/c\.$",
+    ),
+    (
+      [pong, sticky],
+      "100k",
+      r"/b: no evaluation of the trained player under protocol 100k in it; "
+      r"make one .* --protocol=100k\.$",
+    ),
+    (
+      [pong, pong],
+      "auto",
+      r"are both Pong-v5 with seed 0, which would count twice: "
+      r"leave one out, or train with another --seed\.$",
+    ),
     ([str(tmp_path / "nowhere")], "auto", r"there is no run in it"),
     ([""], "auto", r"^--workdir is missing: name the folder of a run\.$"),
   ]
@@ -132,17 +183,26 @@ def devices_as_they_are(monkeypatch):
 
 
 def test_the_command_aggregates_without_playing(write, tmp_path, capsys):
-  folders = f"{write('a', [1.0, 2.0], seed=0)},{write('b', [3.0], seed=1)}"  # neither has a checkpoint
+  folders = (
+    f"{write('a', [1.0, 2.0], seed=0)},{write('b', [3.0], seed=1)}"  # neither has a checkpoint
+  )
   path = tmp_path / "result.json"
   command.main(["evaluate", "--aggregate", f"--workdir={folders}", f"--json={path}"])
   assert json.loads(path.read_text())["tasks"][0]["mean"] == 2.25
   assert "Pong-v5 100k" in capsys.readouterr().out
-  with pytest.raises(ConfigError, match=r"^--json=.*: cannot be written \(No such file or directory\).*name another file"):
-    command.main(["evaluate", "--aggregate", f"--workdir={folders}", f"--json={tmp_path}/none/result.json"])
+  with pytest.raises(
+    ConfigError,
+    match=r"^--json=.*: cannot be written \(No such file or directory\).*name another file",
+  ):
+    command.main(
+      ["evaluate", "--aggregate", f"--workdir={folders}", f"--json={tmp_path}/none/result.json"]
+    )
 
 
 def test_the_command_refuses_before_it_plays(write):
-  """The second folder's mistake is found before the first one, which could not be played either, is looked at any closer."""
+  """The second folder's mistake is found before the first one, which could not be played either, is
+  looked at any closer.
+  """
   pong, full = write("a"), write("b", seed=1, env__full_action_set=True)
   with pytest.raises(ConfigError, match=r"scored under protocol 100k and .* under machado"):
     command.main(["evaluate", f"--workdir={pong},{full}"])
@@ -160,9 +220,11 @@ def test_two_runs_are_played_and_summed_up(make_config, tmp_path, capsys):
     config = make_config(folder, seed=seed, search__kind="none")
     workdir.describe(config, folder)
     with Checkpoints(folder) as checkpoints:
-      checkpoints.save(256, {}, experiment.build(config).shared(), {"nothing": np.zeros(1)})
+      checkpoints.save(256, {}, build.build(config).shared(), {"nothing": np.zeros(1)})
   path = tmp_path / "result.json"
-  command.main(["evaluate", f"--workdir={tmp_path}/0,{tmp_path}/1", "--episodes=5", f"--json={path}"])
+  command.main(
+    ["evaluate", f"--workdir={tmp_path}/0,{tmp_path}/1", "--episodes=5", f"--json={path}"]
+  )
   said = capsys.readouterr().out
   assert said.count("returns, protocol own: ") == said.count("(protocol own, 5 games, 1 seed;") == 2
   (catch,) = json.loads(path.read_text())["tasks"]

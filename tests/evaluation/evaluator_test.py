@@ -77,9 +77,13 @@ def away(params, key, root):
 
 
 def test_push_stacks_like_the_ring():
-  """Acting, learning and evaluating stack in the same way: the first frame of an episode fills the stack."""
+  """Acting, learning and evaluating stack in the same way: the first frame of an episode fills the
+  stack.
+  """
   steps, envs, stack = 40, 3, 4
-  ring = Ring(rows=9, num_envs=envs, num_actions=3, frame_shape=(2,), stack=stack, unroll=1, window=3)
+  ring = Ring(
+    rows=9, num_envs=envs, num_actions=3, frame_shape=(2,), stack=stack, unroll=1, window=3
+  )
   random = np.random.RandomState(0)
   first = random.rand(steps, envs) < 0.25
   first[0] = True
@@ -89,18 +93,34 @@ def test_push_stacks_like_the_ring():
   history = []
   for t in range(steps):
     frame = random.randint(0, 256, (envs, 2)).astype(np.uint8)
-    time = TimeStep(jnp.asarray(frame), jnp.zeros(envs), jnp.ones(envs), jnp.asarray(first[t]), jnp.asarray(first[(t + 1) % steps]))
+    time = TimeStep(
+      jnp.asarray(frame),
+      jnp.zeros(envs),
+      jnp.ones(envs),
+      jnp.asarray(first[t]),
+      jnp.asarray(first[(t + 1) % steps]),
+    )
     replay, frames = add(replay, decision, time, jnp.int32(0)), push(frames, time)
-    # By hand: one list per environment that a first frame starts again, S times the first frame in front.
-    history = [[f] * stack if b else [*h, f] for f, b, h in zip(frame, first[t], history or [[]] * envs, strict=True)]
+    # By hand: one list per environment that a first frame starts again, S times the first frame in
+    # front.
+    history = [
+      [f] * stack if b else [*h, f]
+      for f, b, h in zip(frame, first[t], history or [[]] * envs, strict=True)
+    ]
     np.testing.assert_array_equal(frames, np.array([h[-stack:] for h in history]))
     np.testing.assert_array_equal(recent(replay), frames)
 
 
 def reference(environment, key, rounds):
-  """Games of every environment, one after the other, in plain Python; and all games in the order in which they end."""
+  """Games of every environment, one after the other, in plain Python; and all games in the order in
+  which they end.
+  """
   state = environment.reset(key)
-  games, order, length = [[] for _ in range(environment.num_envs)], [], np.zeros(environment.num_envs, int)
+  games, order, length = (
+    [[] for _ in range(environment.num_envs)],
+    [],
+    np.zeros(environment.num_envs, int),
+  )
   send = jax.jit(environment.send)
   while min(len(g) for g in games) < rounds:
     time = state.time
@@ -114,13 +134,17 @@ def reference(environment, key, rounds):
 
 @pytest.mark.parametrize("episodes", [40, 37])
 def test_every_environment_plays_the_same_number_of_games(episodes):
-  """Short games are not over-counted: with games of 1 and of 200 steps, short ones are more frequent among those that end first.
-  The program is left and entered again every 256 steps: that changes nothing."""
+  """Short games are not over-counted: with games of 1 and of 200 steps, short ones are more
+  frequent among those that end first. The program is left and entered again every 256 steps: that
+  changes nothing.
+  """
   environment = pure.PureEnvironment(fake((1, 200)), 8)
   evaluator = evaluate.Evaluator(environment, SEEING, idle, stack=2)
   key, told = jax.random.key(3), []
   result = evaluator.play({}, key, episodes, between=told.append)
-  rounds, order = reference(environment, jax.random.split(key)[0], 5)  # 40 and 37 games of 8 environments: 5 each
+  rounds, order = reference(
+    environment, jax.random.split(key)[0], 5
+  )  # 40 and 37 games of 8 environments: 5 each
   expected = [length for games in rounds for length in games][:episodes]
   assert result["lengths"] == expected
   assert result["returns"] == [float(length) for length in expected]
@@ -129,7 +153,9 @@ def test_every_environment_plays_the_same_number_of_games(episodes):
 
 
 def test_long_and_short_games_have_their_shares():
-  """300 games of 1 or 20 steps with the same chance: 150 long ones, +- sqrt(300)/2 = 8.7; 5 sigma are 44."""
+  """300 games of 1 or 20 steps with the same chance: 150 long ones, +- sqrt(300)/2 = 8.7; 5 sigma
+  are 44.
+  """
   evaluator = evaluate.Evaluator(pure.PureEnvironment(fake(), 50), SEEING, idle, stack=1)
   lengths = evaluator.play({}, jax.random.key(0), 300)["lengths"]
   assert set(lengths) == {1, 20}
@@ -138,7 +164,9 @@ def test_long_and_short_games_have_their_shares():
 
 @pytest.mark.parametrize(("search", "score"), [(oracle, 1.0), (away, -1.0)])
 def test_catch_is_played_as_the_search_says(search, score):
-  """Who follows the ball catches all of them, who flees none; 9 agent steps each. Also: games are counted to the end."""
+  """Who follows the ball catches all of them, who flees none; 9 agent steps each. Also: games are
+  counted to the end.
+  """
   told = []
   evaluator = evaluate.Evaluator(pure.PureEnvironment(catch.catch(), 4), SEEING, search, stack=2)
   result = evaluator.play({}, jax.random.key(0), 10, between=told.append)
@@ -162,16 +190,24 @@ def test_the_search_never_hears_the_same_key_twice():
 
 
 def test_finish_counts_whole_unclipped_games_and_no_more_than_asked():
-  """Two environments, one game each. Environment 0: 3, then -4 at the end: -1 after 2 steps; its second game is not written down.
-  Environment 1 loses a life on the way (discount 0): 5 + 6 + 7 = 18 after 3."""
-  games = evaluate.Games(actor.new_tally(2), jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)), jnp.zeros((2, 1), jnp.int32))
+  """Two environments, one game each. Environment 0: 3, then -4 at the end: -1 after 2 steps; its
+  second game is not written down. Environment 1 loses a life on the way (discount 0): 5 + 6 + 7 =
+  18 after 3.
+  """
+  games = evaluate.Games(
+    actor.no_episodes(2), jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)), jnp.zeros((2, 1), jnp.int32)
+  )
   rewards = [[0, 0], [3, 5], [-4, 6], [0, 7], [100, 0]]
   first = [[1, 1], [0, 0], [0, 0], [1, 0], [0, 1]]
   last = [[0, 0], [0, 0], [1, 0], [0, 1], [1, 0]]
   discounts = [[1, 1], [1, 0], [0, 1], [1, 0], [0, 1]]
   for r, f, e, d in zip(rewards, first, last, discounts, strict=True):
     time = TimeStep(
-      jnp.zeros((2, 1), jnp.uint8), jnp.array(r, jnp.float32), jnp.array(d, jnp.float32), jnp.array(f, bool), jnp.array(e, bool)
+      jnp.zeros((2, 1), jnp.uint8),
+      jnp.array(r, jnp.float32),
+      jnp.array(d, jnp.float32),
+      jnp.array(f, bool),
+      jnp.array(e, bool),
     )
     games = evaluate.finish(games, time)
   np.testing.assert_array_equal(games.played, [1, 1])
@@ -180,7 +216,9 @@ def test_finish_counts_whole_unclipped_games_and_no_more_than_asked():
 
 
 def test_summary_by_hand():
-  """1 .. 7 and 100: mean 128 / 8 = 16, median (4 + 5) / 2 = 4.5; a quarter of 8 is 2 at either end: (3 + 4 + 5 + 6) / 4 = 4.5."""
+  """1 .. 7 and 100: mean 128 / 8 = 16, median (4 + 5) / 2 = 4.5; a quarter of 8 is 2 at either end:
+  (3 + 4 + 5 + 6) / 4 = 4.5.
+  """
   row = evaluate.summary([5.0, 1.0, 100.0, 2.0, 7.0, 3.0, 6.0, 4.0], "Catch-v0")
   assert row["episodes"] == 8
   assert row["mean"] == 16.0
@@ -191,13 +229,17 @@ def test_summary_by_hand():
 
 
 def test_the_iqm_of_an_uneven_number_of_games():
-  """6 games: int(0.25 * 6) = 1 is cut at either end: (2 + 3 + 4 + 7) / 4 = 4. One game is its own mean."""
+  """6 games: int(0.25 * 6) = 1 is cut at either end: (2 + 3 + 4 + 7) / 4 = 4. One game is its own
+  mean.
+  """
   assert evaluate.summary([0.0, 2.0, 3.0, 4.0, 7.0, 50.0], "none")["iqm"] == 4.0
   assert evaluate.summary([3.0], "none")["iqm"] == 3.0
 
 
 def test_the_human_normalised_score_of_pong():
-  """Random -20.7, human 14.6 (Mnih et al. 2015): a mean of 10 is (10 + 20.7) / (14.6 + 20.7) = 30.7 / 35.3."""
+  """Random -20.7, human 14.6 (Mnih et al. 2015): a mean of 10 is (10 + 20.7) / (14.6 + 20.7) = 30.7
+  / 35.3.
+  """
   np.testing.assert_allclose(evaluate.summary([8.0, 12.0], "Pong-v5")["hns"], 30.7 / 35.3)
   np.testing.assert_allclose(evaluate.summary([-20.7], "Pong-v5")["hns"], 0.0, atol=1e-12)
   np.testing.assert_allclose(evaluate.summary([14.6], "Pong-v5")["hns"], 1.0)

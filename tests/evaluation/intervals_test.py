@@ -29,7 +29,9 @@ def test_iqm_by_hand(values, expected):
 
 
 def test_the_interval_of_two_values_by_hand():
-  """0 and 1: resampled means are 0, 1/2 and 1 with chances 1/4, 1/2, 1/4, so the middle 95 % reach from 0 to 1."""
+  """0 and 1: resampled means are 0, 1/2 and 1 with priorities 1/4, 1/2, 1/4, so the middle 95 %
+  reach from 0 to 1.
+  """
   assert intervals.interval(np.mean, [0.0, 1.0]) == [0.0, 1.0]
 
 
@@ -64,7 +66,9 @@ def test_degenerate_games_have_a_sensible_interval_or_none():
 
 
 def test_intervals_of_a_row():
-  """Pong, 0 and 1: the interval [0, 1] in human-normalised scores is (0 + 20.7) / 35.3 to 21.7 / 35.3 (random -20.7, human 14.6)."""
+  """Pong, 0 and 1: the interval [0, 1] in human-normalized scores is (0 + 20.7) / 35.3 to 21.7 /
+  35.3 (random -20.7, human 14.6).
+  """
   row = evaluator.summary([0.0, 1.0], "Pong-v5")
   assert row["intervals"]["mean"] == [0.0, 1.0] and row["level"] == 0.95 and row["seeds"] == 1
   np.testing.assert_allclose(row["intervals"]["hns"], [20.7 / 35.3, 21.7 / 35.3])
@@ -74,13 +78,14 @@ def test_intervals_of_a_row():
 def test_normalised_by_hand():
   """Breakout: random 1.7, human 30.5; a score of 16.1 is half way, 59.3 is twice a human."""
   for score, expected in ((1.7, 0.0), (16.1, 0.5), (30.5, 1.0), (59.3, 2.0)):
-    np.testing.assert_allclose(intervals.normalised(score, 1.7, 30.5), expected, atol=1e-12)
+    np.testing.assert_allclose(intervals.normalized(score, 1.7, 30.5), expected, atol=1e-12)
 
 
 def test_over_games_by_hand():
   """Games {0, 2}, {1, 3}, {5, 13}: means of 1, 2 and 9.
 
-  Mean 12 / 3 = 4; median of the means 2; IQM of 0 1 2 3 5 13 without one at either end: 11 / 4 = 2.75. Short of 1 falls one run of six.
+  Mean 12 / 3 = 4; median of the means 2; IQM of 0 1 2 3 5 13 without one at either end: 11 / 4 =
+  2.75. Short of 1 falls one run of six.
   """
   found = intervals.over_games([[0.0, 2.0], [1.0, 3.0], [5.0, 13.0]])
   by_hand = {"mean": 4.0, "median": 2.0, "iqm": 2.75, "optimality_gap": 1 / 6}
@@ -92,9 +97,12 @@ def test_over_games_by_hand():
 
 
 def test_games_are_never_mixed():
-  """Seeds agree within each game, and games are far apart. Resampled game by game, nothing can differ from what was seen.
+  """Seeds agree within each game, and games are far apart. Resampled game by game, nothing can
+  differ from what was seen.
 
-  Mixed, the six runs would give means anywhere between 0 and 100: their standard error is about 40 / sqrt(6)."""
+  Mixed, the six runs would give means anywhere between 0 and 100: their standard error is about 40
+  / sqrt(6).
+  """
   scores = [[0.0, 0.0], [50.0, 50.0], [100.0, 100.0]]
   found = intervals.over_games(scores)
   assert found["mean"]["interval"] == [50.0, 50.0]
@@ -106,9 +114,16 @@ def test_games_are_never_mixed():
 
 
 def test_games_with_more_seeds_weigh_no_more():
-  """Games {0} and {3, 6}: means 0 and 4.5, their mean 2.25 (over runs it would be 3). 0 0 3 6 without both ends: IQM 1.5.
+  """Games {0} and {3, 6}: means 0 and 4.5, their mean 2.25 (over runs it would be 3). 0 0 3 6
+  without both ends: IQM 1.5.
 
-  The gap is 1 in the first, 0 in the second: 1/2."""
+  The gap is 1 in the first, 0 in the second: 1/2.
+  """
   found = intervals.over_games([[0.0], [3.0, 6.0]])
-  assert [found[name]["value"] for name in ("mean", "median", "iqm", "optimality_gap")] == [2.25, 2.25, 1.5, 0.5]
+  assert [found[name]["value"] for name in ("mean", "median", "iqm", "optimality_gap")] == [
+    2.25,
+    2.25,
+    1.5,
+    0.5,
+  ]
   assert all(found[name]["interval"] is None for name in found)  # the first game has a single seed

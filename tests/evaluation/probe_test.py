@@ -31,8 +31,9 @@ def recording(knows_action: bool) -> Recording:
 
 
 def test_dynamics_that_know_the_action_explain_more(monkeypatch):
-  """With hardly any ridge: all of byte 0 now; after the step all of it only where the prediction has the action. The action's
-  variance is 1 of about 55^2 = 3,000."""
+  """With hardly any ridge: all of byte 0 now; after the step all of it only where the prediction
+  has the action. The action's variance is 1 of about 55^2 = 3,000.
+  """
   monkeypatch.setattr(probe, "RIDGE", 1e-9)
   right, blind = (probe.explained(recording(knows), [0, 1, 2], []) for knows in (True, False))
   for found in (right, blind):
@@ -45,7 +46,9 @@ def test_dynamics_that_know_the_action_explain_more(monkeypatch):
 
 
 def test_steps_without_what_is_needed_are_left_out(monkeypatch):
-  """Where byte 1 is 0 before or after, and where an episode ends, byte 0 is wrong: nobody notices."""
+  """Where byte 1 is 0 before or after, and where an episode ends, byte 0 is wrong: nobody
+  notices.
+  """
   monkeypatch.setattr(probe, "RIDGE", 1e-9)
   made = recording(True)
   before, after, valid = made.before.copy(), made.after.copy(), made.valid.copy()
@@ -84,7 +87,9 @@ def test_described_bytes_change_in_the_game(task):
 
 
 def test_record_pairs_hidden_states_with_memory():
-  """The hidden state is the newest frame's mean. Shapes, and RAM after step t is RAM before step t+1."""
+  """The hidden state is the newest frame's mean. Shapes, and RAM after step t is RAM before step
+  t+1.
+  """
 
   def encode(params, frames):
     return frames[:, -1].astype("float32").mean((1, 2))[:, None]
@@ -92,7 +97,9 @@ def test_record_pairs_hidden_states_with_memory():
   def step(params, hidden, action):
     return hidden + action[:, None], hidden
 
-  model = Model(None, encode, lambda params, hidden: (jnp.zeros((2, 6)), hidden), step, lambda x: x[:, 0], None)
+  model = Model(
+    None, encode, lambda params, hidden: (jnp.zeros((2, 6)), hidden), step, lambda x: x[:, 0], None
+  )
   games = Observed("Pong-v5", 2, 0, Atari(frame_height=32, frame_width=32))
   made = probe.record(model, {}, Random(), games, jax.random.key(0), stack=2, steps=20)
   assert made.hidden.shape == made.predicted.shape == (20, 2, 1)

@@ -45,7 +45,15 @@ def call(command: str, workdir: pathlib.Path, *words: str) -> str:
 def pong(tmp_path_factory):
   """A run of Pong of 400 steps with its folder and what it printed."""
   folder = tmp_path_factory.mktemp("pong")
-  said = call("train", folder, *SMALL, "--env_steps=400", "--evaluation.episodes=2", "--evaluation.random_episodes=2", "--video")
+  said = call(
+    "train",
+    folder,
+    *SMALL,
+    "--env_steps=400",
+    "--evaluation.episodes=2",
+    "--evaluation.random_episodes=2",
+    "--video",
+  )
   return folder, said
 
 
@@ -54,7 +62,9 @@ def test_pong_trains_and_says_where_everything_is(pong):
   rows = metrics.read(folder / "metrics.jsonl")
   assert [row["env_steps"] for row in rows] == [200, 400]
   assert rows[-1]["frames"] == 1600
-  assert rows[-1]["updates"] == 25  # a gradient step per tick of 8 steps: those of the last 200 steps
+  assert (
+    rows[-1]["updates"] == 25
+  )  # a gradient step per tick of 8 steps: those of the last 200 steps
   trained, chance = metrics.read(folder / "evaluations.jsonl")
   assert trained["protocol"] == chance["protocol"] == "100k"
   for score in trained["returns"] + chance["returns"]:
@@ -62,15 +72,28 @@ def test_pong_trains_and_says_where_everything_is(pong):
   video, curve = folder / "video" / "400.mp4", folder / "curve.png"
   assert video.stat().st_size > 10_000 and curve.exists()
   last = said.strip().splitlines()[-1]
-  assert all(str(path) in last for path in (video, curve, folder / "report.html")) and "random play" in last and "mean return" in last
+  assert (
+    all(str(path) in last for path in (video, curve, folder / "report.html"))
+    and "random play" in last
+    and "mean return" in last
+  )
 
 
 def test_a_run_of_pong_resumes(pong):
   """EnvPool's games start anew, the replay is kept."""
   folder, _ = pong
-  said = call("train", folder, *SMALL, "--env_steps=800", "--evaluation.episodes=0", "--evaluation.random_episodes=0")
+  said = call(
+    "train",
+    folder,
+    *SMALL,
+    "--env_steps=800",
+    "--evaluation.episodes=0",
+    "--evaluation.random_episodes=0",
+  )
   assert "resuming at 400 steps" in said and "starts empty" not in said
-  assert [(row["env_steps"], row["updates"]) for row in metrics.read(folder / "metrics.jsonl")][-1] == (800, 75)
+  assert [(row["env_steps"], row["updates"]) for row in metrics.read(folder / "metrics.jsonl")][
+    -1
+  ] == (800, 75)
   assert json.loads((folder / "config.json").read_text())["config"]["env_steps"] == 800
 
 
@@ -93,18 +116,29 @@ def test_benchmark_splits_the_loop(tmp_path):
     "--env.frame_size=48",
     "--learner.updates_per_step=0.125",
   ]
-  words = ["--search.num_simulations=2", "--ticks=3", "--repeats=1", "--profile", f"--json={tmp_path}/figures.json"]
+  words = [
+    "--search.num_simulations=2",
+    "--ticks=3",
+    "--repeats=1",
+    "--profile",
+    f"--json={tmp_path}/figures.json",
+  ]
   said = call("benchmark", tmp_path, *small, *words)
   assert "efficiency: " in said and "tree operations: " in said and "GFLOP/s" in said
   figures = json.loads((tmp_path / "figures.json").read_text())
   seconds = {name: values["median"] for name, values in figures["seconds_per_tick"].items()}
   assert seconds.keys() == benchmark.PARTS.keys()
   # On a CPU emulators and network share the cores: the ideal is their sum.
-  assert figures["efficiency"]["median"] * seconds["loop"] == pytest.approx(seconds["emulators"] + seconds["network"])
+  assert figures["efficiency"]["median"] * seconds["loop"] == pytest.approx(
+    seconds["emulators"] + seconds["network"]
+  )
   assert figures["env_steps_per_second"] == pytest.approx(4 / seconds["loop"])
   assert figures["simulations_per_second"] == pytest.approx(8 / seconds["loop"])
   assert (figures["updates_per_tick"], figures["batch"]) == (0.5, 8)
-  assert figures["costs"][0]["share"] >= figures["costs"][1]["share"] > 0 and figures["costs"][0]["operation"] in said
+  assert (
+    figures["costs"][0]["share"] >= figures["costs"][1]["share"] > 0
+    and figures["costs"][0]["operation"] in said
+  )
   assert figures["flops_per_tick"]["act"] > 0 and figures["peak_flops_per_second"] > 0
 
 
@@ -118,14 +152,29 @@ def test_late_training_games_by_hand():
 def test_ablation_trains_what_is_missing_and_prints_a_table(tmp_path):
   """On a short run of Catch: two variants, one seed each; done again, nothing is trained."""
   preset = f"--flagfile={ROOT / 'launch' / 'presets' / 'catch.flags'}"
-  words = [preset, "--env_steps=4096", "--log_every=4096", "--evaluation.random_episodes=0", "--seeds=1", "--seed=3"]
+  words = [
+    preset,
+    "--env_steps=4096",
+    "--log_every=4096",
+    "--evaluation.random_episodes=0",
+    "--seeds=1",
+    "--seed=3",
+  ]
   said = call("ablation", tmp_path, *words, "--only=as it is,priorities").splitlines()
-  assert said[-3].startswith("|---") and said[-2].startswith("| as it is | ") and said[-1].startswith("| priorities | ")
+  assert (
+    said[-3].startswith("|---")
+    and said[-2].startswith("| as it is | ")
+    and said[-1].startswith("| priorities | ")
+  )
   kinds = [
-    json.loads((tmp_path / name / "3" / "config.json").read_text())["config"]["replay.kind"] for name in ("as_it_is", "priorities")
+    json.loads((tmp_path / name / "3" / "config.json").read_text())["config"]["replay.kind"]
+    for name in ("as_it_is", "priorities")
   ]
   assert kinds == ["uniform", "prioritized"]
   before = (tmp_path / "as_it_is" / "3" / "metrics.jsonl").stat().st_mtime_ns
   again = call("ablation", tmp_path, *words, "--only=as it is").splitlines()
-  assert again[-1] == said[-2] and (tmp_path / "as_it_is" / "3" / "metrics.jsonl").stat().st_mtime_ns == before
+  assert (
+    again[-1] == said[-2]
+    and (tmp_path / "as_it_is" / "3" / "metrics.jsonl").stat().st_mtime_ns == before
+  )
   assert "has done its" in (tmp_path / "as_it_is" / "3.log").read_text()

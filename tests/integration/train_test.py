@@ -13,10 +13,10 @@ import jax
 import numpy as np
 import pytest
 
+from muzero_jax import build, train
 from muzero_jax import config as configs
-from muzero_jax import experiment, train
 from muzero_jax.config import ConfigError, DivergedError
-from muzero_jax.evaluation import scoring
+from muzero_jax.evaluation import protocols, scoring
 from muzero_jax.runs import metrics, restore
 from muzero_jax.runs.checkpoint import Checkpoints
 
@@ -35,7 +35,7 @@ def signals():
 def saved(folder) -> dict:
   """All arrays of the newest checkpoint."""
   config = restore.workdir.load(pathlib.Path(folder))
-  run = experiment.build(config)
+  run = build.build(config)
   local = run.local()
   with Checkpoints(folder, read_only=True) as checkpoints:
     small = dataclasses.replace(local, replay=None)
@@ -44,12 +44,15 @@ def saved(folder) -> dict:
 
 def bits(tree):
   return [
-    np.asarray(jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x) for x in jax.tree.leaves(tree)
+    np.asarray(jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+    for x in jax.tree.leaves(tree)
   ]
 
 
 def test_a_run_leaves_what_was_promised_and_resumes_bit_for_bit(tmp_path, make_config, capsys):
-  """512 steps in one go, and 200 then 512: the same parameters, optimiser, keys, games and replay, bit for bit."""
+  """512 steps in one go, and 200 then 512: the same parameters, optimizer, keys, games and replay,
+  bit for bit.
+  """
   settings = dict(checkpoint__replay=True, replay__kind="prioritized", evaluation__episodes=2)
   assert train.train(make_config(tmp_path / "one", **settings)) == 0
   assert train.train(make_config(tmp_path / "two", **settings, env_steps=200)) == 0
@@ -62,16 +65,41 @@ def test_a_run_leaves_what_was_promised_and_resumes_bit_for_bit(tmp_path, make_c
   assert "resuming at 200 steps" in said and "GiB" in said and "random play" in said
   rows = metrics.read(tmp_path / "one" / "metrics.jsonl")
   assert [row["env_steps"] for row in rows] == [128, 256, 384, 512]
-  named = ["frames", "updates", "seconds", "env_steps_per_second", "simulations_per_second", "updates_per_second"]
-  for name in [*named, "episode/return", "episode/length", "loss/total", "loss/value", "replay/age", "search/entropy"]:
+  named = [
+    "frames",
+    "updates",
+    "seconds",
+    "env_steps_per_second",
+    "simulations_per_second",
+    "updates_per_second",
+  ]
+  for name in [
+    *named,
+    "episode/return",
+    "episode/length",
+    "loss/total",
+    "loss/value",
+    "replay/age",
+    "search/entropy",
+  ]:
     assert name in rows[-1], name
-  for name in ["unroll/value_error_2", "unroll/reward_error_1", "calibration/return", "search/depth", "learner/dead_units"]:
+  for name in [
+    "unroll/value_error_2",
+    "unroll/reward_error_1",
+    "calibration/return",
+    "search/depth",
+    "learner/dead_units",
+  ]:
     assert np.isfinite(rows[-1][name]), name
   # 512 steps at 0.125 gradient steps each, but for the warm-up of 128 steps.
   assert rows[-1]["updates"] == (512 - 128) / 8
   scores = metrics.read(tmp_path / "one" / "evaluations.jsonl")
   assert [row["agent"] for row in scores] == ["trained", "random"]
-  assert scores[0]["env_steps"] == 512 and len(scores[0]["returns"]) == 2 and scores[0]["protocol"] == "own"
+  assert (
+    scores[0]["env_steps"] == 512
+    and len(scores[0]["returns"]) == 2
+    and scores[0]["protocol"] == "own"
+  )
   facts = json.loads((tmp_path / "one" / "config.json").read_text())
   assert facts["config"]["env.kind"] == "catch" and "jax" in facts["versions"] and facts["command"]
   assert (tmp_path / "one" / "curve.png").stat().st_size > 5_000
@@ -80,7 +108,9 @@ def test_a_run_leaves_what_was_promised_and_resumes_bit_for_bit(tmp_path, make_c
 
 
 def test_a_finished_run_goes_on_when_asked_for_more(tmp_path, make_config, capsys):
-  """Run again, it says that it is done; without a saved replay it fills a new one before it learns on."""
+  """Run again, it says that it is done; without a saved replay it fills a new one before it learns
+  on.
+  """
   config = make_config(tmp_path, env_steps=256, evaluation__random_episodes=0)
   assert train.train(config) == 0
   before = len(metrics.read(tmp_path / "evaluations.jsonl"))
@@ -94,13 +124,17 @@ def test_a_finished_run_goes_on_when_asked_for_more(tmp_path, make_config, capsy
 
 
 def test_other_settings_are_refused_unless_overridden(tmp_path, make_config, capsys):
-  config = make_config(tmp_path, env_steps=128, evaluation__episodes=0, evaluation__random_episodes=0)
+  config = make_config(
+    tmp_path, env_steps=128, evaluation__episodes=0, evaluation__random_episodes=0
+  )
   assert train.train(config) == 0
   other = configs.replace(config, {"search.num_simulations": 3, "env_steps": 256})
   with pytest.raises(ConfigError, match=r"--search\.num_simulations: was 2, now 3"):
     train.train(other)
   kept = (tmp_path / "config.json").read_text()
-  network = configs.replace(config, {"network.size": "small", "override_config": True, "env_steps": 256})
+  network = configs.replace(
+    config, {"network.size": "small", "override_config": True, "env_steps": 256}
+  )
   with pytest.raises(ConfigError, match="of another network"):
     train.train(network)
   assert (tmp_path / "config.json").read_text() == kept  # what is saved can still be used
@@ -110,10 +144,25 @@ def test_other_settings_are_refused_unless_overridden(tmp_path, make_config, cap
 
 
 def test_all_ideas_at_once(tmp_path, make_config):
-  """Reanalysis, target network, TD(lambda), stale returns, priorities, consistency, policy gradient: together they train."""
-  ideas = dict(targets__reanalyse=0.5, targets__bootstrap="target", targets__trace=0.9, targets__stale_after=20)
-  ideas |= dict(loss__consistency=2.0, loss__policy_gradient=0.5, optimizer__decay=30, search__kind="puct")
-  config = make_config(tmp_path, **ideas, replay__kind="prioritized", evaluation__episodes=0, evaluation__random_episodes=0)
+  """Reanalysis, target network, TD(lambda), stale returns, priorities, consistency, policy
+  gradient: together they train.
+  """
+  ideas = dict(
+    targets__reanalyse=0.5,
+    targets__bootstrap="target",
+    targets__td_lambda=0.9,
+    targets__stale_after=20,
+  )
+  ideas |= dict(
+    loss__consistency=2.0, loss__policy_gradient=0.5, optimizer__decay=30, search__kind="puct"
+  )
+  config = make_config(
+    tmp_path,
+    **ideas,
+    replay__kind="prioritized",
+    evaluation__episodes=0,
+    evaluation__random_episodes=0,
+  )
   assert train.train(config) == 0
   rows = metrics.read(tmp_path / "metrics.jsonl")
   assert -1 <= rows[-1]["loss/consistency"] < 0 < rows[-1]["learner/target_age"]
@@ -124,19 +173,26 @@ def test_all_ideas_at_once(tmp_path, make_config):
 def test_an_evaluation_of_another_protocol_is_refused(make_config):
   config = configs.Config()
   with pytest.raises(ConfigError, match="machado is played with all 18 actions"):
-    experiment.for_protocol(config, "machado")
+    protocols.for_protocol(config, "machado")
   full = configs.replace(config, {"env.full_action_set": True})
   with pytest.raises(ConfigError, match="100k is played with the minimal set"):
-    experiment.for_protocol(full, "100k")
-  name, rules = experiment.for_protocol(full, "auto")
-  assert (name, rules.env.sticky, rules.env.noop_max, rules.env.max_episode_steps) == ("machado", 0.25, 1, 27000)
-  name, rules = experiment.for_protocol(configs.replace(config, {"env.sticky": 0.25}), "auto")
+    protocols.for_protocol(full, "100k")
+  name, rules = protocols.for_protocol(full, "auto")
+  assert (name, rules.env.sticky, rules.env.noop_max, rules.env.max_episode_steps) == (
+    "machado",
+    0.25,
+    1,
+    27000,
+  )
+  name, rules = protocols.for_protocol(configs.replace(config, {"env.sticky": 0.25}), "auto")
   assert (name, rules.env.sticky, rules.env.noop_max) == ("100k", 0.0, 30)
-  assert experiment.for_protocol(make_config(), "machado")[0] == "own"
+  assert protocols.for_protocol(make_config(), "machado")[0] == "own"
 
 
 def test_a_replay_that_cannot_fit_is_refused(tmp_path, make_config):
-  with pytest.raises(ConfigError, match=r"--replay\.capacity=2000000000: the replay would take .* GiB"):
+  with pytest.raises(
+    ConfigError, match=r"--replay\.capacity=2000000000: the replay would take .* GiB"
+  ):
     train.train(make_config(tmp_path, replay__capacity=2_000_000_000))
   with pytest.raises(ConfigError, match=r"--replay\.capacity=9: .* at least"):
     train.train(make_config(tmp_path, replay__capacity=9))
@@ -164,21 +220,38 @@ def test_one_run_at_a_time(tmp_path, make_config):
 def test_without_gradient_steps_a_run_acts_only(tmp_path, make_config, capsys):
   assert train.train(make_config(tmp_path, learner__updates_per_step=0.0)) == 0
   rows = metrics.read(tmp_path / "metrics.jsonl")
-  assert [(row["env_steps"], row["updates"], row["updates_per_second"]) for row in rows][-1] == (512, 0, 0)
+  assert [(row["env_steps"], row["updates"], row["updates_per_second"]) for row in rows][-1] == (
+    512,
+    0,
+    0,
+  )
   assert "episode/return" in rows[-1] and "loss/total" not in rows[-1]
   assert "mean return" in capsys.readouterr().out and (tmp_path / "report.html").exists()
   assert restore.restore(str(tmp_path)).env_steps == 512
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path, make_config):
-  config = make_config(tmp_path, optimizer__learning_rate=1e30, optimizer__warmup=0, optimizer__clip=0.0, env_steps=4096)
+  config = make_config(
+    tmp_path,
+    optimizer__learning_rate=1e30,
+    optimizer__warmup=0,
+    optimizer__clip=0.0,
+    env_steps=4096,
+  )
   with pytest.raises(DivergedError, match=r"lower --optimizer\.learning_rate"):
     train.train(config)
 
 
 def command(folder, *more) -> list[str]:
   preset = ROOT / "launch" / "presets" / "catch.flags"
-  return [sys.executable, "-m", "launch.train", f"--flagfile={preset}", f"--workdir={folder}", *more]
+  return [
+    sys.executable,
+    "-m",
+    "launch.train",
+    f"--flagfile={preset}",
+    f"--workdir={folder}",
+    *more,
+  ]
 
 
 def start(folder, *more) -> subprocess.Popen:
@@ -203,8 +276,16 @@ def wait_for_a_checkpoint(folder, process) -> None:
 
 
 def test_kill_9_and_sigterm_lose_nothing_that_was_saved(tmp_path):
-  """Killed with -9 in the middle, a run goes on from its last checkpoint; told to terminate, it saves first."""
-  more = ["--env_steps=10000000", "--save_every=4096", "--log_every=2048", "--evaluation.episodes=0", "--evaluation.random_episodes=0"]
+  """Killed with -9 in the middle, a run goes on from its last checkpoint; told to terminate, it
+  saves first.
+  """
+  more = [
+    "--env_steps=10000000",
+    "--save_every=4096",
+    "--log_every=2048",
+    "--evaluation.episodes=0",
+    "--evaluation.random_episodes=0",
+  ]
   process = start(tmp_path, *more)
   wait_for_a_checkpoint(tmp_path, process)
   process.kill()
@@ -227,7 +308,9 @@ def test_kill_9_and_sigterm_lose_nothing_that_was_saved(tmp_path):
   assert Checkpoints(tmp_path, read_only=True).latest() >= steps[-1]
 
 
-@pytest.mark.parametrize("words", [["--env.task=Pongg-v5"], ["--serch.kind=puct"], ["--search.num_simulations=0"]])
+@pytest.mark.parametrize(
+  "words", [["--env.task=Pongg-v5"], ["--serch.kind=puct"], ["--search.num_simulations=0"]]
+)
 def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, words):
   process = subprocess.run(
     [sys.executable, "-m", "launch.train", f"--workdir={tmp_path}", *words],
@@ -257,4 +340,6 @@ def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
   path.write_text(path.read_text() + '{"env_st')
   metrics.forget(path, after=20)
   assert [row["env_steps"] for row in metrics.read(path)] == [10, 20]
-  assert metrics.means(metrics.add({"a": (1.0, 2.0)}, {"a": (2.0, 2.0), "b": (0.0, 0.0)})) == {"a": 0.75}
+  assert metrics.means(metrics.add({"a": (1.0, 2.0)}, {"a": (2.0, 2.0), "b": (0.0, 0.0)})) == {
+    "a": 0.75
+  }

@@ -1,4 +1,6 @@
-"""Can an encoder see what a few pixels do in front of a picture that hardly changes, but for the shifts of training?"""
+"""Can an encoder see what a few pixels do in front of a picture that hardly changes, but for the
+shifts of training?
+"""
 
 import envpool
 import jax
@@ -10,32 +12,41 @@ import pytest
 from muzero_jax.networks import resnet, vector
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.augmentation import shift
-from muzero_jax.targets.returns import mixed_returns
+from muzero_jax.targets.returns import lambda_returns
 
 GAMMA, GAMES, STEPS, PIXELS = 0.988, 16, 900, 48
 
 
 @pytest.fixture(scope="module")
 def played():
-  """Random play of Breakout: stacks u8[T, B, 4, H, W] and the discounted returns f32[T, B] that followed, to the loss of a life."""
+  """Random play of Breakout: stacks u8[T, B, 4, H, W] and the discounted returns f32[T, B] that
+  followed, to the loss of a life.
+  """
   shape = dict(img_height=PIXELS, img_width=PIXELS, stack_num=4)
-  games = envpool.make("Breakout-v5", env_type="gym", num_envs=GAMES, seed=7, noop_max=30, use_fire_reset=True, **shape)
+  games = envpool.make(
+    "Breakout-v5", env_type="gym", num_envs=GAMES, seed=7, noop_max=30, use_fire_reset=True, **shape
+  )
   (stacks, info), random = games.reset(), np.random.default_rng(0)
   seen, rewards, ends, lives = [], [], [], info["lives"]
   for _ in range(STEPS):
     seen.append(stacks)
-    stacks, reward, terminated, truncated, info = games.step(random.integers(0, 4, GAMES).astype(np.int32))
+    stacks, reward, terminated, truncated, info = games.step(
+      random.integers(0, 4, GAMES).astype(np.int32)
+    )
     rewards.append(np.sign(reward))
     ends.append(terminated | truncated | (info["lives"] < lives))
     lives = info["lives"]
   nothing = jnp.zeros((STEPS, GAMES))  # values, for nothing bootstraps
-  returns = jax.vmap(mixed_returns, 1, 1)(jnp.array(rewards, jnp.float32), GAMMA * ~jnp.array(ends), nothing, nothing + 1)
+  returns = jax.vmap(lambda_returns, 1, 1)(
+    jnp.array(rewards, jnp.float32), GAMMA * ~jnp.array(ends), nothing, nothing + 1
+  )
   return np.array(seen), np.asarray(returns)
 
 
 @pytest.mark.parametrize("make, size", [(resnet.resnet, "tiny"), (vector.vector, "nano")])
 def test_the_value_of_random_play_is_learned_from_pixels(played, make, size):
-  """1,500 gradient steps of 64 shifted examples; then values explain 15 % of how returns vary in later steps.
+  """1,500 gradient steps of 64 shifted examples; then values explain 15 % of how returns vary in
+  later steps.
 
   `resnet` with layer norms over its maps was at 0 % after 3,000, though not without shifts.
   """
@@ -56,7 +67,9 @@ def test_the_value_of_random_play_is_learned_from_pixels(played, make, size):
     shifted = jax.vmap(lambda key, stack: shift(key, stack, 2))(jnp.stack(keys), frames[t, i])
 
     def loss(params):
-      return optax.softmax_cross_entropy(logits(params, shifted), support.encode(wanted[t, i])).mean()
+      return optax.softmax_cross_entropy(
+        logits(params, shifted), support.encode(wanted[t, i])
+      ).mean()
 
     updates, state = optimizer.update(jax.grad(loss)(params), state, params)
     return (optax.apply_updates(params, updates), state), None

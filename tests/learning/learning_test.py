@@ -13,8 +13,16 @@ PRESET = pathlib.Path(__file__).parents[2] / "launch" / "presets" / "catch.flags
 
 @pytest.mark.parametrize("kind", ["gumbel", "puct", "none"])
 def test_catch_is_learned(tmp_path, kind):
-  """The mean return of greedy play reaches 0.95 (random play: -0.6; two devices with half of the games and batch each)."""
-  words = ["train", f"--flagfile={PRESET}", f"--workdir={tmp_path}", f"--search.kind={kind}", "--evaluation.random_episodes=0"]
+  """The mean return of greedy play reaches 0.95 (random play: -0.6; two devices with half of the
+  games and batch each).
+  """
+  words = [
+    "train",
+    f"--flagfile={PRESET}",
+    f"--workdir={tmp_path}",
+    f"--search.kind={kind}",
+    "--evaluation.random_episodes=0",
+  ]
   config = flags.parse([*words, "--env.num_envs=32", "--learner.batch_size=128"], configs.Config())
   assert train.train(config) == 0
   (row,) = metrics.read(tmp_path / "evaluations.jsonl")

@@ -12,7 +12,7 @@ import pytest
 from muzero_jax.losses import consistency as consistency_module
 from muzero_jax.losses import muzero
 from muzero_jax.losses.consistency import consistency
-from muzero_jax.losses.policy_gradient import normalise, policy_gradient
+from muzero_jax.losses.policy_gradient import normalize, policy_gradient
 from muzero_jax.types import Context, Example, Model, Targets
 
 LN2 = float(np.log(2))
@@ -31,16 +31,24 @@ def one_hot_model(encode=None):
 
 
 def targets(size, unroll, **given):
-  """Targets of zeros, all alive and known, but for what is given."""
+  """Targets of zeros, with all masks 1, but for what is given."""
   steps = jnp.ones((size, unroll + 1))
   zeros = Targets(
-    reward=jnp.zeros((size, unroll)), value=steps * 0, policy=jnp.full((size, unroll + 1, 2), 0.5), alive=steps, known=steps
+    reward=jnp.zeros((size, unroll)),
+    value=steps * 0,
+    policy=jnp.full((size, unroll + 1, 2), 0.5),
+    policy_mask=steps,
+    target_mask=steps,
   )
-  return dataclasses.replace(zeros, **{name: jnp.asarray(x, jnp.float32) for name, x in given.items()})
+  return dataclasses.replace(
+    zeros, **{name: jnp.asarray(x, jnp.float32) for name, x in given.items()}
+  )
 
 
 def context(made, *, example=None, hidden=None):
-  """Predictions: values and rewards (1/2, 1/4, 1/4) everywhere, policies (3/4, 1/4) at the root and (1/2, 1/2) after it."""
+  """Predictions: values and rewards (1/2, 1/4, 1/4) everywhere, policies (3/4, 1/4) at the root and
+  (1/2, 1/2) after it.
+  """
   size, steps = made.value.shape
   scalar = jnp.log(jnp.array([0.5, 0.25, 0.25])) + 7  # logits are known up to a constant
   policy = jnp.log(jnp.array([[0.75, 0.25]] + [[0.5, 0.5]] * (steps - 1)))
@@ -61,11 +69,15 @@ def loss(term, made):
 def test_cross_entropy_by_hand():
   # -(1/2 ln 1/2 + 1/2 ln 1/4) = ln 2 / 2 + ln 2.
   logits = jnp.log(jnp.array([0.5, 0.25, 0.25])) - 3
-  np.testing.assert_allclose(muzero.cross_entropy(jnp.array([0.5, 0.5, 0.0]), logits), 1.5 * LN2, rtol=1e-6)
+  np.testing.assert_allclose(
+    muzero.cross_entropy(jnp.array([0.5, 0.5, 0.0]), logits), 1.5 * LN2, rtol=1e-6
+  )
 
 
 def test_cross_entropy_is_float32():
-  """All losses in float32, whatever the trunk's precision: 601 bins of half-precision logits lose nothing more."""
+  """All losses in float32, whatever the trunk's precision: 601 bins of half-precision logits lose
+  nothing more.
+  """
   logits = jnp.linspace(-3, 3, 601).astype(jnp.bfloat16)
   found = muzero.cross_entropy(jnp.full(601, 1 / 601), logits)
   wide = np.asarray(logits, np.float64)
@@ -85,12 +97,19 @@ def test_step_weights_by_hand():
 def test_value_loss_by_hand():
   """The root counts 1, each of the k = 2 steps 1/2."""
   # Bin 0 costs ln 2, bins 1 and 2 cost 2 ln 2: (1 + (2 + 1)/2) ln 2 and (2 + (1 + 2)/2) ln 2.
-  np.testing.assert_allclose(loss(muzero.value, targets(2, 2, value=[[0, 1, 0], [2, 0, 1]])), [2.5 * LN2, 3.5 * LN2], rtol=1e-6)
+  np.testing.assert_allclose(
+    loss(muzero.value, targets(2, 2, value=[[0, 1, 0], [2, 0, 1]])),
+    [2.5 * LN2, 3.5 * LN2],
+    rtol=1e-6,
+  )
 
 
 def test_value_loss_with_equal_steps():
   """Every step counts 1/2: (1 + 2 + 1)/2 ln 2 and (2 + 1 + 2)/2 ln 2. It is not the default."""
-  made, equal = targets(2, 2, value=[[0, 1, 0], [2, 0, 1]]), functools.partial(muzero.value, steps="equal")
+  made, equal = (
+    targets(2, 2, value=[[0, 1, 0], [2, 0, 1]]),
+    functools.partial(muzero.value, steps="equal"),
+  )
   np.testing.assert_allclose(loss(equal, made), [2 * LN2, 2.5 * LN2], rtol=1e-6)
 
 
@@ -104,48 +123,66 @@ def test_policy_loss_with_equal_steps():
 def test_reward_loss_by_hand():
   """Each of the k rewards counts 1/k; there is none at the root."""
   # (1 + 2)/2 ln 2; (2 + 2)/2 ln 2.
-  np.testing.assert_allclose(loss(muzero.reward, targets(2, 2, reward=[[0, 1], [2, 1]])), [1.5 * LN2, 2 * LN2], rtol=1e-6)
+  np.testing.assert_allclose(
+    loss(muzero.reward, targets(2, 2, reward=[[0, 1], [2, 1]])), [1.5 * LN2, 2 * LN2], rtol=1e-6
+  )
 
 
 def test_policy_loss_by_hand():
   made = targets(2, 2, policy=[[[1, 0], [1, 0], [0.5, 0.5]], [[0, 1], [1, 0], [0, 1]]])
   # At the root -ln 3/4 or -ln 1/4; each later step costs ln 2, counted 1/2.
-  np.testing.assert_allclose(loss(muzero.policy, made), [np.log(4 / 3) + LN2, 2 * LN2 + LN2], rtol=1e-6)
+  np.testing.assert_allclose(
+    loss(muzero.policy, made), [np.log(4 / 3) + LN2, 2 * LN2 + LN2], rtol=1e-6
+  )
 
 
 def test_masked_policy_after_the_end():
   """After the end of an episode there is no policy loss."""
-  made = targets(2, 2, policy=[[[1, 0], [1, 0], [1, 0]]] * 2, alive=[[1, 1, 0], [1, 0, 0]])
-  np.testing.assert_allclose(loss(muzero.policy, made), [np.log(4 / 3) + LN2 / 2, np.log(4 / 3)], rtol=1e-6)
+  made = targets(2, 2, policy=[[[1, 0], [1, 0], [1, 0]]] * 2, policy_mask=[[1, 1, 0], [1, 0, 0]])
+  np.testing.assert_allclose(
+    loss(muzero.policy, made), [np.log(4 / 3) + LN2 / 2, np.log(4 / 3)], rtol=1e-6
+  )
 
 
 def test_absorbing_states_are_learned():
-  """After the end, value and reward targets of 0 are learned: known, not alive; the terminal reward is learned."""
-  made = targets(1, 2, value=[[2, 0, 0]], reward=[[1, 0]], alive=[[1, 0, 0]], known=[[1, 1, 1]])
+  """After the end, value and reward targets of 0 are learned, and no policy; the terminal reward is
+  learned.
+  """
+  made = targets(
+    1, 2, value=[[2, 0, 0]], reward=[[1, 0]], policy_mask=[[1, 0, 0]], target_mask=[[1, 1, 1]]
+  )
   np.testing.assert_allclose(loss(muzero.value, made), [(2 + (1 + 1) / 2) * LN2], rtol=1e-6)
   np.testing.assert_allclose(loss(muzero.reward, made), [(2 + 1) / 2 * LN2], rtol=1e-6)
 
 
 def test_nothing_is_learned_behind_a_truncation():
-  """Truncated is not terminated: what follows it is unknown, and costs nothing. The reward into the cut-off step is learned."""
-  made = targets(1, 2, value=[[2, 1, 0]], reward=[[1, 0]], alive=[[1, 1, 0]], known=[[1, 1, 0]])
+  """Truncated is not terminated: what follows it is unknown, and costs nothing. The reward into the
+  cut-off step is learned.
+  """
+  made = targets(
+    1, 2, value=[[2, 1, 0]], reward=[[1, 0]], policy_mask=[[1, 1, 0]], target_mask=[[1, 1, 0]]
+  )
   np.testing.assert_allclose(loss(muzero.value, made), [(2 + 2 / 2) * LN2], rtol=1e-6)
   np.testing.assert_allclose(loss(muzero.reward, made), [2 / 2 * LN2], rtol=1e-6)
 
 
 def test_masked_steps_have_no_gradient():
   """No gradient flows from a step that is masked."""
-  made = targets(1, 2, alive=[[1, 0, 0]], known=[[1, 1, 0]])
+  made = targets(1, 2, policy_mask=[[1, 0, 0]], target_mask=[[1, 1, 0]])
 
   def total(logits, term, name):
-    return term(one_hot_model()).loss({}, dataclasses.replace(context(made), **{name: logits})).sum()
+    return (
+      term(one_hot_model()).loss({}, dataclasses.replace(context(made), **{name: logits})).sum()
+    )
 
   for term, name, learned in (
     (muzero.value, "value_logits", [True, True, False]),
     (muzero.policy, "policy_logits", [True, False, False]),
     (muzero.reward, "reward_logits", [True, False]),
   ):
-    gradient = jax.grad(total)(jax.random.normal(jax.random.key(0), getattr(context(made), name).shape), term, name)
+    gradient = jax.grad(total)(
+      jax.random.normal(jax.random.key(0), getattr(context(made), name).shape), term, name
+    )
     assert np.abs(gradient).sum((0, 2)).astype(bool).tolist() == learned
 
 
@@ -171,16 +208,37 @@ def example(size, first=()):
   return Example(
     frames=jnp.asarray(random.normal(size=(size, STACK + UNROLL, FEATURES)), jnp.float32),
     first=jnp.asarray(np.tile(flags, (size, 1))),
-    **{name: None for name in ("action", "reward", "discount", "last", "policy", "value", "log_prob", "advantage", "age")},
+    **{
+      name: None
+      for name in (
+        "action",
+        "reward",
+        "discount",
+        "last",
+        "policy",
+        "value",
+        "log_prob",
+        "advantage",
+        "age",
+      )
+    },
   )
 
 
 def views(one):
-  """What the encoder sees at t .. t+k, written out: the frames before and of the step, the first frame repeated at a start."""
+  """What the encoder sees at t .. t+k, written out: the frames before and of the step, the first
+  frame repeated at a start.
+  """
   stacks = []
   for i in range(UNROLL + 1):
     before, now = one.frames[:, i], one.frames[:, i + 1]
-    stacks.append(jnp.where(one.first[:, i + 1, None], jnp.concatenate([now, now], -1), jnp.concatenate([before, now], -1)))
+    stacks.append(
+      jnp.where(
+        one.first[:, i + 1, None],
+        jnp.concatenate([now, now], -1),
+        jnp.concatenate([before, now], -1),
+      )
+    )
   return jnp.stack(stacks, 1)
 
 
@@ -190,7 +248,9 @@ def consistency_term():
 
 @pytest.fixture(scope="module")
 def plain():
-  """The term with the identity for a predictor, so that both sides pass the same projector; its parameters, its compiled loss."""
+  """The term with the identity for a predictor, so that both sides pass the same projector; its
+  parameters, its compiled loss.
+  """
 
   class Identity(nn.Module):
     width: int
@@ -207,22 +267,30 @@ def plain():
 
 @pytest.fixture(scope="module")
 def full():
-  """The term as it is, its own parameters, and the gradient of its loss by the encoder, its parameters and the latents."""
+  """The term as it is, its own parameters, and the gradient of its loss by the encoder, its
+  parameters and the latents.
+  """
   term = consistency_term()
 
   def total(encoder, own, hidden, one, made):
-    return term.loss({"model": encoder, "consistency": own}, context(made, example=one, hidden=hidden)).sum()
+    return term.loss(
+      {"model": encoder, "consistency": own}, context(made, example=one, hidden=hidden)
+    ).sum()
 
   return term, jax.jit(term.init)(jax.random.key(0)), jax.jit(jax.value_and_grad(total, (0, 1, 2)))
 
 
 def consistency_loss(plain, hidden, one, **masks):
   _, params, loss = plain
-  return np.asarray(loss(params, context(targets(hidden.shape[0], UNROLL, **masks), example=one, hidden=hidden)))
+  return np.asarray(
+    loss(params, context(targets(hidden.shape[0], UNROLL, **masks), example=one, hidden=hidden))
+  )
 
 
 def test_equal_views_are_minus_one(plain):
-  """Unrolled latents that are what the encoder sees at t+1 .. t+k cost -1 through identical projections."""
+  """Unrolled latents that are what the encoder sees at t+1 .. t+k cost -1 through identical
+  projections.
+  """
   one = example(3)
   np.testing.assert_allclose(consistency_loss(plain, views(one), one), [-1, -1, -1], rtol=1e-5)
 
@@ -236,7 +304,9 @@ def test_views_are_those_of_the_same_step(plain):
 
 def test_root_is_not_compared(plain):
   one = example(3)
-  np.testing.assert_allclose(consistency_loss(plain, views(one).at[:, 0].set(9.0), one), [-1, -1, -1], rtol=1e-5)
+  np.testing.assert_allclose(
+    consistency_loss(plain, views(one).at[:, 0].set(9.0), one), [-1, -1, -1], rtol=1e-5
+  )
 
 
 def test_views_stack_as_acting_does(plain):
@@ -246,16 +316,24 @@ def test_views_stack_as_acting_does(plain):
 
 
 def test_consistency_is_masked_after_the_end(key, plain):
-  """After the end there is no consistency loss: k = 2 steps count 1/2 each while they are alive, and hold no gradient else."""
+  """After the end there is no consistency loss: k = 2 steps count 1/2 each while their policy mask
+  is 1, and hold no gradient else.
+  """
   one = example(3)
-  alive = [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
-  np.testing.assert_allclose(consistency_loss(plain, views(one), one, alive=alive), [-1, -0.5, 0], rtol=1e-5)
+  policy_mask = [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
+  np.testing.assert_allclose(
+    consistency_loss(plain, views(one), one, policy_mask=policy_mask), [-1, -0.5, 0], rtol=1e-5
+  )
   term, params, _ = plain
-  made = targets(3, UNROLL, alive=alive)
+  made = targets(3, UNROLL, policy_mask=policy_mask)
   wrong = views(one) + jax.random.normal(key, (3, UNROLL + 1, STACK * FEATURES))
-  gradient = jax.grad(lambda hidden: term.loss(params, context(made, example=one, hidden=hidden)).sum())(wrong)
+  gradient = jax.grad(
+    lambda hidden: term.loss(params, context(made, example=one, hidden=hidden)).sum()
+  )(wrong)
   moved = np.abs(gradient).max(-1) > 0
-  np.testing.assert_array_equal(moved, [[False, True, True], [False, True, False], [False, False, False]])
+  np.testing.assert_array_equal(
+    moved, [[False, True, True], [False, True, False], [False, False, False]]
+  )
 
 
 def batch_norm(x, p):
@@ -280,7 +358,9 @@ def by_numpy(own, one, hidden):
   rows = (-1, STACK * FEATURES)  # the batch is all later steps of all examples
   target = project(np.asarray(views(one)[:, 1:], np.float64).reshape(rows))
   x = project(np.asarray(hidden[:, 1:], np.float64).reshape(rows))
-  narrow, wide = sorted((predictor["Dense_0"], predictor["Dense_1"]), key=lambda p: p["bias"].size)  # the bottleneck comes first
+  narrow, wide = sorted(
+    (predictor["Dense_0"], predictor["Dense_1"]), key=lambda p: p["bias"].size
+  )  # the bottleneck comes first
   x = dense(np.maximum(batch_norm(dense(x, narrow), predictor["BatchNorm_0"]), 0), wide)
   norms = np.linalg.norm(x, axis=-1) * np.linalg.norm(target, axis=-1)
   # A prediction can be all zeros, as narrow as the layers are here; its similarity is 0.
@@ -304,7 +384,7 @@ def test_masked_steps_move_nothing(full):
   mean."""
   one, (term, own, _) = example(3), full
   params = {"model": jnp.float32(1), "consistency": own}
-  made = targets(3, UNROLL, alive=[[1, 1, 1], [1, 1, 0], [1, 0, 0]])
+  made = targets(3, UNROLL, policy_mask=[[1, 1, 1], [1, 1, 0], [1, 0, 0]])
   hidden = jax.random.normal(jax.random.key(1), (3, UNROLL + 1, STACK * FEATURES))
   loss = jax.jit(lambda one, hidden: term.loss(params, context(made, example=one, hidden=hidden)))
   elsewhere = dataclasses.replace(one, frames=one.frames.at[1, -1].add(50.0).at[2, -2:].add(-50.0))
@@ -317,14 +397,20 @@ def test_projections_are_those_of_efficientzero():
   """A projector of three layers of 1024, each with the scale and bias of a batch norm, and a
   predictor through 512."""
   term = consistency(one_hot_model(flatten), STACK, HIDDEN)
-  shapes = jax.tree.map(lambda x: x.shape, jax.eval_shape(term.init, jax.random.key(0)), is_leaf=lambda x: hasattr(x, "shape"))
+  shapes = jax.tree.map(
+    lambda x: x.shape,
+    jax.eval_shape(term.init, jax.random.key(0)),
+    is_leaf=lambda x: hasattr(x, "shape"),
+  )
 
   def of(part, kind, name):
     layers = shapes[part]["params"]
     return sorted(layer[name] for label, layer in layers.items() if label.startswith(kind))
 
   assert of("projector", "Dense", "kernel") == [(6, 1024), (1024, 1024), (1024, 1024)]
-  assert of("projector", "BatchNorm", "scale") == of("projector", "BatchNorm", "bias") == [(1024,)] * 3
+  assert (
+    of("projector", "BatchNorm", "scale") == of("projector", "BatchNorm", "bias") == [(1024,)] * 3
+  )
   assert of("predictor", "Dense", "kernel") == [(512, 1024), (1024, 512)]
   assert of("predictor", "BatchNorm", "scale") == [(512,)]
 
@@ -338,7 +424,9 @@ def test_consistency_agrees_with_numpy(key, full):
 
 
 def test_target_side_carries_no_gradient(key, full):
-  """Stop-gradient on the target side: nothing flows into the encoder through the later views, all through the unrolled latents."""
+  """Stop-gradient on the target side: nothing flows into the encoder through the later views, all
+  through the unrolled latents.
+  """
   one, made, (_, own, gradients) = example(3), targets(3, UNROLL), full
   hidden = jax.random.normal(key, (3, UNROLL + 1, STACK * FEATURES))
   value, (encoder, parameters, latents) = gradients(jnp.float32(1.5), own, hidden, one, made)
@@ -349,7 +437,9 @@ def test_target_side_carries_no_gradient(key, full):
 
 
 def test_projector_learns_from_the_unrolled_side_only(key, plain):
-  """Stop-gradient on the target side holds for the projector too: its gradient is that with the target's projector held fixed."""
+  """Stop-gradient on the target side holds for the projector too: its gradient is that with the
+  target's projector held fixed.
+  """
   one, (term, params, _) = example(2), plain
   own = params["consistency"]["projector"]
   hidden = jax.random.normal(key, (2, UNROLL + 1, STACK * FEATURES))
@@ -363,7 +453,10 @@ def test_projector_learns_from_the_unrolled_side_only(key, plain):
 
   def half(moving, fixed):
     ones = jnp.ones(2 * UNROLL)
-    x, y = project(moving, hidden[:, 1:].reshape(-1, STACK * FEATURES), ones), project(fixed, later, ones)
+    x, y = (
+      project(moving, hidden[:, 1:].reshape(-1, STACK * FEATURES), ones),
+      project(fixed, later, ones),
+    )
     cosine = (x * y).sum(-1) / (jnp.linalg.norm(x, axis=-1) * jnp.linalg.norm(y, axis=-1))
     return -cosine.reshape(2, UNROLL).mean(1).sum()
 
@@ -373,18 +466,30 @@ def test_projector_learns_from_the_unrolled_side_only(key, plain):
 
 
 def test_constant_latents_give_no_nan(full):
-  """A constant latent gives no NaN: it is scaled to zeros, and the similarity of a zero vector has a finite gradient."""
+  """A constant latent gives no NaN: it is scaled to zeros, and the similarity of a zero vector has
+  a finite gradient.
+  """
   _, own, gradients = full
-  value, found = gradients(jnp.float32(1), own, jnp.zeros((3, UNROLL + 1, STACK * FEATURES)), example(3), targets(3, UNROLL))
+  value, found = gradients(
+    jnp.float32(1),
+    own,
+    jnp.zeros((3, UNROLL + 1, STACK * FEATURES)),
+    example(3),
+    targets(3, UNROLL),
+  )
   assert np.isfinite(value)
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
 
 
 def test_masked_constant_latents_give_no_nan(full):
-  """A masked step cannot spoil the gradient of the others: its latent may be anything, constant too."""
+  """A masked step cannot spoil the gradient of the others: its latent may be anything, constant
+  too.
+  """
   one, (_, own, gradients) = example(3), full
   hidden = views(one).at[:, 2].set(0.0)
-  _, found = gradients(jnp.float32(1), own, hidden, one, targets(3, UNROLL, alive=[[1, 1, 0]] * 3))
+  _, found = gradients(
+    jnp.float32(1), own, hidden, one, targets(3, UNROLL, policy_mask=[[1, 1, 0]] * 3)
+  )
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
 
 
@@ -392,7 +497,14 @@ def played(action, log_prob, last=False):
   """An example of which only this is looked at."""
   empty = {field.name: None for field in dataclasses.fields(Example)}
   last = jnp.broadcast_to(jnp.asarray(last), jnp.shape(action))
-  return Example(**{**empty, "action": jnp.asarray(action), "log_prob": jnp.log(jnp.asarray(log_prob)), "last": last})
+  return Example(
+    **{
+      **empty,
+      "action": jnp.asarray(action),
+      "log_prob": jnp.log(jnp.asarray(log_prob)),
+      "last": last,
+    }
+  )
 
 
 def gain(made, example):
@@ -400,8 +512,10 @@ def gain(made, example):
 
 
 def test_policy_gradient_by_hand():
-  """k = 1; values are predicted as 0. Advantages 1, -1 and 3, 1: mean 1, standard deviation sqrt(2). Ratios: at the roots 0.75 / 0.6 =
-  1.25, of which 1.2 count for a good action, and 0.25 / 0.5, which counts in full; after them 1."""
+  """k = 1; values are predicted as 0. Advantages 1, -1 and 3, 1: mean 1, standard deviation
+  sqrt(2). Ratios: at the roots 0.75 / 0.6 = 1.25, of which 1.2 count for a good action, and 0.25 /
+  0.5, which counts in full; after them 1.
+  """
   example = played([[0, 1, 1], [1, 0, 1]], [[0.6, 0.5, 0.1], [0.5, 0.5, 0.1]])
   made = targets(2, 1, value=[[1.0, -1.0], [3.0, 1.0]])
   expected = np.array([1.2 * 1 - 1, 0.5 * 3 + 1]) / (np.sqrt(2) + 1e-3)
@@ -409,26 +523,32 @@ def test_policy_gradient_by_hand():
 
 
 def test_policy_gradient_of_bad_actions():
-  """Advantages of -2 everywhere; to have a spread, one of 2. A bad action's ratio counts in full above, and at least 0.8 below."""
+  """Advantages of -2 everywhere; to have a spread, one of 2. A bad action's ratio counts in full
+  above, and at least 0.8 below.
+  """
   example = played([[0, 0], [1, 0]], [[0.6, 0.5], [0.5, 0.5]])
   made = targets(2, 1, value=[[-2.0, 2.0], [-2.0, -2.0]])
   scale = np.std([-2, 2, -2, -2]) + 1e-3
   np.testing.assert_allclose(gain(made, example) * scale, [1.25 * -2 + 2, 0.8 * -2 - 2], rtol=1e-5)
 
 
-@pytest.mark.parametrize(("behaviour", "ratio"), [(0.75 / 1000, 3.0), (0.3, 2.5)])
-def test_policy_gradient_of_a_bad_action_is_bounded(behaviour, ratio):
+@pytest.mark.parametrize(("behavior", "ratio"), [(0.75 / 1000, 3.0), (0.3, 2.5)])
+def test_policy_gradient_of_a_bad_action_is_bounded(behavior, ratio):
   """A bad action that the policy now takes 1000 times as often counts 3 times, and no more is
   learned of it; 2.5 counts in full. The first root's action has a probability of 3/4 and an
   advantage of -2; the other ratios are 1, 0.5 and 1."""
-  example = played([[0, 0], [1, 0]], [[behaviour, 0.5], [0.5, 0.5]])
+  example = played([[0, 0], [1, 0]], [[behavior, 0.5], [0.5, 0.5]])
   made = targets(2, 1, value=[[-2.0, 2.0], [-2.0, -2.0]])
   scale = np.std([-2, 2, -2, -2]) + 1e-3
   np.testing.assert_allclose(gain(made, example) * scale, [ratio * -2 + 2, 0.8 * -2 - 2], rtol=1e-5)
   before = context(made, example=example)
 
   def total(policy_logits):
-    return policy_gradient(one_hot_model()).loss({}, dataclasses.replace(before, policy_logits=policy_logits)).sum()
+    return (
+      policy_gradient(one_hot_model())
+      .loss({}, dataclasses.replace(before, policy_logits=policy_logits))
+      .sum()
+    )
 
   gradient = np.abs(jax.grad(total)(before.policy_logits)).max(-1)
   assert (gradient[0, 0] == 0) == (ratio == 3)
@@ -446,14 +566,16 @@ def test_policy_gradient_of_a_good_action_is_bounded():
 def test_policy_gradient_weighs_steps(steps, expected):
   """k = 2, all ratios 1, advantages 1, -1, 3: 1 - 1/2 + 3/2 or 1/2 - 1/2 + 3/2. Their variance is
   (0 + 4 + 4)/3."""
-  before = context(targets(1, 2, value=[[1.0, -1.0, 3.0]]), example=played([[0, 0, 0]], [[0.75, 0.5, 0.5]]))
+  before = context(
+    targets(1, 2, value=[[1.0, -1.0, 3.0]]), example=played([[0, 0, 0]], [[0.75, 0.5, 0.5]])
+  )
   found = -policy_gradient(one_hot_model(), steps=steps).loss({}, before)
   np.testing.assert_allclose(found, [expected / (np.sqrt(8 / 3) + 1e-3)], rtol=1e-5)
 
 
 def test_policy_gradient_leaves_out_what_is_behind_the_end():
   example = played([[0, 0], [0, 0]], [[0.75, 0.5], [0.75, 0.5]])
-  made = targets(2, 1, value=[[1.0, 50.0], [-1.0, 0.0]], alive=[[1, 0], [1, 0]])
+  made = targets(2, 1, value=[[1.0, 50.0], [-1.0, 0.0]], policy_mask=[[1, 0], [1, 0]])
   np.testing.assert_allclose(gain(made, example), np.array([1, -1]) / 1.001, rtol=1e-5)
 
 
@@ -471,7 +593,11 @@ def test_policy_gradient_moves_the_policy_only():
   before = context(made, example=example)
 
   def total(policy_logits, value_logits):
-    return policy_gradient(model).loss({}, dataclasses.replace(before, policy_logits=policy_logits, value_logits=value_logits)).sum()
+    return (
+      policy_gradient(model)
+      .loss({}, dataclasses.replace(before, policy_logits=policy_logits, value_logits=value_logits))
+      .sum()
+    )
 
   policy, value = jax.grad(total, argnums=(0, 1))(before.policy_logits, before.value_logits)
   assert np.abs(policy).max() > 0.01
@@ -481,6 +607,8 @@ def test_policy_gradient_moves_the_policy_only():
 def test_normalise_by_hand():
   """Where the mask is 1: 1 and 5, standard deviation 2. Nothing to divide by is no error."""
   np.testing.assert_allclose(
-    normalise(jnp.array([[1.0, 9.0, 5.0]]), jnp.array([[1, 0, 1.0]])), np.array([[1, 9, 5]]) / 2.001, rtol=1e-6
+    normalize(jnp.array([[1.0, 9.0, 5.0]]), jnp.array([[1, 0, 1.0]])),
+    np.array([[1, 9, 5]]) / 2.001,
+    rtol=1e-6,
   )
-  assert np.isfinite(normalise(jnp.ones((1, 2)), jnp.zeros((1, 2)))).all()
+  assert np.isfinite(normalize(jnp.ones((1, 2)), jnp.zeros((1, 2)))).all()

@@ -10,7 +10,7 @@ import pytest
 
 from muzero_jax.networks.cpu import cached
 from muzero_jax.networks.mlp import WIDTHS, mlp
-from muzero_jax.networks.model import root, scale_latent, stacked_input
+from muzero_jax.networks.model import initial_inference, scale_hidden, stacked_input
 from muzero_jax.networks.resnet import SIZES, resnet
 from muzero_jax.networks.scalars import Support
 from muzero_jax.networks.vector import SIZES as VECTOR_SIZES
@@ -43,7 +43,9 @@ def disturbed(params):
   """The parameters with every array moved, so that no head is zero and no bias is."""
   leaves, tree = jax.tree.flatten(params)
   random = np.random.default_rng(0)
-  return jax.tree.unflatten(tree, [x + 0.1 * random.normal(size=x.shape).astype(np.float32) for x in leaves])
+  return jax.tree.unflatten(
+    tree, [x + 0.1 * random.normal(size=x.shape).astype(np.float32) for x in leaves]
+  )
 
 
 def frames(name, size=3):
@@ -55,7 +57,9 @@ def frames(name, size=3):
 
 
 def shapes(size, shape, dtype=jnp.float32, make=resnet, num=2):
-  """Parameters, latent, stepped latent, reward, policy and value logits, abstractly; uint8 frames."""
+  """Parameters, latent, stepped latent, reward, policy and value logits, abstractly; uint8
+  frames.
+  """
   stack = jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8)
   model = make(size, ACTIONS, SUPPORT, stack, dtype)
 
@@ -66,7 +70,12 @@ def shapes(size, shape, dtype=jnp.float32, make=resnet, num=2):
     return params, hidden, later, reward, *model.predict(params, later)
 
   key = jax.eval_shape(lambda: jax.random.key(0))
-  return jax.eval_shape(run, key, jax.ShapeDtypeStruct((num, *stack.shape), stack.dtype), jax.ShapeDtypeStruct((num,), jnp.int32))
+  return jax.eval_shape(
+    run,
+    key,
+    jax.ShapeDtypeStruct((num, *stack.shape), stack.dtype),
+    jax.ShapeDtypeStruct((num,), jnp.int32),
+  )
 
 
 def check_shapes(found, latent, dtype):
@@ -74,7 +83,9 @@ def check_shapes(found, latent, dtype):
   assert hidden.shape == later.shape == (2, *latent)
   assert hidden.dtype == later.dtype == dtype  # the unroll's scan carries it
   assert (reward.shape, policy.shape, value.shape) == ((2, 11), (2, ACTIONS), (2, 11))
-  assert {x.dtype for x in (reward, policy, value)} == {jnp.dtype(jnp.float32)}  # float32, whatever the trunk
+  assert {x.dtype for x in (reward, policy, value)} == {
+    jnp.dtype(jnp.float32)
+  }  # float32, whatever the trunk
   assert {x.dtype for x in jax.tree.leaves(params)} == {jnp.dtype(jnp.float32)}
   assert set(params) == {"representation", "dynamics", "prediction"}
   assert all(set(part) == {"params"} for part in params.values())  # no batch statistics
@@ -87,7 +98,9 @@ CHANNELS = {"tiny": 32, "small": 64, "efficientzero": 64, "muzero": 256}
 @pytest.mark.parametrize("size", ["tiny", "small", "efficientzero"])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_latents_are_six_by_six(size, pixels, dtype):
-  """84 and 96 pixels both give 6x6; heads are float32 under either trunk; no norm layer holds batch statistics."""
+  """84 and 96 pixels both give 6x6; heads are float32 under either trunk; no norm layer holds batch
+  statistics.
+  """
   check_shapes(shapes(size, (pixels, pixels), dtype), (6, 6, CHANNELS[size]), dtype)
 
 
@@ -115,13 +128,17 @@ def test_latents_of_the_mlp(size):
 @pytest.mark.parametrize("shape", [(48, 48), (84, 84), (96, 96, 3)])
 def test_latents_of_the_vector_network(size, shape):
   check_shapes(shapes(size, shape, make=vector), (VECTOR_SIZES[size].width,), jnp.float32)
-  check_shapes(shapes(size, shape, jnp.bfloat16, make=vector), (VECTOR_SIZES[size].width,), jnp.bfloat16)
+  check_shapes(
+    shapes(size, shape, jnp.bfloat16, make=vector), (VECTOR_SIZES[size].width,), jnp.bfloat16
+  )
 
 
 def test_space_to_depth_by_hand():
   """3x4 with one channel in patches of 2: rows (0 1 2 3), (4 5 6 7), (8 9 10 11), then zeros."""
   found = space_to_depth(jnp.arange(12.0).reshape(1, 3, 4, 1), 2)
-  np.testing.assert_array_equal(found, [[[[0, 1, 4, 5], [2, 3, 6, 7]], [[8, 9, 0, 0], [10, 11, 0, 0]]]])
+  np.testing.assert_array_equal(
+    found, [[[[0, 1, 4, 5], [2, 3, 6, 7]], [[8, 9, 0, 0], [10, 11, 0, 0]]]]
+  )
 
 
 def test_every_size_is_tested():
@@ -176,13 +193,15 @@ def test_root_decodes_the_value():
   """Search runs on plain scalars: a root's value is decoded."""
   model, params, (encode, _, predict) = build("mlp")
   params = disturbed(params)
-  found = jax.jit(lambda p, x: root(model, p, x))(params, frames("mlp"))
+  found = jax.jit(lambda p, x: initial_inference(model, p, x))(params, frames("mlp"))
   hidden = encode(params, frames("mlp"))
   policy, value = predict(params, hidden)
   np.testing.assert_allclose(found.hidden, hidden, atol=1e-6)
   np.testing.assert_allclose(found.policy_logits, policy, atol=1e-5)
   shares = np.asarray(jax.nn.softmax(value)) @ np.arange(-5, 6)
-  h = np.sign(found.value) * (np.sqrt(np.abs(found.value) + 1) - 1) + 0.001 * np.asarray(found.value)
+  h = np.sign(found.value) * (np.sqrt(np.abs(found.value) + 1) - 1) + 0.001 * np.asarray(
+    found.value
+  )
   np.testing.assert_allclose(h, shares, rtol=1e-4, atol=1e-5)
 
 
@@ -190,11 +209,11 @@ def test_roots_in_parts(monkeypatch):
   """Many stacks are encoded a few at a time on a CPU: 6 in 3 parts are what they are together."""
   model, params, _ = build("resnet-grid")
   params, stacks = disturbed(params), frames("resnet-grid", 6)
-  whole = root(model, params, stacks)
+  whole = initial_inference(model, params, stacks)
   monkeypatch.setattr(cached, "SHARED", 0)
   monkeypatch.setattr(cached, "CACHED", 2 * stacks[0].size)
   assert cached.chunks(stacks) == 3
-  chex.assert_trees_all_close(root(model, params, stacks), whole, atol=1e-4)
+  chex.assert_trees_all_close(initial_inference(model, params, stacks), whole, atol=1e-4)
 
 
 @pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
@@ -213,7 +232,9 @@ def test_zero_heads_learn(name):
 
 @pytest.mark.parametrize("name", list(RUN))
 def test_a_batch_is_what_its_elements_are_alone(name):
-  """Norm layers hold no batch statistics: acting (any batch) and learning (another) compute the same function."""
+  """Norm layers hold no batch statistics: acting (any batch) and learning (another) compute the
+  same function.
+  """
   _, params, (encode, step, predict) = build(name)
   params, seen, actions = disturbed(params), frames(name), jnp.array([0, 2, 1])
   hidden = encode(params, seen)
@@ -224,7 +245,9 @@ def test_a_batch_is_what_its_elements_are_alone(name):
     one = slice(i, i + 1)
     hidden = encode(params, seen[one])
     later, reward = step(params, hidden, actions[one])
-    for alone, found in zip((hidden, later, reward, *predict(params, later)), together, strict=True):
+    for alone, found in zip(
+      (hidden, later, reward, *predict(params, later)), together, strict=True
+    ):
       np.testing.assert_allclose(alone, found[one], rtol=1e-4, atol=1e-4)
 
 
@@ -252,23 +275,25 @@ def test_actions_and_every_frame_of_the_stack_matter(name):
 
 
 def test_scale_latent_by_hand():
-  found = scale_latent(jnp.array([[2.0, 4.0, 3.0], [-1.0, 1.0, -1.0]]))
+  found = scale_hidden(jnp.array([[2.0, 4.0, 3.0], [-1.0, 1.0, -1.0]]))
   np.testing.assert_array_equal(found, [[0, 1, 0.5], [0, 1, 0]])
 
 
 def test_scale_latent_is_per_example_over_the_whole_map():
   hidden = jnp.arange(16.0).reshape(2, 2, 2, 2)
-  found = scale_latent(hidden)
+  found = scale_hidden(hidden)
   np.testing.assert_allclose(found[0].ravel(), np.arange(8) / 7, rtol=1e-6)
   np.testing.assert_allclose(found[1].ravel(), np.arange(8) / 7, rtol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_constant_latent_gives_no_nan(dtype):
-  """Latent min-max scaling has an epsilon: a constant latent gives no NaN, nor does its gradient."""
+  """Latent min-max scaling has an epsilon: a constant latent gives no NaN, nor does its
+  gradient.
+  """
   constant = jnp.full((2, 3, 3, 2), 7.0, dtype)
-  np.testing.assert_array_equal(scale_latent(constant).astype(jnp.float32), np.zeros((2, 3, 3, 2)))
-  gradient = jax.grad(lambda x: jnp.sum(jnp.sin(scale_latent(x).astype(jnp.float32) + 1)))(constant)
+  np.testing.assert_array_equal(scale_hidden(constant).astype(jnp.float32), np.zeros((2, 3, 3, 2)))
+  gradient = jax.grad(lambda x: jnp.sum(jnp.sin(scale_hidden(x).astype(jnp.float32) + 1)))(constant)
   assert np.isfinite(np.asarray(gradient, np.float32)).all()
 
 
@@ -291,7 +316,9 @@ def test_black_frames_and_constant_latents_give_no_nan(name):
 
 
 def test_stacked_input_by_hand():
-  """uint8 frames stay uint8 until inside the network, and differences of them do not wrap around: 10 - 30 is -20."""
+  """uint8 frames stay uint8 until inside the network, and differences of them do not wrap around:
+  10 - 30 is -20.
+  """
   stack = jnp.array([10, 30, 10], jnp.uint8).reshape(1, 3, 1, 1)
   found = stacked_input(stack, jnp.float32)
   # The newest frame, then 30 - 10 and 10 - 30, in 255ths, as channels.
@@ -299,19 +326,21 @@ def test_stacked_input_by_hand():
 
 
 def test_stacked_input_shapes_and_layout():
-  grey = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 4, 5, 6)), jnp.uint8)
-  found = stacked_input(grey, jnp.float32)
+  gray = jnp.asarray(np.random.default_rng(0).integers(0, 256, (2, 4, 5, 6)), jnp.uint8)
+  found = stacked_input(gray, jnp.float32)
   assert found.shape == (2, 5, 6, 4)
-  wide = np.asarray(grey, np.float32) / 255
+  wide = np.asarray(gray, np.float32) / 255
   np.testing.assert_allclose(found[..., 0], wide[:, 3], atol=1e-6)
   np.testing.assert_allclose(found[..., 1], wide[:, 1] - wide[:, 0], atol=1e-6)
-  colour = stacked_input(jnp.stack([grey, 255 - grey], -1), jnp.float32)
-  assert colour.shape == (2, 5, 6, 8)
-  # Channels are frame by frame: the newest frame's two colours first.
-  np.testing.assert_allclose(colour[..., 0], wide[:, 3], atol=1e-6)
-  np.testing.assert_allclose(colour[..., 1], 1 - wide[:, 3], atol=1e-6)
+  color = stacked_input(jnp.stack([gray, 255 - gray], -1), jnp.float32)
+  assert color.shape == (2, 5, 6, 8)
+  # Channels are frame by frame: the newest frame's two colors first.
+  np.testing.assert_allclose(color[..., 0], wide[:, 3], atol=1e-6)
+  np.testing.assert_allclose(color[..., 1], 1 - wide[:, 3], atol=1e-6)
   vectors = stacked_input(jnp.ones((2, 4, 3)), jnp.float32)
-  np.testing.assert_array_equal(vectors, [[1, 1, 1] + [0] * 9] * 2)  # numbers are not divided by 255
+  np.testing.assert_array_equal(
+    vectors, [[1, 1, 1] + [0] * 9] * 2
+  )  # numbers are not divided by 255
 
 
 def equations(jaxpr):
@@ -329,14 +358,20 @@ def test_uint8_frames_enter_the_network():
   closed = jax.make_jaxpr(model.encode)(params, seen)
   assert closed.in_avals[-1].dtype == jnp.uint8
   encode = build("resnet-grid")[2][0]
-  np.testing.assert_allclose(encode(params, seen), encode(params, seen.astype(jnp.float32) / 255), rtol=1e-4, atol=1e-4)
+  np.testing.assert_allclose(
+    encode(params, seen), encode(params, seen.astype(jnp.float32) / 255), rtol=1e-4, atol=1e-4
+  )
 
 
 @pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
 def test_heads_are_float32_under_a_bfloat16_trunk(name):
-  """Softmax over the support in float32, whatever the trunk's precision: so are the layers that make its logits."""
+  """Softmax over the support in float32, whatever the trunk's precision: so are the layers that
+  make its logits.
+  """
   make, size, shape = RUN[name]
-  model = make(size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16)
+  model = make(
+    size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16
+  )
   params = build(name)[1]
   hidden = jax.eval_shape(model.encode, params, frames(name))
   assert hidden.dtype == jnp.bfloat16
@@ -344,13 +379,17 @@ def test_heads_are_float32_under_a_bfloat16_trunk(name):
   products = [e for e in equations(jaxpr) if e.primitive.name == "dot_general"]
   assert len(products) == 4  # two layers of two heads
   assert {v.aval.dtype for e in products for v in e.invars} == {jnp.dtype(jnp.float32)}
-  assert {x.dtype for x in jax.eval_shape(model.predict, params, hidden)} == {jnp.dtype(jnp.float32)}
+  assert {x.dtype for x in jax.eval_shape(model.predict, params, hidden)} == {
+    jnp.dtype(jnp.float32)
+  }
 
 
 @pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
 def test_bfloat16_trunk_computes_about_the_same(name):
   make, size, shape = RUN[name]
-  model = make(size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16)
+  model = make(
+    size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16
+  )
   _, params, (encode, _, _) = build(name)
   narrow = jax.jit(model.encode)(params, frames(name)).astype(jnp.float32)
   assert np.mean(np.abs(narrow - encode(params, frames(name)))) < 0.02
@@ -359,6 +398,9 @@ def test_bfloat16_trunk_computes_about_the_same(name):
 def test_two_keys_give_two_networks():
   model, params, _ = build("mlp")
   other, again = (jax.jit(model.init)(jax.random.key(seed)) for seed in (1, 0))
-  assert any(bool(jnp.any(a != b)) for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(other), strict=True))
+  assert any(
+    bool(jnp.any(a != b))
+    for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(other), strict=True)
+  )
   for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(again), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

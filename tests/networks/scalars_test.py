@@ -18,19 +18,24 @@ def squash(x):
 
 
 def test_transform_by_hand():
-  # h(3) = sqrt 4 - 1 + 0.003; h(-8) = -(sqrt 9 - 1) - 0.008; h(99999) = sqrt 100000 - 1 + 99.999 = 316.227766 + 98.999.
+  # h(3) = sqrt 4 - 1 + 0.003; h(-8) = -(sqrt 9 - 1) - 0.008; h(99999) = sqrt 100000 - 1 + 99.999 =
+  # 316.227766 + 98.999.
   found = transform(jnp.array([0.0, 3.0, -8.0, 99999.0]))
   np.testing.assert_allclose(found, [0, 1.003, -2.008, 415.226766], rtol=1e-6)
 
 
 def test_inverse_of_transform_is_identity():
   """inverse(transform(x)) == x over +-1e5, both signs."""
-  np.testing.assert_allclose(inverse(transform(jnp.asarray(SCALARS))), SCALARS, rtol=2e-6, atol=1e-6)
+  np.testing.assert_allclose(
+    inverse(transform(jnp.asarray(SCALARS))), SCALARS, rtol=2e-6, atol=1e-6
+  )
 
 
 def test_inverse_agrees_with_float64():
   """inverse(h(x)) == x where h is computed in float64: errors of the two do not cancel."""
-  np.testing.assert_allclose(inverse(jnp.asarray(squash(SCALARS), jnp.float32)), SCALARS, rtol=2e-6, atol=1e-6)
+  np.testing.assert_allclose(
+    inverse(jnp.asarray(squash(SCALARS), jnp.float32)), SCALARS, rtol=2e-6, atol=1e-6
+  )
 
 
 def test_inverse_keeps_signs_and_zero():
@@ -43,7 +48,12 @@ def test_two_hot_by_hand():
   support = Support(2)  # bins -2 -1 0 1 2
   # h(0) = 0; h(3) = 1.003; h(-0.21) = -(1.1 - 1) - 0.00021 = -0.10021; h(-3) = -1.003.
   found = support.encode(jnp.array([0.0, 3.0, -0.21, -3.0]))
-  expected = [[0, 0, 1, 0, 0], [0, 0, 0, 0.997, 0.003], [0, 0.10021, 0.89979, 0, 0], [0.003, 0.997, 0, 0, 0]]
+  expected = [
+    [0, 0, 1, 0, 0],
+    [0, 0, 0, 0.997, 0.003],
+    [0, 0.10021, 0.89979, 0, 0],
+    [0.003, 0.997, 0, 0, 0],
+  ]
   np.testing.assert_allclose(found, expected, atol=2e-6)
 
 
@@ -77,11 +87,19 @@ def test_601_bins():
 
 
 def test_decode_by_hand():
-  """The expectation in transformed space, then the inverse transform; not the expectation of scalars."""
+  """The expectation in transformed space, then the inverse transform; not the expectation of
+  scalars.
+  """
   support = Support(2)
-  logits = jnp.log(jnp.array([[1e-20, 1e-20, 0.5, 1e-20, 0.5], [0.25, 0.25, 0.25, 0.25, 1e-20], [0.2, 0.2, 0.2, 0.2, 0.2]]))
+  logits = jnp.log(
+    jnp.array(
+      [[1e-20, 1e-20, 0.5, 1e-20, 0.5], [0.25, 0.25, 0.25, 0.25, 1e-20], [0.2, 0.2, 0.2, 0.2, 0.2]]
+    )
+  )
   # Expectations 1, (-2 - 1 + 0 + 1)/4 = -0.5, 0. h(x) = y, in float64 by bisection below.
-  np.testing.assert_allclose(support.decode(logits), [bisect(1), bisect(-0.5), 0], rtol=1e-5, atol=1e-6)
+  np.testing.assert_allclose(
+    support.decode(logits), [bisect(1), bisect(-0.5), 0], rtol=1e-5, atol=1e-6
+  )
 
 
 def bisect(y):
@@ -101,7 +119,9 @@ def test_decode_undoes_encode():
 
 
 def test_scalars_in_float32_whatever_the_trunk():
-  """Softmax over the support in float32, whatever the trunk's precision: half-precision logits and scalars are widened first."""
+  """Softmax over the support in float32, whatever the trunk's precision: half-precision logits and
+  scalars are widened first.
+  """
   support = Support(300)
   logits = jax.random.normal(jax.random.key(0), (3, 601)).astype(jnp.bfloat16)
   assert support.decode(logits).dtype == jnp.float32
@@ -119,9 +139,19 @@ def test_a_count_of_values_by_hand():
   10, and 0.03 of the next. h(-0.21) = -0.10021: 0.0021 below bin 20 - 1. h(-3) = -1.003, and the
   ends, as h(0) = 0, are whole bins."""
   support = Support(2, 41)
-  assert (support.bins, support.spacing) == (41, 0.1) and (Support(2).bins, Support(2).spacing) == (5, 1.0)
+  assert (support.bins, support.spacing) == (41, 0.1) and (Support(2).bins, Support(2).spacing) == (
+    5,
+    1.0,
+  )
   found = np.asarray(support.encode(jnp.array([0.0, 3.0, -0.21, -3.0, 1e5, -1e5])))
-  shares = [{20: 1}, {30: 0.97, 31: 0.03}, {18: 0.0021, 19: 0.9979}, {9: 0.03, 10: 0.97}, {40: 1}, {0: 1}]
+  shares = [
+    {20: 1},
+    {30: 0.97, 31: 0.03},
+    {18: 0.0021, 19: 0.9979},
+    {9: 0.03, 10: 0.97},
+    {40: 1},
+    {0: 1},
+  ]
   expected = [[row.get(i, 0) for i in range(41)] for row in shares]
   np.testing.assert_allclose(found, expected, atol=1e-5)
 

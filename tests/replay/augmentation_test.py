@@ -53,7 +53,9 @@ def test_moved_by_hand():
 
 @pytest.mark.parametrize("shape", [(3, 6, 7), (2, 6, 7, 3)])
 def test_one_draw_for_all_frames_of_an_example(shape):
-  """Augmentation is one draw per example for all its stacked frames: one offset explains them all, colours included."""
+  """Augmentation is one draw per example for all its stacked frames: one offset explains them all,
+  colors included.
+  """
   frames = picture(*shape)
   draw = jax.jit(shift, static_argnums=2)
   offsets = set()
@@ -67,11 +69,14 @@ def test_one_draw_for_all_frames_of_an_example(shape):
 def test_every_offset_is_drawn_equally_often():
   """Up to `pixels` in each direction, both ends and none included, each as likely."""
   frames = picture(1, 4, 4)
-  found = jax.jit(jax.vmap(lambda key: shift(key, frames, 1)))(jax.random.split(jax.random.key(1), 900))
+  found = jax.jit(jax.vmap(lambda key: shift(key, frames, 1)))(
+    jax.random.split(jax.random.key(1), 900)
+  )
   offsets = [offset(frames, x, 1) for x in np.asarray(found)]
   counts = {move: offsets.count(move) for move in set(offsets)}
   assert len(counts) == 9  # 3 x 3
-  # 100 are expected of each, with standard deviation sqrt(900 * 1/9 * 8/9) = 9.4; five of these are 47.
+  # 100 are expected of each, with standard deviation sqrt(900 * 1/9 * 8/9) = 9.4; five of these are
+  # 47.
   assert all(abs(count - 100) < 47 for count in counts.values())
 
 
@@ -87,7 +92,17 @@ def test_examples_draw_on_their_own():
 def test_only_frames_change():
   before = examples(np.tile(picture(2, 6, 6), (4, 1, 1, 1)))
   after = augment(jax.random.key(0), before, 2)
-  for name in ("first", "action", "reward", "discount", "last", "policy", "value", "log_prob", "age"):
+  for name in (
+    "first",
+    "action",
+    "reward",
+    "discount",
+    "last",
+    "policy",
+    "value",
+    "log_prob",
+    "age",
+  ):
     np.testing.assert_array_equal(getattr(after, name), getattr(before, name))
   assert not np.array_equal(after.frames, before.frames)
 

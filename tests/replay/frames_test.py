@@ -15,11 +15,15 @@ L = K + N + 1
 LATER = 2
 C = 13
 TICKS = 3 * C + 5
-RING = Ring(rows=C, num_envs=B, num_actions=A, frame_shape=(2, 1), stack=S, unroll=K, window=L, later=LATER)
+RING = Ring(
+  rows=C, num_envs=B, num_actions=A, frame_shape=(2, 1), stack=S, unroll=K, window=L, later=LATER
+)
 
 
 def episodes(steps, seed):
-  """first, last: bool[T, B] of games of 2 .. 7 steps, each of which begins with a step of its own."""
+  """first, last: bool[T, B] of games of 2 .. 7 steps, each of which begins with a step of its
+  own.
+  """
   random = np.random.RandomState(seed)
   first = np.zeros((steps + 10, B), bool)
   for env in range(B):
@@ -65,7 +69,9 @@ class History:
     )
 
   def stack(self, t, env):
-    """S frames up to step t, by walking back from it; where the episode starts, its first frame again."""
+    """S frames up to step t, by walking back from it; where the episode starts, its first frame
+    again.
+    """
     frames, s = [], t
     for _ in range(S):
       frames.append([[number(s, env)], [255 - number(s, env)]])
@@ -73,7 +79,9 @@ class History:
     return np.array(frames[::-1], np.uint8)
 
   def roots(self, written):
-    """{(t, env)} of all examples after `written` rows: complete, not overwritten, and not starting at an episode's end."""
+    """{(t, env)} of all examples after `written` rows: complete, not overwritten, and not starting
+    at an episode's end.
+    """
     newest_decision = written - 2
     oldest_row = written - C
     return {
@@ -107,11 +115,15 @@ def recording():
 @pytest.fixture(scope="module")
 def every_example():
   """All C * B examples of a ring, valid or not."""
-  return jax.jit(lambda replay, step: jax.vmap(lambda i: RING.example(replay, i, step))(jnp.arange(C * B)))
+  return jax.jit(
+    lambda replay, step: jax.vmap(lambda i: RING.example(replay, i, step))(jnp.arange(C * B))
+  )
 
 
 def test_what_is_written_is_what_an_example_shows(recording, every_example):
-  """One convention about time: a_t of an example leaves t, its r_{t+1}, d_{t+1} and frame enter step t+1. Several times round."""
+  """One convention about time: a_t of an example leaves t, its r_{t+1}, d_{t+1} and frame enter
+  step t+1. Several times round.
+  """
   history, seen = recording.history, 0
   for t_now, replay in enumerate(recording.replays):
     examples = jax.device_get(every_example(replay, jnp.int32(7 * t_now)))
@@ -122,16 +134,23 @@ def test_what_is_written_is_what_an_example_shows(recording, every_example):
       np.testing.assert_array_equal(x.reward, [1000 + w for w in window[1:]])
       np.testing.assert_array_equal(x.discount, [2000 + w for w in window[1:]])
       np.testing.assert_array_equal(x.last, history.last[t : t + L, env])
-      np.testing.assert_array_equal(x.policy, [[4000 + 10 * w + a for a in range(A)] for w in window[: K + 1]])
+      np.testing.assert_array_equal(
+        x.policy, [[4000 + 10 * w + a for a in range(A)] for w in window[: K + 1]]
+      )
       np.testing.assert_array_equal(x.value, [5000 + w for w in window])
       np.testing.assert_array_equal(x.log_prob, [6000 + w for w in window[:-1]])
       assert x.advantage == 7000 + window[0]
       assert x.age == 7 * (t_now - t)
       for later in range(LATER + 1):
         if later == 0 or not history.last[t : t + later, env].any():
-          stack = stack_at(jnp.asarray(x.frames), jnp.asarray(x.first), S - 1 + later, S) if seen % 10 == 0 else None
+          stack = (
+            stack_at(jnp.asarray(x.frames), jnp.asarray(x.first), S - 1 + later, S)
+            if seen % 10 == 0
+            else None
+          )
           expected = history.stack(t + later, env)
-          # The stack in plain Python, from what the example holds alone; for some examples also by `stack_at`.
+          # The stack in plain Python, from what the example holds alone; for some examples also by
+          # `stack_at`.
           position, rows = S - 1 + later, []
           for _ in range(S):
             rows.append(x.frames[position])
@@ -154,22 +173,26 @@ def test_shapes_and_dtypes_of_an_example(recording, every_example):
 
 
 def test_an_index_whose_window_or_stack_crosses_the_write_head_has_no_mass(recording):
-  """Ring wrap: exactly the complete examples whose frames are all there can be sampled, after every single tick."""
+  """Ring wrap: exactly the complete examples whose frames are all there can be sampled, after every
+  single tick.
+  """
   for t_now, replay in enumerate(recording.replays):
     expected = np.zeros((C, B), np.float32)
     for t, env in recording.history.roots(t_now + 1):
       expected[t % C, env] = 1.0
-    np.testing.assert_array_equal(replay.chances.mass, expected, err_msg=f"after row {t_now}")
-    np.testing.assert_array_equal(replay.chances.row_mass, expected.sum(1))
-    assert float(replay.chances.top) == 1.0
+    np.testing.assert_array_equal(
+      replay.priorities.priority, expected, err_msg=f"after row {t_now}"
+    )
+    np.testing.assert_array_equal(replay.priorities.row_priority, expected.sum(1))
+    assert float(replay.priorities.max_priority) == 1.0
 
 
 def test_last_steps_are_never_roots(recording):
   """The pair (last, first) is no transition: nothing starts at an episode's end."""
   for replay in recording.replays:
-    mass, last = np.asarray(replay.chances.mass), np.asarray(replay.last)
-    assert (mass[last] == 0).all()
-  assert (mass[~last] > 0).any()
+    priority, last = np.asarray(replay.priorities.priority), np.asarray(replay.last)
+    assert (priority[last] == 0).all()
+  assert (priority[~last] > 0).any()
 
 
 def test_recent_is_the_stack_of_the_newest_step(recording):
@@ -211,12 +234,16 @@ def test_what_the_newest_row_has_completed(recording):
       np.testing.assert_array_equal(examples.action[env], [3000 + w for w in window[:-1]])
       np.testing.assert_array_equal(examples.reward[env], [1000 + w for w in window[1:]])
       np.testing.assert_array_equal(examples.value[env], [5000 + w for w in window])
-      np.testing.assert_array_equal(examples.last[env], recording.history.last[t_now - L : t_now, env])
+      np.testing.assert_array_equal(
+        examples.last[env], recording.history.last[t_now - L : t_now, env]
+      )
       assert examples.advantage[env] == 7000 + window[0]
 
 
 def test_cut_ends_the_newest_episodes_as_truncated(every_example):
-  """When environments start anew: last, but the discount stays; no example starts there, those before it see the end."""
+  """When environments start anew: last, but the discount stays; no example starts there, those
+  before it see the end.
+  """
   length, cut_at = 12, 6
   first = np.zeros((length, B), bool)
   first[[0, cut_at + 1]] = True
@@ -235,7 +262,7 @@ def test_cut_ends_the_newest_episodes_as_truncated(every_example):
   for t, env in history.roots(length):
     expected[t, env] = 1.0
   assert expected[cut_at].sum() == 0 and expected[cut_at - 1].sum() == B
-  np.testing.assert_array_equal(replay.chances.mass, expected)
+  np.testing.assert_array_equal(replay.priorities.priority, expected)
   examples = jax.device_get(every_example(replay, jnp.int32(0)))
   # From step 5: 5 goes on, 6 ends, the discount into 6 is that which was written.
   np.testing.assert_array_equal(examples.last[5 * B], [False, True, False, False])
@@ -243,7 +270,9 @@ def test_cut_ends_the_newest_episodes_as_truncated(every_example):
 
 
 def test_a_row_costs_little_more_than_a_frame():
-  """Every frame is stored once: at 84 x 84 with 18 actions a step costs at most 1.05 frames (scalars and policy included)."""
+  """Every frame is stored once: at 84 x 84 with 18 actions a step costs at most 1.05 frames
+  (scalars and policy included).
+  """
   ring = Ring(rows=1000, num_envs=8, num_actions=18, frame_shape=(84, 84))
   assert 84 * 84 <= ring.nbytes() / (1000 * 8) <= 1.05 * 84 * 84
 
@@ -253,7 +282,9 @@ def test_nbytes_is_what_the_arrays_take():
 
 
 def test_a_ring_too_small_for_an_example_is_refused():
-  """3 stacked frames, windows of 4 steps and the row being written: 8 rows; with 8, something can be sampled at all times."""
+  """3 stacked frames, windows of 4 steps and the row being written: 8 rows; with 8, something can
+  be sampled at all times.
+  """
   sizes = dict(num_envs=B, num_actions=A, frame_shape=(2, 1), stack=S, unroll=K, window=L)
   with pytest.raises(ValueError, match="8"):
     Ring(rows=7, **sizes)
@@ -262,7 +293,9 @@ def test_a_ring_too_small_for_an_example_is_refused():
   add, replay = jax.jit(ring.add), ring.init()
   for t in range(30):
     replay = add(replay, history.decision(t - 1), history.time(t), jnp.int32(0))
-    assert (float(replay.chances.row_mass.sum()) > 0) == (t >= L), "the first example is complete after L + 1 rows"
+    assert (float(replay.priorities.row_priority.sum()) > 0) == (t >= L), (
+      "the first example is complete after L + 1 rows"
+    )
 
 
 def test_more_later_frames_than_steps_are_refused():
@@ -271,8 +304,12 @@ def test_more_later_frames_than_steps_are_refused():
 
 
 def test_the_replay_is_updated_in_place():
-  """Donated, a loop that writes and reads needs far less temporary memory than the replay has, and returns it where it was."""
-  ring = Ring(rows=512, num_envs=8, num_actions=4, frame_shape=(84, 84), stack=4, unroll=2, window=6)
+  """Donated, a loop that writes and reads needs far less temporary memory than the replay has, and
+  returns it where it was.
+  """
+  ring = Ring(
+    rows=512, num_envs=8, num_actions=4, frame_shape=(84, 84), stack=4, unroll=2, window=6
+  )
 
   def tick(replay, key):
     frame = jax.random.bits(key, (8, 84, 84), jnp.uint8)
@@ -282,7 +319,9 @@ def test_the_replay_is_updated_in_place():
     replay = ring.add(replay, decision, time, jnp.int32(0))
     index = jax.random.randint(key, (4,), 0, 512 * 8)
     example = jax.vmap(lambda i: ring.example(replay, i, jnp.int32(0)))(index)
-    return replay, example.frames.astype(jnp.int32).sum() + ring.recent(replay).astype(jnp.int32).sum()
+    return replay, example.frames.astype(jnp.int32).sum() + ring.recent(replay).astype(
+      jnp.int32
+    ).sum()
 
   program = jax.jit(lambda replay, keys: jax.lax.scan(tick, replay, keys), donate_argnums=0)
   keys = jax.random.split(jax.random.key(0), 16)

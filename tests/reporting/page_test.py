@@ -24,7 +24,9 @@ LOADING = {"src", "href", "poster", "data", "srcset", "action", "background", "x
 
 
 class Page(html.parser.HTMLParser):
-  """What a browser would see: tags with attributes, text, table rows; every tag is closed by its own."""
+  """What a browser would see: tags with attributes, text, table rows; every tag is closed by its
+  own.
+  """
 
   def __init__(self, text: str):
     super().__init__()
@@ -74,8 +76,16 @@ class Page(html.parser.HTMLParser):
 def write_run(folder, rows=(), evaluations=(), **settings):
   """A run's folder; settings by dotted name with '__' for the dots."""
   folder.mkdir(parents=True)
-  config = configs.replace(Config(), {"workdir": str(folder)} | {name.replace("__", "."): value for name, value in settings.items()})
-  facts = {"versions": {"jax": "0.10.77"}, "devices": ["cpu"], "command": ["train", "--seed"], "revision": "abc1234"}
+  config = configs.replace(
+    Config(),
+    {"workdir": str(folder)} | {name.replace("__", "."): value for name, value in settings.items()},
+  )
+  facts = {
+    "versions": {"jax": "0.10.77"},
+    "devices": ["cpu"],
+    "command": ["train", "--seed"],
+    "revision": "abc1234",
+  }
   (folder / "config.json").write_text(json.dumps({"config": configs.values(config), **facts}))
   for name, lines in (("metrics", rows), ("evaluations", evaluations)):
     (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
@@ -84,13 +94,27 @@ def write_run(folder, rows=(), evaluations=(), **settings):
 
 def metric_rows(returns, every=1000, **more):
   return [
-    {"env_steps": every * (i + 1), "seconds": 60.0 * (i + 1), "env_steps_per_second": 16.5, "episode/return": value, **more}
+    {
+      "env_steps": every * (i + 1),
+      "seconds": 60.0 * (i + 1),
+      "env_steps_per_second": 16.5,
+      "episode/return": value,
+      **more,
+    }
     for i, value in enumerate(returns)
   ]
 
 
 def score(mean, env_steps=3000, agent="trained", **more):
-  row = {"env_steps": env_steps, "task": "Pong-v5", "protocol": "100k", "agent": agent, "episodes": 7, "mean": mean, "median": mean + 1}
+  row = {
+    "env_steps": env_steps,
+    "task": "Pong-v5",
+    "protocol": "100k",
+    "agent": agent,
+    "episodes": 7,
+    "mean": mean,
+    "median": mean + 1,
+  }
   return {**row, "iqm": mean + 2, "hns": mean + 3, "returns": [mean], "lengths": [5], **more}
 
 
@@ -100,11 +124,18 @@ def read_page(*folders, **kwargs):
 
 def test_a_run_of_pong(tmp_path):
   intervals = {"mean": [-19.51, -17.25], "median": None}
-  evaluations = [score(-12.5, 2000), score(-18.5, intervals=intervals, level=0.95, seconds=12.25), score(-20.75, agent="random")]
+  evaluations = [
+    score(-12.5, 2000),
+    score(-18.5, intervals=intervals, level=0.95, seconds=12.25),
+    score(-20.75, agent="random"),
+  ]
   rows = metric_rows(
-    [-21, -20.5, -19.625], **{"loss/policy": 1.875, "replay/age": 321.0, "search/entropy": 0.5625, "value/new_one": 7.5}
+    [-21, -20.5, -19.625],
+    **{"loss/policy": 1.875, "replay/age": 321.0, "search/entropy": 0.5625, "value/new_one": 7.5},
   )
-  folder = write_run(tmp_path / "pong", rows, evaluations, seed=3, env_steps=5000, search__num_simulations=17)
+  folder = write_run(
+    tmp_path / "pong", rows, evaluations, seed=3, env_steps=5000, search__num_simulations=17
+  )
   path = report.write([folder])
   assert path == folder / "report.html"
   page = Page(path.read_text())
@@ -113,7 +144,9 @@ def test_a_run_of_pong(tmp_path):
   assert head["agent steps"] == "3,000 of 5,000" and head["wall-clock time"] == "0:03:00"
   assert head["agent steps/s (median)"] == "16.5" and head["newest training return"] == "-19.62"
   assert head["last evaluation"] == "-18.50 [-19.51, -17.25], 7 games after 3,000 steps"
-  assert head["best evaluation"] == "-12.50, 7 games after 2,000 steps (of 2)" and head["random play"].startswith("-20.75, 7 games")
+  assert head["best evaluation"] == "-12.50, 7 games after 2,000 steps (of 2)" and head[
+    "random play"
+  ].startswith("-20.75, 7 games")
   assert (head["protocol"], head["code"], head["devices"]) == ("100k", "abc1234", "cpu")
   table = [row for row in page.rows if row[0] == "pong"]
   scores = ["-18.50 [-19.51, -17.25]", "-17.50", "-16.50", "-15.50"]
@@ -122,18 +155,34 @@ def test_a_run_of_pong(tmp_path):
   assert "95% bootstrap" in page.text
   # atari_scores.csv: random -20.7, human 14.6; -18.5 is (20.7 - 18.5) / 35.3 of the way.
   published = page.row("Pong-v5")
-  assert published[:4] == ["", "1", "3,000", "-18.5 (0.06)"] and "-20.7 (0.00)" in published and "14.6 (1.00)" in published
+  assert (
+    published[:4] == ["", "1", "3,000", "-18.5 (0.06)"]
+    and "-20.7 (0.00)" in published
+    and "14.6 (1.00)" in published
+  )
   for heading in ("Throughput", "Losses", "Replay", "Search", "Value", "Configuration"):
     assert heading in page.texts["h2"]
-  for name, value in (("loss/policy", "1.875"), ("replay/age", "321"), ("search/entropy", "0.5625"), ("value/new_one", "7.5")):
+  for name, value in (
+    ("loss/policy", "1.875"),
+    ("replay/age", "321"),
+    ("search/entropy", "0.5625"),
+    ("value/new_one", "7.5"),
+  ):
     assert page.row(name) == [value]
     assert "<svg" in page.picture(f"{name} against agent steps")
   assert page.row("--search.num_simulations") == ["8", "17"]
-  assert set(configs.values(Config())) == {row[0][2:] for row in page.rows if row[0].startswith("--")}
+  assert set(configs.values(Config())) == {
+    row[0][2:] for row in page.rows if row[0].startswith("--")
+  }
   assert "jax 0.10.77" in page.text and "train --seed" in page.text
   for x in ("agent steps", "wall-clock time"):
     picture = page.picture(f"Pong-v5: return against {x}")
-    assert x in picture and "evaluation" in picture and "random play" in picture and "mean of seeds" not in picture
+    assert (
+      x in picture
+      and "evaluation" in picture
+      and "random play" in picture
+      and "mean of seeds" not in picture
+    )
 
 
 def test_seeds_make_a_band_and_a_setting_makes_a_group(tmp_path):
@@ -145,10 +194,26 @@ def test_seeds_make_a_band_and_a_setting_makes_a_group(tmp_path):
   marked = [attributes for attributes in page.all("tr") if attributes.get("class") == "differs"]
   assert len(marked) == 2  # --workdir and --seed
   assert page.row("--seed") == ["0", "0, 1"]
-  page = read_page(*folders, write_run(tmp_path / "puct", metric_rows([5]), search__kind="puct"), output=tmp_path / "three.html")
-  assert "search.kind=gumbel (Pong-v5, seeds 0, 1)" in page.text and "search.kind=puct (Pong-v5, seed 0)" in page.text
+  page = read_page(
+    *folders,
+    write_run(tmp_path / "puct", metric_rows([5]), search__kind="puct"),
+    output=tmp_path / "three.html",
+  )
+  assert (
+    "search.kind=gumbel (Pong-v5, seeds 0, 1)" in page.text
+    and "search.kind=puct (Pong-v5, seed 0)" in page.text
+  )
   assert page.row("--search.kind") == ["gumbel", "gumbel", "puct"]
-  assert len({*re.findall("color: (#[0-9a-f]{6})", " ".join(item.get("style", "") for item in page.all("span")))}) == 2
+  assert (
+    len(
+      {
+        *re.findall(
+          "color: (#[0-9a-f]{6})", " ".join(item.get("style", "") for item in page.all("span"))
+        )
+      }
+    )
+    == 2
+  )
 
 
 def test_groups_look_at_settings_that_matter(tmp_path):
@@ -177,7 +242,15 @@ def test_several_games_have_a_curve_each(tmp_path):
 
 
 def test_a_game_without_published_scores(tmp_path):
-  page = read_page(write_run(tmp_path / "run", metric_rows([0]), [{"env_steps": 1, "mean": 0.5}], env__kind="gymnax", env__task="Mine"))
+  page = read_page(
+    write_run(
+      tmp_path / "run",
+      metric_rows([0]),
+      [{"env_steps": 1, "mean": 0.5}],
+      env__kind="gymnax",
+      env__task="Mine",
+    )
+  )
   assert "no published scores" in page.text and "0.50,  games after 1 steps" in page.text
 
 
@@ -204,23 +277,38 @@ def test_a_torn_line_and_strange_numbers(tmp_path):
 def test_another_version_s_settings_are_shown(tmp_path):
   folder = write_run(tmp_path / "run", metric_rows([1]))
   facts = json.loads((folder / "config.json").read_text())
-  del facts["config"]["search.kind"], facts["versions"], facts["revision"], facts["devices"], facts["command"]
+  del (
+    facts["config"]["search.kind"],
+    facts["versions"],
+    facts["revision"],
+    facts["devices"],
+    facts["command"],
+  )
   facts["config"]["search.gone"] = 5
   (folder / "config.json").write_text(json.dumps(facts))
   page = read_page(folder)
-  assert page.row("--search.gone") == ["", "5"] and page.row("--search.kind") == ["gumbel", "gumbel"]
+  assert page.row("--search.gone") == ["", "5"] and page.row("--search.kind") == [
+    "gumbel",
+    "gumbel",
+  ]
 
 
 def test_nothing_is_loaded_and_nothing_escapes(tmp_path):
   evil = """</h1><script>alert(1)</script><img src="http://evil.example/a.png" onerror='x'>&amp;$title $"""
   rows = metric_rows([1, 2], **{f"{evil}/{evil}": 1.0, "$x_{$": 2.0})
-  folder = write_run(tmp_path / "a'<b>&", rows, [score(1.0, protocol=evil, note=evil)], env__task=evil)
+  folder = write_run(
+    tmp_path / "a'<b>&", rows, [score(1.0, protocol=evil, note=evil)], env__task=evil
+  )
   path = report.write([folder])
   page = Page(path.read_text())
   assert page.texts["h1"] == [f"{evil}, seed 0"] and page.texts["title"] == [f"{evil}, seed 0"]
   assert evil in page.row("--env.task") and evil in page.row(folder.name)
-  assert {tag for tag, _ in page.tags}.isdisjoint({"script", "link", "iframe", "object", "embed", "base"})
-  addresses = [value for _, attributes in page.tags for name, value in attributes.items() if name in LOADING]
+  assert {tag for tag, _ in page.tags}.isdisjoint(
+    {"script", "link", "iframe", "object", "embed", "base"}
+  )
+  addresses = [
+    value for _, attributes in page.tags for name, value in attributes.items() if name in LOADING
+  ]
   assert len(addresses) == len(page.all("img")) > 4
   assert all(address.startswith("data:") for address in addresses)
   assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -230,7 +318,10 @@ def test_nothing_is_loaded_and_nothing_escapes(tmp_path):
   assert policy.startswith("default-src 'none'; img-src data:; media-src data:;")
   for address in addresses:
     picture = base64.b64decode(address.partition(",")[2]).decode()
-    assert all(link.startswith("#") for link in re.findall('href="([^"]*)"', picture)) and "<script" not in picture
+    assert (
+      all(link.startswith("#") for link in re.findall('href="([^"]*)"', picture))
+      and "<script" not in picture
+    )
 
 
 def test_the_newest_video_is_embedded_unless_it_is_large(tmp_path, monkeypatch):
@@ -243,7 +334,10 @@ def test_the_newest_video_is_embedded_unless_it_is_large(tmp_path, monkeypatch):
   for folders in ([folder], [folder, other], [other, folder]):
     page = read_page(*folders, output=tmp_path / "report.html")
     [video] = page.all("video")
-    assert video["src"] == "data:video/mp4;base64," + base64.b64encode(b"film 1000.mp4").decode() and "controls" in video
+    assert (
+      video["src"] == "data:video/mp4;base64," + base64.b64encode(b"film 1000.mp4").decode()
+      and "controls" in video
+    )
     assert "1000.mp4 of run" in page.text
   monkeypatch.setattr(report, "VIDEO_BYTES", 3)
   page = read_page(folder)
@@ -253,8 +347,14 @@ def test_the_newest_video_is_embedded_unless_it_is_large(tmp_path, monkeypatch):
 def test_long_runs_make_small_files(tmp_path):
   """Unthinned, these lines alone are more than 5 MB."""
   random = np.random.RandomState(0)
-  rows = [row | {f"loss/{i}": random.rand() for i in range(10)} for row in metric_rows(random.rand(8_000).tolist())]
-  path = report.write([write_run(tmp_path / str(seed), rows, seed=seed) for seed in range(2)], tmp_path / "report.html")
+  rows = [
+    row | {f"loss/{i}": random.rand() for i in range(10)}
+    for row in metric_rows(random.rand(8_000).tolist())
+  ]
+  path = report.write(
+    [write_run(tmp_path / str(seed), rows, seed=seed) for seed in range(2)],
+    tmp_path / "report.html",
+  )
   assert 100_000 < path.stat().st_size < 1_000_000
 
 
@@ -272,15 +372,25 @@ def test_spread_by_hand():
   grid, ys = history.spread(lines, 3)
   np.testing.assert_allclose(grid, [2, 3, 4])
   np.testing.assert_allclose(ys, [[4, 6, 8], [10, 9, 8]])
-  assert history.spread([(np.array([0.0, 1]), np.zeros(2)), (np.array([2.0, 3]), np.zeros(2))], 3) is None
+  assert (
+    history.spread([(np.array([0.0, 1]), np.zeros(2)), (np.array([2.0, 3]), np.zeros(2))], 3)
+    is None
+  )
 
 
 def test_what_is_drawn(tmp_path):
-  """The lines of the picture itself: every seed's, their mean, the evaluations with an interval, in minutes."""
+  """The lines of the picture itself: every seed's, their mean, the evaluations with an interval, in
+  minutes.
+  """
   marks = [score(9.0, 1500, intervals={"mean": [8.0, 9.5]})]
-  folders = [write_run(tmp_path / f"{seed}", metric_rows([seed, seed + 4.0, 6.0]), marks * seed, seed=seed) for seed in (0, 2)]
+  folders = [
+    write_run(tmp_path / f"{seed}", metric_rows([seed, seed + 4.0, 6.0]), marks * seed, seed=seed)
+    for seed in (0, 2)
+  ]
   _, axes = plt.subplots()
-  plots._returns(axes, history.grouped([history.read(folder) for folder in folders]), "seconds", 500)
+  plots._returns(
+    axes, history.grouped([history.read(folder) for folder in folders]), "seconds", 500
+  )
   first, second, mean, *dots = axes.lines
   np.testing.assert_allclose(first.get_xydata(), [[1, 0], [2, 4], [3, 6]])
   np.testing.assert_allclose(second.get_xydata(), [[1, 2], [2, 6], [3, 6]])
@@ -292,7 +402,10 @@ def test_what_is_drawn(tmp_path):
 
 
 def test_the_command(tmp_path, monkeypatch, capsys):
-  a, b = write_run(tmp_path / "a", metric_rows([1])), write_run(tmp_path / "b", metric_rows([1]), seed=1)
+  a, b = (
+    write_run(tmp_path / "a", metric_rows([1])),
+    write_run(tmp_path / "b", metric_rows([1]), seed=1),
+  )
   monkeypatch.chdir(tmp_path)
   for words, place in (
     ([f"--workdir={a}"], a / "report.html"),
@@ -310,7 +423,10 @@ def test_the_command(tmp_path, monkeypatch, capsys):
   "words,sentence",
   [
     ([], "--workdir is missing: name the folder of a run"),
-    (["--workdir=nowhere"], "there is no run in it (no readable config.json); name the folder of a run"),
+    (
+      ["--workdir=nowhere"],
+      "there is no run in it (no readable config.json); name the folder of a run",
+    ),
     (["--workdir=bad"], "there is no run in it"),
     (["--workdir=run", "--output=no/such/folder.html"], "--output="),
     (["--workdir=run", "--output=run"], "it is a folder"),

@@ -26,7 +26,9 @@ class OldState:
 
 def old_shared(**params) -> Shared:
   params = {"model": {"w": jnp.arange(3.0)} | params}
-  state = OldState(params, {"w": jnp.ones(3)}, (jnp.zeros(2), {"mu": jnp.full(2, 5.0)}), jnp.int32(7))
+  state = OldState(
+    params, {"w": jnp.ones(3)}, (jnp.zeros(2), {"mu": jnp.full(2, 5.0)}), jnp.int32(7)
+  )
   return Shared(state, jnp.int32(11))
 
 
@@ -55,5 +57,8 @@ def test_a_checkpoint_without_statistics_opens(tmp_path):
 
 
 def test_one_of_another_network_does_not(tmp_path):
-  with saved(tmp_path, old_shared(extra=jnp.zeros(2))) as checkpoints, pytest.raises(ConfigError, match="does not fit"):
+  with (
+    saved(tmp_path, old_shared(extra=jnp.zeros(2))) as checkpoints,
+    pytest.raises(ConfigError, match="does not fit"),
+  ):
     checkpoints.restore(learner=new_shared())

@@ -33,7 +33,11 @@ PROGRAM = jax.jit(
 def run(search, key, root, params=None):
   """The decisions; `params` are a dictionary, or a list of numbers that becomes one array."""
   params = {} if params is None else params
-  return jax.device_get(PROGRAM(search, params if isinstance(params, dict) else jnp.asarray(params, jnp.float32), key, root))
+  return jax.device_get(
+    PROGRAM(
+      search, params if isinstance(params, dict) else jnp.asarray(params, jnp.float32), key, root
+    )
+  )
 
 
 def compiled(fn):
@@ -47,7 +51,9 @@ def assert_counts(action, shares):
   counts = np.bincount(action, minlength=shares.size)
   np.testing.assert_array_equal(counts[shares == 0], 0)
   sigma = np.sqrt(action.size * shares * (1 - shares))
-  np.testing.assert_array_less(np.abs(counts - action.size * shares), 5 * sigma + 1e-3, err_msg=str(counts))
+  np.testing.assert_array_less(
+    np.abs(counts - action.size * shares), 5 * sigma + 1e-3, err_msg=str(counts)
+  )
 
 
 def tree_of(visits, rewards, values, discount, raw=None, prior=None, extra_data=None):
@@ -73,7 +79,9 @@ def tree_of(visits, rewards, values, discount, raw=None, prior=None, extra_data=
     parents=jnp.zeros(nodes, jnp.int32),
     action_from_parent=jnp.zeros(nodes, jnp.int32),
     children_index=jnp.full((nodes, actions), -1, jnp.int32),
-    children_prior_logits=jnp.zeros((nodes, actions)) if prior is None else jnp.log(jnp.asarray(prior, jnp.float32)),
+    children_prior_logits=jnp.zeros((nodes, actions))
+    if prior is None
+    else jnp.log(jnp.asarray(prior, jnp.float32)),
     children_visits=jnp.asarray(visits, jnp.int32),
     children_rewards=jnp.asarray(rewards),
     children_discounts=jnp.full((nodes, actions), discount),

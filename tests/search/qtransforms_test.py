@@ -52,7 +52,10 @@ def test_completed_q_by_hand():
   [
     ([0.5, 0.25, 0.25], 17 / 16),  # 1 - 1/2 + 9/16
     ([0, 0, 1], 9 / 4),
-    ([2 / 3, 1 / 3, 0], 2 / 3),  # as often as they were visited: the mean of Q over visits, (2 * 2 - 2) / 3
+    (
+      [2 / 3, 1 / 3, 0],
+      2 / 3,
+    ),  # as often as they were visited: the mean of Q over visits, (2 * 2 - 2) / 3
   ],
 )
 def test_a_policys_value_is_what_its_actions_are_worth(policy, value):
@@ -75,7 +78,10 @@ def test_unvisited_children_score_the_mean():
   """At the root the mean of the visited: (2 - 2) / 2 = 0, so (0 + 2) / 6 = 1/3. Below it the node's
   own value counts as one more: (4 - 1) / 2 = 3/2, so 7/12; where nothing was visited it is all
   there is: (1 + 2) / 6 = 1/2. It is the default."""
-  close(of_nodes(puct_over_tree, small_tree(), epsilon=0.02), [[2 / 3, 0, 1 / 3], [1, 7 / 12, 7 / 12], [1 / 2] * 3])
+  close(
+    of_nodes(puct_over_tree, small_tree(), epsilon=0.02),
+    [[2 / 3, 0, 1 / 3], [1, 7 / 12, 7 / 12], [1 / 2] * 3],
+  )
 
 
 def test_unvisited_children_score_at_most_1_and_at_least_0():
@@ -91,7 +97,9 @@ def test_a_small_spread_is_not_stretched():
   spread of 0.04 is stretched."""
   for high, expected in ((0.51, [0, 1 / 2, 1 / 4]), (0.54, [0, 1, 1 / 2])):
     tree = tree_of([[1, 1, 0]], [[0.5, high, 0]], np.zeros((1, 3)), 1.0)
-    np.testing.assert_allclose(puct_over_tree(tree, jnp.int32(0), epsilon=0.02), expected, atol=1e-4)
+    np.testing.assert_allclose(
+      puct_over_tree(tree, jnp.int32(0), epsilon=0.02), expected, atol=1e-4
+    )
 
 
 class MinMaxStats:
@@ -104,7 +112,11 @@ class MinMaxStats:
     self.minimum, self.maximum = min(self.minimum, value), max(self.maximum, value)
 
   def normalize(self, value):
-    return (value - self.minimum) / (self.maximum - self.minimum) if self.maximum > self.minimum else value
+    return (
+      (value - self.minimum) / (self.maximum - self.minimum)
+      if self.maximum > self.minimum
+      else value
+    )
 
 
 def test_puct_over_the_tree_is_muzeros_min_max():
@@ -119,8 +131,13 @@ def test_puct_over_the_tree_is_muzeros_min_max():
     stats.update(rewards[i, a] + GAMMA * values[i, a])
   tree = tree_of(visits, rewards, values, GAMMA)
   for i in range(6):
-    expected = [stats.normalize(rewards[i, a] + GAMMA * values[i, a]) if visits[i, a] else 0.0 for a in range(A)]
-    np.testing.assert_allclose(puct_over_tree(tree, jnp.int32(i), epsilon=1e-8, unvisited="zero"), expected, atol=1e-5)
+    expected = [
+      stats.normalize(rewards[i, a] + GAMMA * values[i, a]) if visits[i, a] else 0.0
+      for a in range(A)
+    ]
+    np.testing.assert_allclose(
+      puct_over_tree(tree, jnp.int32(i), epsilon=1e-8, unvisited="zero"), expected, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("unvisited", ["mean", "zero"])
@@ -146,7 +163,9 @@ def test_sigma_over_the_tree_by_hand():
 
 def test_sigma_over_the_tree_before_any_visit():
   tree = tree_of(np.zeros((1, A)), np.zeros((1, A)), np.zeros((1, A)), GAMMA)
-  np.testing.assert_array_equal(qtransforms.GUMBEL["tree"](tree, jnp.int32(0), epsilon=0.02, **SIGMA), np.zeros(A))
+  np.testing.assert_array_equal(
+    qtransforms.GUMBEL["tree"](tree, jnp.int32(0), epsilon=0.02, **SIGMA), np.zeros(A)
+  )
 
 
 @pytest.mark.parametrize("kind", ["advantage", "skill"])
@@ -154,8 +173,14 @@ def test_sigma_of_advantages_by_hand(kind):
   """Advantages -1/4, -17/4, 0 and 5/2, 0, 0. Over 1/2: -1/2, at least -1, and at most 1; over 10:
   small, and none is cut."""
   transform = qtransforms.GUMBEL[kind]
-  close(of_nodes(transform, small_tree(0.5), epsilon=0.02, **SIGMA), [[-1 / 2, -1, 0], [1, 0, 0], [0, 0, 0]])
-  close(of_nodes(transform, small_tree(10.0), epsilon=0.02, **SIGMA), [[-0.025, -0.425, 0], [0.25, 0, 0], [0, 0, 0]])
+  close(
+    of_nodes(transform, small_tree(0.5), epsilon=0.02, **SIGMA),
+    [[-1 / 2, -1, 0], [1, 0, 0], [0, 0, 0]],
+  )
+  close(
+    of_nodes(transform, small_tree(10.0), epsilon=0.02, **SIGMA),
+    [[-0.025, -0.425, 0], [0.25, 0, 0], [0, 0, 0]],
+  )
 
 
 @pytest.mark.parametrize(
@@ -170,7 +195,9 @@ def test_sigma_of_advantages_by_hand(kind):
   ],
 )
 def test_advantages_are_measured_by_the_error_of_values(kind, skill, expected):
-  np.testing.assert_allclose(qtransforms.scale(kind, statistics(error=2.0, skill=skill)), expected, rtol=1e-5)
+  np.testing.assert_allclose(
+    qtransforms.scale(kind, statistics(error=2.0, skill=skill)), expected, rtol=1e-5
+  )
 
 
 def test_advantages_before_anything_was_learned():
@@ -185,7 +212,9 @@ def test_advantages_before_anything_was_learned():
 def test_statistics_by_hand():
   """Three batches' worth of squared errors is 12: 4 each, so 2. Products 3 over squares 6: a half
   of an advantage came true."""
-  numbers = Statistics(weight=jnp.float32(3), errors=jnp.float32(12), squares=jnp.float32(6), products=jnp.float32(3))
+  numbers = Statistics(
+    weight=jnp.float32(3), errors=jnp.float32(12), squares=jnp.float32(6), products=jnp.float32(3)
+  )
   assert float(numbers.error) == 2.0
   assert float(numbers.skill) == 0.5
   none = Statistics(*jnp.zeros(4))

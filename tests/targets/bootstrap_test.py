@@ -10,6 +10,7 @@ import pytest
 from muzero_jax.targets import policy
 from muzero_jax.targets.bootstrap import TargetNetwork, recorded
 from muzero_jax.targets.maker import TargetMaker
+from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Example
 from tests.fakes import DIGITS as MODEL
 
@@ -18,7 +19,9 @@ LENGTH = UNROLL + N + 1  # steps t .. t+4
 
 
 def example(*, last=(), first=(), discount=(), stack=STACK, unroll=UNROLL, n=N, reward=None):
-  """Frames show 1, 2, 3 ...: step t shows 3. `last`, `first` and `discount` (of 0) name steps t+i; recorded values are 1000 + i."""
+  """Frames show 1, 2, 3 ...: step t shows 3. `last`, `first` and `discount` (of 0) name steps t+i;
+  recorded values are 1000 + i.
+  """
   length = unroll + n + 1
   at = np.arange(length)
   return Example(
@@ -49,11 +52,15 @@ def values(one, every_step=False, params=1.0):
 
 
 def test_recorded_values_are_those_of_the_replay():
-  np.testing.assert_array_equal(recorded({}, batch(example(), example())), [[1000, 1001, 1002, 1003, 1004]] * 2)
+  np.testing.assert_array_equal(
+    recorded({}, batch(example(), example())), [[1000, 1001, 1002, 1003, 1004]] * 2
+  )
 
 
 def test_values_where_returns_end():
-  """With n = 2, only the steps t+2, t+3, t+4 are bootstrapped from; each has the value of its own stack."""
+  """With n = 2, only the steps t+2, t+3, t+4 are bootstrapped from; each has the value of its own
+  stack.
+  """
   # Step t shows 3, so the stack of t+2 is 3 4 5, and so on.
   np.testing.assert_array_equal(values(example()), [0, 0, 345, 456, 567])
 
@@ -68,32 +75,45 @@ def test_values_are_the_given_parameters():
 
 
 def test_truncation_bootstraps_from_its_own_value():
-  """Truncated is not terminated: where a step is the last, its own value is evaluated instead of one n steps on."""
+  """Truncated is not terminated: where a step is the last, its own value is evaluated instead of
+  one n steps on.
+  """
   # t+3 is cut off: returns from t+1, t+2 end there; the one from t ends in t+2.
   np.testing.assert_array_equal(values(example(last=[3], first=[4])), [0, 0, 345, 456, 0])
 
 
 def test_end_right_after_the_root():
-  """Returns from t and t+1 end in t+1; that of t+2 belongs to the next episode and is masked, whatever it is."""
+  """Returns from t and t+1 end in t+1; that of t+2 belongs to the next episode and is masked,
+  whatever it is.
+  """
   found = values(example(last=[1], first=[2]))
   assert found[0] == 0 and found[1] == 234 and found[3] == 0
 
 
 def test_stack_never_reaches_across_a_reset():
-  """A frame stack never reaches across a reset; before the S-th frame of an episode the first frame is repeated."""
-  # t-1 begins the episode: it shows 2, so t sees 2 2 3. The next episode begins at t+2 with frame 5: 5 5 5, 5 5 6, 5 6 7.
+  """A frame stack never reaches across a reset; before the S-th frame of an episode the first frame
+  is repeated.
+  """
+  # t-1 begins the episode: it shows 2, so t sees 2 2 3. The next episode begins at t+2 with frame
+  # 5: 5 5 5, 5 5 6, 5 6 7.
   found = values(example(first=[-1, 2], last=[1]), every_step=True)
   np.testing.assert_array_equal(found, [223, 234, 555, 556, 567])
 
 
 def test_first_frame_is_repeated_at_an_episodes_start():
-  """Before the S-th frame of an episode the first frame is repeated: where the example itself begins the episode."""
-  np.testing.assert_array_equal(values(example(first=[0]), every_step=True), [333, 334, 345, 456, 567])
+  """Before the S-th frame of an episode the first frame is repeated: where the example itself
+  begins the episode.
+  """
+  np.testing.assert_array_equal(
+    values(example(first=[0]), every_step=True), [333, 334, 345, 456, 567]
+  )
 
 
 def test_life_loss_does_not_cut_the_stack():
   """Life loss may end the discount but not the episode: the frame stack goes on."""
-  np.testing.assert_array_equal(values(example(discount=[2]), every_step=True), [123, 234, 345, 456, 567])
+  np.testing.assert_array_equal(
+    values(example(discount=[2]), every_step=True), [123, 234, 345, 456, 567]
+  )
 
 
 def test_batch_elements_are_independent():
@@ -102,12 +122,16 @@ def test_batch_elements_are_independent():
   np.testing.assert_array_equal(found, [[0, 0, 345, 456, 567], [0, 0, 345, 456, 0]])
 
 
-def maker(every_step, trace=1.0):
-  return TargetMaker(network(every_step), policy.recorded, UNROLL, N, gamma=0.5, trace=trace, clip=False)
+def maker(every_step, td_lambda=1.0):
+  return TargetMaker(
+    network(every_step), policy.recorded, Returns(N, 0.5, td_lambda, clip_rewards=False), UNROLL
+  )
 
 
 def test_targets_from_the_target_network(key):
-  """Values of the network stand at the right steps of the return, in an episode that goes on, ends, or is cut off."""
+  """Values of the network stand at the right steps of the return, in an episode that goes on, ends,
+  or is cut off.
+  """
   reward = [1, 2, 4, 8]
   examples = batch(
     example(reward=reward),
@@ -121,21 +145,29 @@ def test_targets_from_the_target_network(key):
 
 
 def test_trace_below_one_uses_the_values_in_between(key):
-  found = maker(every_step=True, trace=0.5)(jnp.float32(1), key, batch(example(reward=[1, 2, 4, 8])))
-  # 1 + (234/2 + (2 + 345/2)/2)/2 = 1 + (117 + 87.25)/2; 2 + (345/2 + (4 + 456/2)/2)/2 = 2 + (172.5 + 116)/2;
-  # 4 + (456/2 + (8 + 567/2)/2)/2 = 4 + (228 + 145.75)/2.
+  found = maker(every_step=True, td_lambda=0.5)(
+    jnp.float32(1), key, batch(example(reward=[1, 2, 4, 8]))
+  )
+  # 1 + (234/2 + (2 + 345/2)/2)/2 = 1 + (117 + 87.25)/2; 2 + (345/2 + (4 + 456/2)/2)/2 = 2 + (172.5
+  # + 116)/2; 4 + (456/2 + (8 + 567/2)/2)/2 = 4 + (228 + 145.75)/2.
   np.testing.assert_array_equal(found.value, [[103.125, 146.25, 190.875]])
 
 
 @pytest.mark.parametrize("end", [None, 1, 2, 3, 4])
 @pytest.mark.parametrize("terminal", [True, False])
 def test_steps_left_out_are_not_needed(key, end, terminal):
-  """Evaluating only the steps in which returns end gives the same targets as evaluating all, wherever the episode ends."""
-  ends = {} if end is None else dict(last=[end], first=[end + 1], discount=[end] if terminal else [])
+  """Evaluating only the steps in which returns end gives the same targets as evaluating all,
+  wherever the episode ends.
+  """
+  ends = (
+    {} if end is None else dict(last=[end], first=[end + 1], discount=[end] if terminal else [])
+  )
   examples = batch(example(reward=[1, 2, 4, 8], **ends))
   some, everything = (maker(every)(jnp.float32(1), key, examples) for every in (False, True))
-  np.testing.assert_array_equal(some.value * some.known, everything.value * everything.known)
-  np.testing.assert_array_equal(some.alive, everything.alive)
+  np.testing.assert_array_equal(
+    some.value * some.target_mask, everything.value * everything.target_mask
+  )
+  np.testing.assert_array_equal(some.policy_mask, everything.policy_mask)
 
 
 def test_nothing_of_the_next_episode_leaks(key):
@@ -145,7 +177,7 @@ def test_nothing_of_the_next_episode_leaks(key):
     later = np.arange(1 - STACK, LENGTH) > end
     other = dataclasses.replace(one, frames=jnp.where(later[:, None], jnp.uint8(9), one.frames))
     found = maker(False)(jnp.float32(1), key, batch(one, other))
-    counted = found.value * found.known
+    counted = found.value * found.target_mask
     np.testing.assert_array_equal(counted[0], counted[1])
 
 
@@ -160,11 +192,16 @@ def test_target_network_carries_no_gradient(key):
 
 
 def test_stale_examples_bootstrap_earlier():
-  """n = 2, one step fewer for every 10 gradient steps of age: at 10, steps t+1, t+2 and t+3 are what the returns end in."""
+  """n = 2, one step fewer for every 10 gradient steps of age: at 10, steps t+1, t+2 and t+3 are
+  what the returns end in.
+  """
   stale = dataclasses.replace(network(), stale_after=10)
   old = dataclasses.replace(example(), age=jnp.int32(10))
-  np.testing.assert_array_equal(stale(jnp.float32(1), batch(old, example())), [[0, 234, 345, 456, 0], [0, 0, 345, 456, 567]])
-  maker = TargetMaker(stale, policy.recorded, UNROLL, N, 0.5, stale_after=10)
+  np.testing.assert_array_equal(
+    stale(jnp.float32(1), batch(old, example())), [[0, 234, 345, 456, 0], [0, 0, 345, 456, 567]]
+  )
+  maker = TargetMaker(stale, policy.recorded, Returns(N, 0.5, stale_after=10), UNROLL)
   np.testing.assert_allclose(
-    maker(jnp.float32(1), jax.random.key(0), batch(old, example())).value, [[117, 172.5, 228], [86.25, 114, 141.75]]
+    maker(jnp.float32(1), jax.random.key(0), batch(old, example())).value,
+    [[117, 172.5, 228], [86.25, 114, 141.75]],
   )

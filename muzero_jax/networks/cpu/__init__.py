@@ -1,1 +1,3 @@
-"""Convolutions for XLA:CPU: with gradients of their own, Winograd's, in parts that fit the cache."""
+"""Convolutions for XLA:CPU: with gradients of their own, Winograd's, in parts that fit the
+cache.
+"""

@@ -15,7 +15,8 @@ SHARED = 2**22  # bytes of images that stay in the cache of all cores
 def mapped(function: Callable[[Array], Array], images: Array) -> Array:
   """`function` of images [N, ...], which treats each image alone -> [N, ...].
 
-  Its results are copied together, so this gains something only where all images at once would not stay in any cache.
+  Its results are copied together, so this gains something only where all images at once would not
+  stay in any cache.
   """
   count = chunks(images)
   if count == 1 or images.size * images.dtype.itemsize <= SHARED:
@@ -25,13 +26,20 @@ def mapped(function: Callable[[Array], Array], images: Array) -> Array:
 
 
 def summed(function: Callable[[Array, Array], Array], images: Array, gradients: Array) -> Array:
-  """`function` of images and gradients [N, ...], which adds up over them -> whatever it gives, f32."""
+  """`function` of images and gradients [N, ...], which adds up over them -> whatever it gives,
+  f32.
+  """
   count = chunks(images)
   if count == 1:
     return function(images, gradients)
   images, gradients = (x.reshape(count, -1, *x.shape[1:]) for x in (images, gradients))
   shape = jnp.shape(function(images[0], gradients[0]))
-  return lax.fori_loop(0, count, lambda i, total: total + function(images[i], gradients[i]), jnp.zeros(shape, jnp.float32))
+  return lax.fori_loop(
+    0,
+    count,
+    lambda i, total: total + function(images[i], gradients[i]),
+    jnp.zeros(shape, jnp.float32),
+  )
 
 
 def chunks(images: Array) -> int:

@@ -1,8 +1,9 @@
 """Convolution as XLA:CPU can run it fast.
 
-There the gradients of a convolution take 22 to 35 times as long as the convolution. So on the CPU the gradient is written
-with what is fast: for the kernel a few matrix products, for the image a forward convolution, or where the stride is above 1 the
-transpose of im2col. And where `winograd` fits, it takes the place of all of them.
+There the gradients of a convolution take 22 to 35 times as long as the convolution. So on the CPU
+the gradient is written with what is fast: for the kernel a few matrix products, for the image a
+forward convolution, or where the stride is above 1 the transpose of im2col. And where `winograd`
+fits, it takes the place of all of them.
 """
 
 import functools
@@ -22,7 +23,9 @@ def conv_general_dilated(lhs: Array, rhs: Array, window_strides, padding, **kwar
   Raises:
     ValueError: dilation or groups are asked for, which the CPU's gradient does not know.
   """
-  if kwargs.get("feature_group_count", 1) != 1 or any(max(kwargs.get(name) or (1,)) > 1 for name in ("lhs_dilation", "rhs_dilation")):
+  if kwargs.get("feature_group_count", 1) != 1 or any(
+    max(kwargs.get(name) or (1,)) > 1 for name in ("lhs_dilation", "rhs_dilation")
+  ):
     raise ValueError("convolutions of this network have neither groups nor dilation")
   if jax.default_backend() != "cpu":
     return lax.conv_general_dilated(lhs, rhs, window_strides, padding, **kwargs)
@@ -36,7 +39,9 @@ def conv_general_dilated(lhs: Array, rhs: Array, window_strides, padding, **kwar
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _convolve(image: Array, kernel: Array, strides: tuple, padding: tuple) -> Array:
-  return lax.conv_general_dilated(image, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+  return lax.conv_general_dilated(
+    image, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
 
 
 def _forward(image, kernel, strides, padding):
@@ -45,46 +50,77 @@ def _forward(image, kernel, strides, padding):
 
 def _backward(strides, padding, saved, gradient):
   image, kernel = saved
-  return _image_gradient(image, kernel, strides, padding, gradient), _kernel_gradient(image, kernel, strides, padding, gradient)
+  return _image_gradient(image, kernel, strides, padding, gradient), _kernel_gradient(
+    image, kernel, strides, padding, gradient
+  )
 
 
-def _image_gradient(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
+def _image_gradient(
+  image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array
+) -> Array:
   if strides != (1, 1):
     return jax.vjp(lambda x: im2col(x, kernel, strides, padding), image)[1](gradient)[0]
-  margins = tuple((size - 1 - low, size - 1 - high) for size, (low, high) in zip(kernel.shape[:2], padding, strict=True))
+  margins = tuple(
+    (size - 1 - low, size - 1 - high)
+    for size, (low, high) in zip(kernel.shape[:2], padding, strict=True)
+  )
   return _convolve(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3), (1, 1), margins)
 
 
-def _kernel_gradient(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
+def _kernel_gradient(
+  image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array
+) -> Array:
   product = _product_of_rows if strides == (1, 1) else _product_of_positions
-  return summed(lambda some, gradients: product(some, kernel, strides, padding, gradients), image, gradient).astype(kernel.dtype)
+  return summed(
+    lambda some, gradients: product(some, kernel, strides, padding, gradients), image, gradient
+  ).astype(kernel.dtype)
 
 
-def _product_of_rows(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
-  """One product per row of the kernel, of stride 1: for its columns the gradient is shifted, and laid side by side."""
+def _product_of_rows(
+  image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array
+) -> Array:
+  """One product per row of the kernel, of stride 1: for its columns the gradient is shifted, and
+  laid side by side.
+  """
   del strides
   (height, width), (low, high) = kernel.shape[:2], padding[1]
   image = jnp.pad(image, ((0, 0), padding[0], (0, 0), (0, 0)))
   none = (0, 0, 0)
-  wide = lax.pad(gradient, jnp.zeros((), gradient.dtype), (none, none, (width - 1 - low, width - 1 - high, 0), none))
-  shifted = jnp.concatenate([wide[:, :, x : x + image.shape[2]] for x in reversed(range(width))], -1)
+  wide = lax.pad(
+    gradient,
+    jnp.zeros((), gradient.dtype),
+    (none, none, (width - 1 - low, width - 1 - high, 0), none),
+  )
+  shifted = jnp.concatenate(
+    [wide[:, :, x : x + image.shape[2]] for x in reversed(range(width))], -1
+  )
   flat = shifted.reshape(-1, width * kernel.shape[3])
-  products = [image[:, y : y + gradient.shape[1]].reshape(-1, kernel.shape[2]).T @ flat for y in range(height)]
-  return jnp.swapaxes(jnp.stack(products).reshape(height, kernel.shape[2], width, kernel.shape[3]), 1, 2)
+  products = [
+    image[:, y : y + gradient.shape[1]].reshape(-1, kernel.shape[2]).T @ flat for y in range(height)
+  ]
+  return jnp.swapaxes(
+    jnp.stack(products).reshape(height, kernel.shape[2], width, kernel.shape[3]), 1, 2
+  )
 
 
-def _product_of_positions(image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array) -> Array:
+def _product_of_positions(
+  image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array
+) -> Array:
   """One product per position of the kernel, of any stride."""
   channels, features = kernel.shape[2:]
   flat = gradient.reshape(-1, features)
-  return jnp.stack([x.reshape(-1, channels).T @ flat for x in patches(image, kernel, strides, padding)]).reshape(kernel.shape)
+  return jnp.stack(
+    [x.reshape(-1, channels).T @ flat for x in patches(image, kernel, strides, padding)]
+  ).reshape(kernel.shape)
 
 
 _convolve.defvjp(_forward, _backward)
 
 
 def patches(image: Array, kernel: Array, strides: tuple, padding: tuple) -> list[Array]:
-  """What each position of the kernel [h, w, ...] sees of the image [N, H, W, C]: h*w arrays [N, H', W', C]."""
+  """What each position of the kernel [h, w, ...] sees of the image [N, H, W, C]: h*w arrays [N, H',
+  W', C].
+  """
   image = jnp.pad(image, ((0, 0), *padding, (0, 0)))
   (height, width), (down, right) = kernel.shape[:2], strides
   rows, columns = (image.shape[1] - height) // down + 1, (image.shape[2] - width) // right + 1
@@ -96,5 +132,9 @@ def patches(image: Array, kernel: Array, strides: tuple, padding: tuple) -> list
 
 
 def im2col(image: Array, kernel: Array, strides: tuple, padding: tuple) -> Array:
-  """The same convolution as one matrix product. image [N, H, W, C], kernel [h, w, C, D], padding ((top, bottom), (left, right))."""
-  return jnp.concatenate(patches(image, kernel, strides, padding), -1) @ kernel.reshape(-1, kernel.shape[-1])
+  """The same convolution as one matrix product. image [N, H, W, C], kernel [h, w, C, D], padding
+  ((top, bottom), (left, right)).
+  """
+  return jnp.concatenate(patches(image, kernel, strides, padding), -1) @ kernel.reshape(
+    -1, kernel.shape[-1]
+  )

@@ -1,9 +1,12 @@
-"""Winograd's convolution with 3x3 kernels, for CPUs: a quarter to a fifth of the multiplications, as plain matrix products.
+"""Winograd's convolution with 3x3 kernels, for CPUs: a quarter to a fifth of the multiplications,
+as plain matrix products.
 
-F(6x6, 3x3) of Lavin and Gray (2016): a tile of 8x8 pixels and the kernel, as polynomials, are evaluated at 8x8 points and multiplied
-there, and 6x6 results are read off. Height and width come first, [H, W, N, C], so that every step is a product of matrices without
-transposition; a latent of 6x6 is one tile. Errors stay below 1e-4 of the largest result (tests/networks/cpu/winograd_test.py); the TF32
-that GPUs convolve with by default rounds every factor to 5e-4. XLA lifts the evaluation of kernels out of a search's loop.
+F(6x6, 3x3) of Lavin and Gray (2016): a tile of 8x8 pixels and the kernel, as polynomials, are
+evaluated at 8x8 points and multiplied there, and 6x6 results are read off. Height and width come
+first, [H, W, N, C], so that every step is a product of matrices without transposition; a latent of
+6x6 is one tile. Errors stay below 1e-4 of the largest result (tests/networks/cpu/winograd_test.py);
+the TF32 that GPUs convolve with by default rounds every factor to 5e-4. XLA lifts the evaluation of
+kernels out of a search's loop.
 """
 
 import jax
@@ -15,13 +18,19 @@ from muzero_jax.networks.cpu.cached import mapped, summed
 from muzero_jax.types import Array
 
 TILE = 6  # results of a tile along an axis
-CHANNELS = range(32, 129)  # fewer were not measured; more would need evaluated kernels of 17 MB and up
+CHANNELS = range(
+  32, 129
+)  # fewer were not measured; more would need evaluated kernels of 17 MB and up
 POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)  # and infinity
 
 
 def _evaluation(size: int) -> np.ndarray:
-  """[8, size]: a polynomial of `size` coefficients -> its values at POINTS, and the highest coefficient, its value at infinity."""
-  return np.array([[point**power for power in range(size)] for point in POINTS] + [[0] * (size - 1) + [1]])
+  """[8, size]: a polynomial of `size` coefficients -> its values at POINTS, and the highest
+  coefficient, its value at infinity.
+  """
+  return np.array(
+    [[point**power for power in range(size)] for point in POINTS] + [[0] * (size - 1) + [1]]
+  )
 
 
 KERNEL = _evaluation(3)  # [8, 3]
@@ -33,13 +42,21 @@ INPUT = np.linalg.inv(_evaluation(TILE + 2)).T  # [8, 8]
 def fits(image: Array, kernel: Array, strides: tuple, padding: tuple) -> bool:
   """Whether this convolution can, and should, be done here."""
   of_its_kind = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == ((1, 1), (1, 1))
-  return of_its_kind and image.dtype == jnp.float32 and all(channels in CHANNELS for channels in kernel.shape[2:])
+  return (
+    of_its_kind
+    and image.dtype == jnp.float32
+    and all(channels in CHANNELS for channels in kernel.shape[2:])
+  )
 
 
 @jax.custom_vjp
 def convolve(image: Array, kernel: Array) -> Array:
-  """The convolution of image [N, H, W, C] with kernel [3, 3, C, D], stride 1, same size -> [N, H, W, D]."""
-  evaluated = (_matrix(KERNELS) @ kernel.reshape(9, -1)).reshape(-1, *kernel.shape[2:])  # [64, C, D]
+  """The convolution of image [N, H, W, C] with kernel [3, 3, C, D], stride 1, same size -> [N, H,
+  W, D].
+  """
+  evaluated = (_matrix(KERNELS) @ kernel.reshape(9, -1)).reshape(
+    -1, *kernel.shape[2:]
+  )  # [64, C, D]
 
   def some(image: Array) -> Array:
     image = image.transpose(1, 2, 0, 3)
@@ -55,25 +72,33 @@ def _forward(image, kernel):
 
 def _backward(saved, gradient):
   image, kernel = saved
-  return convolve(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3)), _kernel_gradient(image, gradient)
+  return convolve(gradient, jnp.swapaxes(kernel[::-1, ::-1], 2, 3)), _kernel_gradient(
+    image, gradient
+  )
 
 
 convolve.defvjp(_forward, _backward)
 
 
 def _kernel_gradient(image: Array, gradient: Array) -> Array:
-  """[N, H, W, C], [N, H, W, D] -> [3, 3, C, D]: each product's gradient is the result's, brought to the points."""
+  """[N, H, W, C], [N, H, W, D] -> [3, 3, C, D]: each product's gradient is the result's, brought to
+  the points.
+  """
 
   def some(image: Array, gradient: Array) -> Array:
     image, gradient = (x.transpose(1, 2, 0, 3) for x in (image, gradient))
-    return lax.dot_general(_at_points(image, INPUT, 1), _at_points(gradient, OUTPUT.T, 0), (((1,), (1,)), ((0,), (0,))))
+    return lax.dot_general(
+      _at_points(image, INPUT, 1), _at_points(gradient, OUTPUT.T, 0), (((1,), (1,)), ((0,), (0,)))
+    )
 
   evaluated = summed(some, image, gradient)
   return (_matrix(KERNELS.T) @ evaluated.reshape(64, -1)).reshape(3, 3, *evaluated.shape[1:])
 
 
 def _at_points(image: Array, matrix: np.ndarray, margin: int) -> Array:
-  """The tiles of an image [H, W, N, C], `margin` pixels beyond their results, through `matrix` both ways -> [64, tiles * N, C]."""
+  """The tiles of an image [H, W, N, C], `margin` pixels beyond their results, through `matrix` both
+  ways -> [64, tiles * N, C].
+  """
   channels = image.shape[-1]
   rows, down = _tiles(image, 0, 0, matrix, margin)
   rows = (down @ rows.reshape(rows.shape[0], -1)).reshape(8, *rows.shape[1:])  # [8, tiles, W, N, C]
@@ -81,12 +106,18 @@ def _at_points(image: Array, matrix: np.ndarray, margin: int) -> Array:
   return _along(across, tiles.reshape(*tiles.shape[:2], -1)).reshape(64, -1, channels)
 
 
-def _tiles(image: Array, axis: int, pixels: int, matrix: np.ndarray, margin: int) -> tuple[Array, Array]:
-  """Cuts an axis into tiles, whose pixels become the axis `pixels`; and the columns of the matrix for them."""
+def _tiles(
+  image: Array, axis: int, pixels: int, matrix: np.ndarray, margin: int
+) -> tuple[Array, Array]:
+  """Cuts an axis into tiles, whose pixels become the axis `pixels`; and the columns of the matrix
+  for them.
+  """
   size, length = matrix.shape[1], image.shape[axis]
   count = -(-length // TILE)
   if count == 1:  # pixels beyond the image are 0: so leave out their columns
-    return jnp.moveaxis(jnp.expand_dims(image, axis), axis + 1, pixels), _matrix(matrix[:, margin : margin + length])
+    return jnp.moveaxis(jnp.expand_dims(image, axis), axis + 1, pixels), _matrix(
+      matrix[:, margin : margin + length]
+    )
 
   def of_every_tile(pixel: int) -> Array:
     before = int(pixel < margin)  # the first tile's lies outside
@@ -100,7 +131,9 @@ def _tiles(image: Array, axis: int, pixels: int, matrix: np.ndarray, margin: int
 
 
 def _read_off(products: Array, shape: tuple[int, ...]) -> Array:
-  """Products [64, tiles * N, D] -> results [H, W, N, D], for an image [H, W, N, C] of this shape."""
+  """Products [64, tiles * N, D] -> results [H, W, N, D], for an image [H, W, N, C] of this
+  shape.
+  """
   height, width, size, _ = shape
   down, across = -(-height // TILE), -(-width // TILE)
   matrix = _matrix(OUTPUT)
@@ -110,7 +143,9 @@ def _read_off(products: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _along(matrix: Array, x: Array) -> Array:
-  """matrix [a, b] times x [n, b, k] -> [n, a, k]; a batch of equal matrices, which XLA:CPU runs faster than one contraction."""
+  """matrix [a, b] times x [n, b, k] -> [n, a, k]; a batch of equal matrices, which XLA:CPU runs
+  faster than one contraction.
+  """
   return jnp.broadcast_to(matrix, (x.shape[0], *matrix.shape)) @ x
 
 

@@ -16,7 +16,9 @@ def by_loops(image, kernel, stride):
   """SAME padding written out: as much as needed, the odd pixel below and to the right."""
   size, channels = kernel.shape[0], kernel.shape[3]
   out = [-(-edge // stride) for edge in image.shape[1:3]]
-  pads = [max((o - 1) * stride + size - edge, 0) for o, edge in zip(out, image.shape[1:3], strict=True)]
+  pads = [
+    max((o - 1) * stride + size - edge, 0) for o, edge in zip(out, image.shape[1:3], strict=True)
+  ]
   padded = np.pad(image, [(0, 0), *((p // 2, p - p // 2) for p in pads), (0, 0)])
   result = np.zeros((image.shape[0], *out, channels))
   for y in range(out[0]):
@@ -37,7 +39,9 @@ def value_and_gradients(convolve, image, kernel, stride, padding="SAME"):
   """The output, and the gradients of its product with fixed numbers."""
 
   def run(image, kernel):
-    out, pull_back = jax.vjp(lambda i, k: convolve(i, k, (stride, stride), padding, dimension_numbers=NHWC), image, kernel)
+    out, pull_back = jax.vjp(
+      lambda i, k: convolve(i, k, (stride, stride), padding, dimension_numbers=NHWC), image, kernel
+    )
     weights = jnp.sin(jnp.arange(out.size, dtype=jnp.float32)).reshape(out.shape).astype(out.dtype)
     return out, *pull_back(weights)
 
@@ -77,18 +81,22 @@ def test_other_paddings(padding):
 def test_different_strides_of_rows_and_columns():
   image, kernel = inputs(3, 7, 9)
   found = conv.conv_general_dilated(image, kernel, (1, 2), "SAME", dimension_numbers=NHWC)
-  np.testing.assert_allclose(found, lax.conv_general_dilated(image, kernel, (1, 2), "SAME", dimension_numbers=NHWC), rtol=1e-5)
+  np.testing.assert_allclose(
+    found,
+    lax.conv_general_dilated(image, kernel, (1, 2), "SAME", dimension_numbers=NHWC),
+    rtol=1e-5,
+  )
 
 
 def test_gradient_of_one_pixel_by_hand():
-  """A 1x1 image under a 3x3 kernel: only the kernel's centre sees it."""
+  """A 1x1 image under a 3x3 kernel: only the kernel's center sees it."""
   kernel = jnp.arange(9.0).reshape(3, 3, 1, 1)
 
   def out(image, kernel):
     return conv.conv_general_dilated(image, kernel, (1, 1), "SAME").sum()
 
   by_image, by_kernel = jax.grad(out, (0, 1))(jnp.full((1, 1, 1, 1), 5.0), kernel)
-  assert by_image.item() == 4  # the centre of 0 .. 8
+  assert by_image.item() == 4  # the center of 0 .. 8
   np.testing.assert_array_equal(by_kernel[..., 0, 0], [[0, 0, 0], [0, 5, 0], [0, 0, 0]])
 
 
@@ -100,15 +108,20 @@ def test_bfloat16_stays_bfloat16():
 
 @pytest.mark.parametrize("stride,size", [(1, 3), (2, 3), (4, 4)])
 def test_in_a_flax_layer(stride, size):
-  """As `flax.linen.Conv` calls it, with the same parameters, outputs and gradients as without it."""
+  """As `flax.linen.Conv` calls it, with the same parameters, outputs and gradients as without
+  it.
+  """
   image, _ = inputs(size, 9, 7)
   layers = [
-    nn.Conv(4, (size, size), stride, use_bias=False, **own) for own in ({}, dict(conv_general_dilated=conv.conv_general_dilated))
+    nn.Conv(4, (size, size), stride, use_bias=False, **own)
+    for own in ({}, dict(conv_general_dilated=conv.conv_general_dilated))
   ]
   params = layers[0].init(jax.random.key(0), image)
 
   def gradient(layer):
-    return jax.jit(jax.value_and_grad(lambda p, x: jnp.sum(jnp.sin(layer.apply(p, x))), (0, 1)))(params, image)
+    return jax.jit(jax.value_and_grad(lambda p, x: jnp.sum(jnp.sin(layer.apply(p, x))), (0, 1)))(
+      params, image
+    )
 
   for got, want in zip(*(jax.tree.leaves(gradient(layer)) for layer in layers), strict=True):
     np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-4)
@@ -123,7 +136,9 @@ def test_under_vmap():
 
 @pytest.mark.parametrize("stride", [1, 2])
 def test_images_in_parts_give_the_same_gradient(stride, monkeypatch):
-  """6 images of 8 x 5 x 3 numbers (480 bytes each): in parts of at most 980 bytes they are 3 parts of 2."""
+  """6 images of 8 x 5 x 3 numbers (480 bytes each): in parts of at most 980 bytes they are 3 parts
+  of 2.
+  """
   image, kernel = inputs(3, 8, 5)
   image = jnp.concatenate([image, 2 * image, image - 1])
   assert image.shape[0] == 6 and cached.chunks(image) == 1

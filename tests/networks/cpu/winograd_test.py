@@ -14,14 +14,18 @@ SAME = ((1, 1), (1, 1))
 
 
 def direct(image, kernel):
-  return lax.conv_general_dilated(image, kernel, (1, 1), SAME, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+  return lax.conv_general_dilated(
+    image, kernel, (1, 1), SAME, dimension_numbers=("NHWC", "HWIO", "NHWC")
+  )
 
 
 def inputs(size, height, width, channels=32, features=64):
   """An image and a kernel whose convolution's numbers are about 1."""
   random = np.random.default_rng(0)
   image = random.normal(size=(size, height, width, channels)).astype(np.float32)
-  kernel = (random.normal(size=(3, 3, channels, features)) / np.sqrt(9 * channels)).astype(np.float32)
+  kernel = (random.normal(size=(3, 3, channels, features)) / np.sqrt(9 * channels)).astype(
+    np.float32
+  )
   return image, kernel
 
 
@@ -54,7 +58,10 @@ def test_ones_by_hand():
   np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
-@pytest.mark.parametrize("size,height,width", [(3, 6, 6), (1, 4, 4), (2, 21, 21), (2, 5, 13), (2, 13, 6), (1, 12, 8), (1, 1, 1)])
+@pytest.mark.parametrize(
+  "size,height,width",
+  [(3, 6, 6), (1, 4, 4), (2, 21, 21), (2, 5, 13), (2, 13, 6), (1, 12, 8), (1, 1, 1)],
+)
 def test_same_output_and_gradients_as_lax(size, height, width):
   """One tile, part of one, whole tiles, tiles beyond the edge, one along one axis only."""
   assert_same(*inputs(size, height, width))
@@ -86,11 +93,15 @@ def test_what_fits():
 
 @pytest.mark.skipif(jax.default_backend() != "cpu", reason="elsewhere convolutions are XLA's")
 def test_a_kernel_is_evaluated_once_for_a_search():
-  """Every simulation uses the same kernels: XLA lifts their evaluation [64, 9] x [9, C * D] out of the loop."""
+  """Every simulation uses the same kernels: XLA lifts their evaluation [64, 9] x [9, C * D] out of
+  the loop.
+  """
   image, kernel = inputs(4, 6, 6, 32, 32)
 
   def simulate(image, kernel):
-    return lax.fori_loop(0, 8, lambda i, x: conv.conv_general_dilated(x, kernel, (1, 1), SAME), image)
+    return lax.fori_loop(
+      0, 8, lambda i, x: conv.conv_general_dilated(x, kernel, (1, 1), SAME), image
+    )
 
   program = jax.jit(simulate).lower(image, kernel).compile().as_text()
   bodies = set(re.findall(r"body=%?([\w.\-]+)", program))

@@ -1,17 +1,22 @@
-"""From a configuration to components, one by one."""
+"""From a configuration to a run: the only place that turns settings into build."""
 
+import dataclasses
+from fractions import Fraction
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.sharding import Mesh
 
-from muzero_jax import custom, diagnostics
+from muzero_jax import actor, custom, diagnostics
 from muzero_jax.config import Config, ConfigError
-from muzero_jax.diagnostics import Monitor
+from muzero_jax.device import parallel
+from muzero_jax.diagnostics import Calibration, Monitor
 from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
+from muzero_jax.loop import Local, Loop, Shared
 from muzero_jax.losses import consistency, muzero, policy_gradient
 from muzero_jax.networks import mlp, resnet, vector
 from muzero_jax.networks.scalars import Support
@@ -23,10 +28,98 @@ from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
+from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
 
 
-def make_environment(config: Config, *, num_pools: int, seed: int, num_envs: int = 0) -> Environment:
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+  """A run's"""
+
+  config: Config
+  devices: Mesh
+  loop: Loop
+  begun: int = (
+    0  # agent steps done when this process began: a run that goes on draws other random numbers
+  )
+
+  @property
+  def width(self) -> int:
+    """Agent steps per tick, all devices."""
+    return self.devices.size * self.loop.environment.spec.num_envs
+
+  def shared(self) -> Shared:
+    """The learner at the start."""
+    learner = jax.jit(self.loop.learner.init)(jax.random.key(self.config.seed))
+    return parallel.replicate(Shared(learner, jnp.zeros((), jnp.int32)), self.devices)
+
+  def local(self) -> Local:
+    """Games newly started and an empty replay on every device."""
+    key = jax.random.fold_in(jax.random.key(self.config.seed), 1 + self.begun)
+    keys = jax.random.split(key, 2 * self.devices.size)
+    states = []
+    for device in range(self.devices.size):
+      env_key, key = keys[2 * device : 2 * device + 2]
+      spec = self.loop.environment.spec
+      player = actor.new_actor(
+        self.loop.environment.reset(env_key, device), spec.num_envs, spec.num_actions
+      )
+      states.append((player, key))
+    players, keys = parallel.stack(states, self.devices)
+    replays = jax.jit(
+      jax.vmap(lambda _: self.loop.ring.init()), out_shardings=jax.tree.leaves(keys.sharding)[0]
+    )(jnp.arange(self.devices.size))
+    return Local(players, replays, keys, parallel.split(jnp.zeros(self.devices.size), self.devices))
+
+
+def build(config: Config, begun: int = 0) -> Experiment:
+  """All components of a run, `begun` agent steps after its start.
+
+  Raises:
+    ConfigError: what was asked for cannot be made.
+  """
+  devices = parallel.mesh()
+  environment = make_environment(config, num_pools=devices.size, seed=env_seed(config.seed, begun))
+  spec = environment.spec
+  check_frames(config, spec)
+  model = make_model(config, spec)
+  search = make_search(config, model)
+  ring = make_ring(config, spec, devices.size)
+  learner = make_learner(config, model, search, ring)
+  updates = Fraction(
+    config.learner.updates_per_step * spec.num_envs * devices.size
+  ).limit_denominator(1000)
+  if config.learner.updates_per_step and not updates:
+    raise ConfigError(
+      f"--learner.updates_per_step={config.learner.updates_per_step}: that is less than one "
+      "gradient step in 1000 ticks of "
+      f"{spec.num_envs * devices.size} games; use 0 for none."
+    )
+  return Experiment(
+    config,
+    devices,
+    Loop(
+      environment,
+      model,
+      search,
+      ring,
+      learner,
+      Calibration(config.targets.discount, config.targets.clip_rewards),
+      updates=updates.numerator,
+      every=updates.denominator,
+      warmup=max(
+        -(-config.replay.warmup // (spec.num_envs * devices.size)),
+        ring.smallest(ring.stack, ring.window) + 1,
+      ),
+      monitors=make_monitors(config, model, ring),
+    ),
+    begun,
+  )
+
+
+def make_environment(
+  config: Config, *, num_pools: int, seed: int, num_envs: int = 0
+) -> Environment:
   """The game, `num_envs` times on each of `num_pools` devices (default: as configured)."""
   env = config.env
   num_envs = num_envs or env.num_envs
@@ -50,33 +143,39 @@ def make_environment(config: Config, *, num_pools: int, seed: int, num_envs: int
 
 
 def env_seed(seed: int, offset: int) -> int:
-  """EnvPool's seed for a run's: game i takes this plus i, so runs lie far apart. `offset` tells uses within a run apart."""
+  """EnvPool's seed for a run's: game i takes this plus i, so runs lie far apart. `offset` tells
+  uses within a run apart.
+  """
   return (seed * 1_000_003 + offset * 10_007) % (2**31 - 1_000_000)
 
 
+def is_atari(config: Config) -> bool:
+  """Whether the run plays on EnvPool's Atari emulator."""
+  return config.env.kind == "envpool" and envpool.is_atari(config.env.task)
+
+
 def atari(config: Config) -> envpool.Atari:
-  """The Atari settings."""
-  env = config.env
+  """The Atari settings, which have the same names there but for the frame's size."""
+  env, size = config.env, config.env.frame_size
+  names = {field.name for field in dataclasses.fields(envpool.Atari)} & {
+    field.name for field in dataclasses.fields(env)
+  }
   return envpool.Atari(
-    frame_height=env.frame_size,
-    frame_width=env.frame_size,
-    colour=env.colour,
-    frame_skip=env.frame_skip,
-    sticky=env.sticky,
-    full_action_set=env.full_action_set,
-    noop_max=env.noop_max,
-    fire_reset=env.fire_reset,
-    life_loss_ends_return=env.life_loss_ends_return,
-    max_episode_steps=env.max_episode_steps,
+    frame_height=size, frame_width=size, **{name: getattr(env, name) for name in names}
   )
 
 
 def check_frames(config: Config, spec: Spec) -> None:
   """Raises ConfigError when the network cannot see the game's frames."""
   if config.network.kind != "mlp" and len(spec.frame_shape) == 1:
-    raise ConfigError(f"{config.env.task} has no pictures but {spec.frame_shape[0]} numbers: use --network.kind=mlp.")
+    raise ConfigError(
+      f"{config.env.task} has no pictures but {spec.frame_shape[0]} numbers: use "
+      "--network.kind=mlp."
+    )
   if config.learner.shift and len(spec.frame_shape) == 1:
-    raise ConfigError(f"--learner.shift={config.learner.shift}: {config.env.task} has no pictures to shift.")
+    raise ConfigError(
+      f"--learner.shift={config.learner.shift}: {config.env.task} has no pictures to shift."
+    )
 
 
 def make_model(config: Config, spec: Spec) -> Model:
@@ -86,25 +185,35 @@ def make_model(config: Config, spec: Spec) -> Model:
     ConfigError: it does not come in this size.
   """
   kind, size = config.network.kind, config.network.size
-  make, sizes = {"resnet": (resnet.resnet, resnet.SIZES), "vector": (vector.vector, vector.SIZES), "mlp": (mlp.mlp, mlp.WIDTHS)}[kind]
+  make, sizes = {
+    "resnet": (resnet.resnet, resnet.SIZES),
+    "vector": (vector.vector, vector.SIZES),
+    "mlp": (mlp.mlp, mlp.WIDTHS),
+  }[kind]
   if size not in sizes:
     raise ConfigError(f"--network.size={size}: the {kind} network comes in {', '.join(sizes)}.")
   frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
-  return make(size, spec.num_actions, Support(config.network.support, config.network.bins), frames, jnp.dtype(config.network.precision))
+  return make(
+    size,
+    spec.num_actions,
+    Support(config.network.support, config.network.bins),
+    frames,
+    jnp.dtype(config.network.precision),
+  )
 
 
 def make_search(config: Config, model: Model) -> Search:
   """The search of self-play."""
-  search, gamma = config.search, config.targets.discount
+  search, discount = config.search, config.targets.discount
   depth = search.max_depth or None
   kinds = {"none": "fixed", "puct": "tree", "gumbel": "node"}
   qtransform = kinds[search.kind] if search.qtransform == "auto" else search.qtransform
   if search.kind == "none":
-    return NoSearch(model, gamma, search.advantage_scale, search.advantage_clip, qtransform)
+    return NoSearch(model, discount, search.advantage_scale, search.advantage_clip, qtransform)
   if search.kind == "puct":
     return Puct(
       model,
-      gamma,
+      discount,
       search.num_simulations,
       qtransform=qtransform,
       epsilon=search.epsilon,
@@ -119,7 +228,7 @@ def make_search(config: Config, model: Model) -> Search:
     )
   return Gumbel(
     model,
-    gamma,
+    discount,
     search.num_simulations,
     max_considered=search.max_considered,
     value_scale=search.value_scale,
@@ -143,7 +252,8 @@ def make_ring(config: Config, spec: Spec, num_devices: int) -> Ring:
   smallest = Ring.smallest(config.env.stack, window)
   if rows < smallest:
     raise ConfigError(
-      f"--replay.capacity={config.replay.capacity}: {num_devices * spec.num_envs} environments need at least "
+      f"--replay.capacity={config.replay.capacity}: {num_devices * spec.num_envs} environments "
+      "need at least "
       f"{smallest * num_devices * spec.num_envs} steps to complete one example each."
     )
   return Ring(
@@ -160,7 +270,7 @@ def make_ring(config: Config, spec: Spec, num_devices: int) -> Ring:
 
 
 def make_learner(config: Config, model: Model, search: Search, ring: Ring) -> Learner:
-  """The learner with its targets, losses and optimiser."""
+  """The learner with its targets, losses and optimizer."""
   return Learner(
     model,
     make_terms(config, model, ring),
@@ -187,18 +297,32 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
   values, policies = bootstrap.recorded, policy.recorded
   if targets.bootstrap == "target":
     values = bootstrap.TargetNetwork(
-      model, stack, targets.unroll, targets.n_step, every_step=targets.trace < 1, stale_after=targets.stale_after
+      model,
+      stack,
+      targets.unroll,
+      targets.n_step,
+      every_step=targets.td_lambda < 1,
+      stale_after=targets.stale_after,
     )
   if targets.reanalyse:
-    policies = policy.Reanalysed(model, search.for_reanalysis(), stack, targets.unroll, targets.reanalyse)
-  returns = (targets.n_step, targets.discount, targets.trace, targets.clip_rewards, targets.stale_after)
-  return TargetMaker(values, policies, targets.unroll, *returns)
+    policies = policy.Reanalyzed(
+      model, search.for_reanalysis(), stack, targets.unroll, targets.reanalyse
+    )
+  return TargetMaker(values, policies, make_returns(config), targets.unroll)
+
+
+def make_returns(config: Config) -> Returns:
+  """Which returns are learned from."""
+  targets = config.targets
+  return Returns(
+    targets.n_step, targets.discount, targets.td_lambda, targets.clip_rewards, targets.stale_after
+  )
 
 
 def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ...]:
   """What is measured of every step."""
   targets = config.targets
-  skill = diagnostics.Skill(ring, targets.n_step, targets.discount, targets.trace, targets.clip_rewards)
+  skill = diagnostics.Skill(ring, make_returns(config))
   monitors: list[Monitor] = [diagnostics.search_metrics, skill]
   classes = equivalent_actions(config)
   if classes:
@@ -207,7 +331,9 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
 
 
 # Classes of actions that do the same to a game, under its own (minimal) action set.
-EQUIVALENT_ACTIONS = {"Pong-v5": ((0, 1), (2, 4), (3, 5))}  # stay, up, down: each with fire and without
+EQUIVALENT_ACTIONS = {
+  "Pong-v5": ((0, 1), (2, 4), (3, 5))
+}  # stay, up, down: each with fire and without
 
 
 def equivalent_actions(config: Config) -> tuple[tuple[int, ...], ...]:
@@ -225,7 +351,9 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
     "value": partial(muzero.value, steps=config.loss.steps),
     "policy": partial(muzero.policy, steps=config.loss.steps),
     "policy_gradient": partial(policy_gradient.policy_gradient, steps=config.loss.steps),
-    "consistency": partial(consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width),
+    "consistency": partial(
+      consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width
+    ),
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))
@@ -233,13 +361,19 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-  """AdamW behind a clip of the gradient's norm, with a linear warm-up and decay of the rate. Norms and biases do not decay."""
+  """AdamW behind a clip of the gradient's norm, with a linear warm-up and decay of the rate. Norms
+  and biases do not decay.
+  """
   settings = config.optimizer
   top = settings.learning_rate
   rate = optax.linear_schedule(top / (settings.warmup + 1), top, settings.warmup)
   if settings.decay:
-    rate = optax.join_schedules([rate, optax.linear_schedule(top, top * settings.final, settings.decay)], [settings.warmup])
+    rate = optax.join_schedules(
+      [rate, optax.linear_schedule(top, top * settings.final, settings.decay)], [settings.warmup]
+    )
   return optax.chain(
     optax.clip_by_global_norm(settings.clip) if settings.clip else optax.identity(),
-    optax.adamw(rate, weight_decay=settings.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1)),
+    optax.adamw(
+      rate, weight_decay=settings.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1)
+    ),
   )

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from muzero_jax import components
+from muzero_jax import build
 from muzero_jax.config import ConfigError
 from muzero_jax.envs.base import Spec
 
@@ -18,24 +18,40 @@ def spec(*shape):
 
 @pytest.mark.parametrize("kind, size", [("resnet", "nano"), ("vector", "muzero"), ("mlp", "nano")])
 def test_a_network_that_does_not_come_in_a_size_is_refused(make_config, kind, size):
-  with pytest.raises(ConfigError, match=rf"--network\.size={size}: the {kind} network comes in .*tiny"):
-    components.make_model(make_config(network__kind=kind, network__size=size, env__kind="gymnax"), spec(48, 48))
+  with pytest.raises(
+    ConfigError, match=rf"--network\.size={size}: the {kind} network comes in .*tiny"
+  ):
+    build.make_model(
+      make_config(network__kind=kind, network__size=size, env__kind="gymnax"), spec(48, 48)
+    )
 
 
 @pytest.mark.parametrize("kind", ["resnet", "vector"])
 def test_networks_for_pictures_refuse_numbers(make_config, kind):
   with pytest.raises(ConfigError, match=r"use --network\.kind=mlp"):
-    components.check_frames(make_config(network__kind=kind, env__kind="gymnax", env__task="CartPole-v1"), spec(4))
-  components.check_frames(make_config(network__kind="mlp"), spec(4))
+    build.check_frames(
+      make_config(network__kind=kind, env__kind="gymnax", env__task="CartPole-v1"), spec(4)
+    )
+  build.check_frames(make_config(network__kind="mlp"), spec(4))
 
 
 @pytest.mark.parametrize(
-  "decay, expected", [(0, [0.02, 0.04, 0.06, 0.06, 0.06, 0.06, 0.06]), (3, [0.02, 0.04, 0.06, 0.046, 0.032, 0.018, 0.018])]
+  "decay, expected",
+  [
+    (0, [0.02, 0.04, 0.06, 0.06, 0.06, 0.06, 0.06]),
+    (3, [0.02, 0.04, 0.06, 0.046, 0.032, 0.018, 0.018]),
+  ],
 )
 def test_the_learning_rate_warms_up_and_decays(make_config, decay, expected):
-  """Two steps of warm-up to 0.06, then three down to 0.3 of it. AdamW's step for a constant gradient is the rate itself."""
-  settings = dict(optimizer__learning_rate=0.06, optimizer__warmup=2, optimizer__decay=decay, optimizer__final=0.3)
-  optimizer = components.make_optimizer(make_config(**settings, optimizer__weight_decay=0.0, optimizer__clip=0.0))
+  """Two steps of warm-up to 0.06, then three down to 0.3 of it. AdamW's step for a constant
+  gradient is the rate itself.
+  """
+  settings = dict(
+    optimizer__learning_rate=0.06, optimizer__warmup=2, optimizer__decay=decay, optimizer__final=0.3
+  )
+  optimizer = build.make_optimizer(
+    make_config(**settings, optimizer__weight_decay=0.0, optimizer__clip=0.0)
+  )
   params = jnp.zeros(1)
   state, steps = optimizer.init(params), []
   for _ in expected:
@@ -57,24 +73,35 @@ def test_the_learning_rate_warms_up_and_decays(make_config, decay, expected):
 )
 def test_q_is_scaled_as_the_search_has_it_unless_told(make_config, kind, qtransform, expected):
   config = make_config(search__kind=kind, search__qtransform=qtransform)
-  assert components.make_search(config, None).qtransform == expected
+  assert build.make_search(config, None).qtransform == expected
 
 
 def test_settings_reach_the_searches(make_config):
-  puct = components.make_search(make_config(search__kind="puct", search__epsilon=0.5, search__unvisited="zero"), None)
+  puct = build.make_search(
+    make_config(search__kind="puct", search__epsilon=0.5, search__unvisited="zero"), None
+  )
   assert (puct.epsilon, puct.unvisited) == (0.5, "zero")
-  gumbel = components.make_search(make_config(search__epsilon=0.5, search__acting="sample"), None)
-  assert (gumbel.epsilon, gumbel.acting, gumbel.for_evaluation().acting) == (0.5, "sample", "halving")
+  gumbel = build.make_search(make_config(search__epsilon=0.5, search__acting="sample"), None)
+  assert (gumbel.epsilon, gumbel.acting, gumbel.for_evaluation().acting) == (
+    0.5,
+    "sample",
+    "halving",
+  )
 
 
 def test_the_count_of_values_reaches_the_network(make_config):
-  model = components.make_model(make_config(network__bins=41), spec(10, 5))
+  model = build.make_model(make_config(network__bins=41), spec(10, 5))
   assert model.encode_scalar(jnp.zeros(2)).shape == (2, 41)
 
 
 def test_equivalent_actions_are_known_of_pong_only(make_config):
   """Under its six actions; not under all 18, nor of another game."""
   config = make_config(env__kind="envpool", env__task="Pong-v5", network__kind="vector")
-  assert components.equivalent_actions(config) == ((0, 1), (2, 4), (3, 5))
+  assert build.equivalent_actions(config) == ((0, 1), (2, 4), (3, 5))
   for changes in (dict(full_action_set=True), dict(task="Breakout-v5"), dict(kind="catch")):
-    assert components.equivalent_actions(dataclasses.replace(config, env=dataclasses.replace(config.env, **changes))) == ()
+    assert (
+      build.equivalent_actions(
+        dataclasses.replace(config, env=dataclasses.replace(config.env, **changes))
+      )
+      == ()
+    )
