@@ -149,9 +149,9 @@ class Search:
   )
   qtransform: str = option(
     "auto",
-    "how Q is scaled. tree, node: by the extremes over the tree or at each node. gumbel and none: "
-    "advantage: advantages / running standard deviation of (return - value); skill: that, times "
-    "the measured skill of the search. auto: tree (puct), node (gumbel), "
+    "how Q is scaled. tree, node: by the extremes over the tree or at each node. advantage "
+    "(gumbel, none): advantages over the running standard deviation of (return - value); skill: "
+    "also times the measured skill of the search. auto: tree (puct), node (gumbel), "
     "--search.advantage_scale (none)",
     choices=("auto", "tree", "node", "advantage", "skill"),
   )

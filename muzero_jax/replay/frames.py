@@ -168,7 +168,7 @@ class Ring:
     )
 
   def cut(self, replay: Replay) -> Replay:
-    """Marks the newest step of every environment as truncated, before the environments are reset."""
+    """Marks the newest step of every environment as truncated, for when the run is resumed."""
     return dataclasses.replace(replay, last=replay.last.at[(replay.head - 1) % self.rows].set(True))
 
   def recent(self, replay: Replay) -> Array:

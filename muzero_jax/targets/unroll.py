@@ -1,4 +1,4 @@
-"""Reward and value targets of one example's unroll, and masks for the steps after an episode's end."""
+"""Reward and value targets of one example's unroll, and masks for steps after an episode's end."""
 
 import jax.numpy as jnp
 
