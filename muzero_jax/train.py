@@ -138,7 +138,7 @@ class Training:
           self._rounds(reporter, stop)
     if stop.signal:
       print(
-        f"stopped at {self.env_steps:,} steps; start again with the same command to go on.",
+        f"stopped at {self.env_steps:,} steps; run the same command again to resume.",
         flush=True,
       )
     else:

@@ -131,7 +131,7 @@ class Statistics:
   """Exponential moving averages over the batches of all gradient steps so far; all f32[]."""
 
   weight: Array  # of 1 per batch: 0 before the first gradient step, then rises to 1
-  # of (return - value)^2 at the root: the value head's error, and the variance of returns
+  # of (return - value)^2 at the root: the value head's error plus the variance of returns
   errors: Array
   squares: Array  # of (Q(a) - V)^2, with Q and V recorded by the search
   products: Array  # of (Q(a) - V)(return - V)

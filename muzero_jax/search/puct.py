@@ -74,7 +74,7 @@ class Puct:
     return decision(tree, jax.random.categorical(key, _log(behavior)), policy, behavior)
 
   def _noisy(self, key: Key, logits: Array) -> Array:
-    """The logits of the prior mixed with Dirichlet noise."""
+    """The prior, mixed with Dirichlet noise, as logits."""
     noise = jax.random.dirichlet(
       key, jnp.full(logits.shape[-1], self.dirichlet_alpha), logits.shape[:-1]
     )

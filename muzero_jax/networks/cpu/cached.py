@@ -45,7 +45,7 @@ def summed(function: Callable[[Array, Array], Array], images: Array, gradients: 
 
 
 def chunks(images: Array) -> int:
-  """The number of equal chunks of at most `CACHED` bytes each."""
+  """The number of equal chunks, of at most `CACHED` bytes each, into which images are split."""
   size = images.shape[0]
   wanted = math.ceil(images.size * images.dtype.itemsize / CACHED)
   return next((count for count in range(max(wanted, 1), size) if size % count == 0), max(size, 1))
