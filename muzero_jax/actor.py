@@ -1,4 +1,7 @@
-"""Playing: what is remembered between steps, and what is reported of it."""
+"""The actor's state between two ticks, and the metrics of finished episodes.
+
+The step itself is in `Loop.tick`.
+"""
 
 import dataclasses
 from typing import Any
@@ -11,26 +14,27 @@ from muzero_jax.types import Array, Decision, Metrics, TimeStep, record
 
 @record
 class EpisodeStatistics:
-  """Running scores of B games: raw rewards and agent steps since their episodes began, lost lives
-  notwithstanding.
+  """Score and length so far of the current episode in each of B environments.
+
+  Lost lives do not end an episode, whatever `--env.life_loss_ends_return` says.
   """
 
-  score: Array  # f32[B]
-  length: Array  # i32[B]
+  score: Array  # f32[B]   sum of raw rewards
+  length: Array  # i32[B]   agent steps
 
 
 @record
 class ActorState:
-  """Of B games, per device."""
+  """What the actor carries from tick to tick, for the B environments of one device."""
 
   env: Any  # the environment's state
-  decision: Decision  # the newest, not yet in the replay
+  decision: Decision  # the newest one; stored in the replay at the next tick
   episodes: EpisodeStatistics
   probe: Probe
 
 
 def new_actor(env: Any, num_envs: int, num_actions: int) -> ActorState:
-  """Before the first step."""
+  """The actor's state before the first step; `env` is the state of the environments."""
   zeros = jnp.zeros(num_envs, jnp.float32)
   count = jnp.zeros(num_envs, jnp.int32)
   decision = Decision(count, jnp.zeros((num_envs, num_actions)), zeros, zeros, zeros, zeros)
@@ -38,12 +42,12 @@ def new_actor(env: Any, num_envs: int, num_actions: int) -> ActorState:
 
 
 def no_episodes(num_envs: int) -> EpisodeStatistics:
-  """Nothing played."""
+  """Statistics of episodes in which no step was made yet."""
   return EpisodeStatistics(jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
 
 
 def count(episodes: EpisodeStatistics, time: TimeStep) -> EpisodeStatistics:
-  """Adds a step: a first one starts from 0, a last one completes the episode's score and length."""
+  """Adds one step: a first step resets score and length to 0, every other step adds to them."""
   return EpisodeStatistics(
     score=jnp.where(time.first, 0.0, episodes.score + time.reward),
     length=jnp.where(time.first, 0, episodes.length + 1),
@@ -51,7 +55,7 @@ def count(episodes: EpisodeStatistics, time: TimeStep) -> EpisodeStatistics:
 
 
 def episode_metrics(episodes: EpisodeStatistics, time: TimeStep) -> Metrics:
-  """Of the episodes that end with this step; `episodes` includes it."""
+  """Mean return and length of the episodes that end at step `time`, which `episodes` includes."""
   ended = time.last.astype(jnp.float32)
 
   def total(x: Array) -> Array:
@@ -64,7 +68,10 @@ def episode_metrics(episodes: EpisodeStatistics, time: TimeStep) -> Metrics:
 
 
 def restarted(actor: ActorState, env: Any) -> ActorState:
-  """After the environments were started anew; the newest decision still belongs into the replay."""
+  """The actor's state after the environments were reset, when a run is resumed.
+
+  The newest decision is kept: the next tick stores it in the replay.
+  """
   num_envs = actor.episodes.score.shape[0]
   return dataclasses.replace(
     actor, env=env, episodes=no_episodes(num_envs), probe=new_probe(num_envs)

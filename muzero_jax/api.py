@@ -1,4 +1,4 @@
-"""The package from Python: settings, a run, and the agent it leaves (docs/library.md)."""
+"""The Python interface: make settings, train, and load the trained agent (docs/library.md)."""
 
 import contextlib
 import logging
@@ -18,7 +18,7 @@ from muzero_jax.runs.restore import Agent
 
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
-  """Meanwhile it does not report every step of its work as a warning."""
+  """Suppresses the warnings with which Orbax reports each step of saving and restoring."""
   logger = logging.getLogger("absl")
   level = logger.level
   logger.setLevel(logging.ERROR)
@@ -29,14 +29,16 @@ def _quiet_orbax() -> Iterator[None]:
 
 
 def make_config(preset: str = "", **settings: Any) -> Config:
-  """The settings of a run, as a command line would give them.
+  """Makes the settings of a run, as the command line does.
 
   Args:
-    preset: a name of `flags.presets()`; "" for the defaults.
-    **settings: changes, by the names of flags: `env_steps=2000`, `**{"search.kind": "puct"}`.
+    preset: one of `flags.presets()`; "" for the defaults.
+    **settings: changes to the preset, by name of the flag: `env_steps=2000`,
+      `**{"search.kind": "puct"}`.
 
   Raises:
-    ConfigError: there is no such preset or setting, or a value cannot be.
+    ConfigError: there is no such preset or setting, a value has the wrong type or is out of range,
+      or settings cannot be combined.
   """
   words = [f"--preset={preset}"] if preset else []
   words += [f"--{name}={value}" for name, value in settings.items()]
@@ -47,23 +49,23 @@ def make_config(preset: str = "", **settings: Any) -> Config:
 
 @_quiet_orbax()
 def train_agent(config: Config) -> Agent:
-  """Runs, or goes on with, what the settings describe; `config.workdir` holds all that comes of it.
+  """Trains an agent, or resumes the run in `config.workdir`, where all results are written.
 
-  On the CPU it makes `config.cpu_devices` virtual devices if nothing was computed with JAX before;
-  else it takes the devices that there are.
+  On the CPU it uses `config.cpu_devices` virtual devices. If JAX is already initialized, it uses
+  the devices that exist.
 
   Returns:
-    The agent at the end.
+    The trained agent.
 
   Raises:
-    ConfigError: what was asked for cannot be done.
-    DivergedError: the loss is no number any more.
-    KeyboardInterrupt, SystemExit: a SIGINT or SIGTERM stopped the run, which has saved itself.
+    ConfigError: the settings are invalid, or do not fit the run in the folder.
+    DivergedError: the loss became infinite or NaN.
+    KeyboardInterrupt, SystemExit: SIGINT or SIGTERM stopped the run; a checkpoint was saved.
   """
   try:
     jax.config.update("jax_num_cpu_devices", config.cpu_devices)
   except RuntimeError:
-    pass  # JAX has started
+    pass  # JAX is already initialized
   code = train.train(config)
   if code == 128 + signal.SIGINT:
     raise KeyboardInterrupt
@@ -74,9 +76,9 @@ def train_agent(config: Config) -> Agent:
 
 @_quiet_orbax()
 def load_agent(workdir: str | Path) -> Agent:
-  """The agent of the newest checkpoint in a run's folder, also while the run goes on.
+  """Loads the agent from the newest checkpoint in a run's folder, even while the run is training.
 
   Raises:
-    ConfigError: there is no run in the folder, or no checkpoint yet.
+    ConfigError: the folder holds no run, or no checkpoint yet.
   """
   return restore.restore(str(workdir))

@@ -1,4 +1,7 @@
-"""From a configuration to a run: the only place that turns settings into build."""
+"""Builds the components of a run from its configuration: one `make_...` function per component.
+
+No component knows the configuration; an option is connected to the code here, and only here.
+"""
 
 import dataclasses
 from fractions import Fraction
@@ -34,27 +37,27 @@ from muzero_jax.types import Model, Term
 
 @dataclasses.dataclass(frozen=True)
 class Experiment:
-  """A run's"""
+  """The components of a run, and the devices they run on."""
 
   config: Config
   devices: Mesh
   loop: Loop
-  begun: int = (
-    0  # agent steps done when this process began: a run that goes on draws other random numbers
-  )
+  # Agent steps done when this process started. It enters the random seeds: a resumed run must not
+  # repeat the random numbers of its beginning.
+  begun: int = 0
 
   @property
   def width(self) -> int:
-    """Agent steps per tick, all devices."""
+    """Agent steps per tick, over all devices."""
     return self.devices.size * self.loop.environment.spec.num_envs
 
   def shared(self) -> Shared:
-    """The learner at the start."""
+    """The initial replicated state: the learner and the count of ticks."""
     learner = jax.jit(self.loop.learner.init)(jax.random.key(self.config.seed))
     return parallel.replicate(Shared(learner, jnp.zeros((), jnp.int32)), self.devices)
 
   def local(self) -> Local:
-    """Games newly started and an empty replay on every device."""
+    """The initial state of each device: environments after a reset, and an empty replay."""
     key = jax.random.fold_in(jax.random.key(self.config.seed), 1 + self.begun)
     keys = jax.random.split(key, 2 * self.devices.size)
     states = []
@@ -73,10 +76,14 @@ class Experiment:
 
 
 def build(config: Config, begun: int = 0) -> Experiment:
-  """All components of a run, `begun` agent steps after its start.
+  """Builds all components of a run.
+
+  Args:
+    config: the settings.
+    begun: agent steps done so far, for a run that is resumed.
 
   Raises:
-    ConfigError: what was asked for cannot be made.
+    ConfigError: the settings cannot be combined, or do not fit the environment.
   """
   devices = parallel.mesh()
   environment = make_environment(config, num_pools=devices.size, seed=env_seed(config.seed, begun))
@@ -93,7 +100,7 @@ def build(config: Config, begun: int = 0) -> Experiment:
     raise ConfigError(
       f"--learner.updates_per_step={config.learner.updates_per_step}: that is less than one "
       "gradient step in 1000 ticks of "
-      f"{spec.num_envs * devices.size} games; use 0 for none."
+      f"{spec.num_envs * devices.size} environments; use 0 for none."
     )
   return Experiment(
     config,
@@ -120,7 +127,14 @@ def build(config: Config, begun: int = 0) -> Experiment:
 def make_environment(
   config: Config, *, num_pools: int, seed: int, num_envs: int = 0
 ) -> Environment:
-  """The game, `num_envs` times on each of `num_pools` devices (default: as configured)."""
+  """Makes the environments that `config.env` describes.
+
+  Args:
+    config: the settings.
+    num_pools: devices that the environments are for; each has its own EnvPool pool.
+    seed: of EnvPool; other environments get theirs in `reset`.
+    num_envs: environments per device; 0: `config.env.num_envs`.
+  """
   env = config.env
   num_envs = num_envs or env.num_envs
   if env.kind == "catch":
@@ -143,19 +157,21 @@ def make_environment(
 
 
 def env_seed(seed: int, offset: int) -> int:
-  """EnvPool's seed for a run's: game i takes this plus i, so runs lie far apart. `offset` tells
-  uses within a run apart.
+  """The seed that EnvPool gets in a run with the given seed.
+
+  EnvPool seeds environment i with this number plus i; so that runs do not share environments, the
+  numbers of different runs lie far apart. `offset` separates several uses within one run.
   """
   return (seed * 1_000_003 + offset * 10_007) % (2**31 - 1_000_000)
 
 
 def is_atari(config: Config) -> bool:
-  """Whether the run plays on EnvPool's Atari emulator."""
+  """Whether the run's environments are Atari games of EnvPool."""
   return config.env.kind == "envpool" and envpool.is_atari(config.env.task)
 
 
 def atari(config: Config) -> envpool.Atari:
-  """The Atari settings, which have the same names there but for the frame's size."""
+  """The settings of `config.env` that concern Atari, as `envpool.Atari`."""
   env, size = config.env, config.env.frame_size
   names = {field.name for field in dataclasses.fields(envpool.Atari)} & {
     field.name for field in dataclasses.fields(env)
@@ -166,23 +182,23 @@ def atari(config: Config) -> envpool.Atari:
 
 
 def check_frames(config: Config, spec: Spec) -> None:
-  """Raises ConfigError when the network cannot see the game's frames."""
+  """Raises ConfigError if the network or the augmentation cannot process the frames."""
   if config.network.kind != "mlp" and len(spec.frame_shape) == 1:
     raise ConfigError(
-      f"{config.env.task} has no pictures but {spec.frame_shape[0]} numbers: use "
+      f"{config.env.task} has observations of {spec.frame_shape[0]} numbers, not images: use "
       "--network.kind=mlp."
     )
   if config.learner.shift and len(spec.frame_shape) == 1:
     raise ConfigError(
-      f"--learner.shift={config.learner.shift}: {config.env.task} has no pictures to shift."
+      f"--learner.shift={config.learner.shift}: {config.env.task} has no images to shift."
     )
 
 
 def make_model(config: Config, spec: Spec) -> Model:
-  """The network, for the environment's frames.
+  """Makes the network for the environment's frames and actions.
 
   Raises:
-    ConfigError: it does not come in this size.
+    ConfigError: this kind of network does not exist in the size asked for.
   """
   kind, size = config.network.kind, config.network.size
   make, sizes = {
@@ -203,7 +219,7 @@ def make_model(config: Config, spec: Spec) -> Model:
 
 
 def make_search(config: Config, model: Model) -> Search:
-  """The search of self-play."""
+  """Makes the search for self-play; it has variants for evaluation and reanalysis."""
   search, discount = config.search, config.targets.discount
   depth = search.max_depth or None
   kinds = {"none": "fixed", "puct": "tree", "gumbel": "node"}
@@ -243,7 +259,11 @@ def make_search(config: Config, model: Model) -> Search:
 
 
 def make_ring(config: Config, spec: Spec, num_devices: int) -> Ring:
-  """The replay's sizes on one device."""
+  """Makes the replay's ring buffer for one device.
+
+  Raises:
+    ConfigError: the capacity is too small for a single example.
+  """
   targets = config.targets
   window = targets.unroll + targets.n_step + 1
   later = targets.unroll if targets.reanalyse or config.loss.consistency else 0
@@ -270,7 +290,7 @@ def make_ring(config: Config, spec: Spec, num_devices: int) -> Ring:
 
 
 def make_learner(config: Config, model: Model, search: Search, ring: Ring) -> Learner:
-  """The learner with its targets, losses and optimizer."""
+  """Makes the learner with its targets, loss terms and optimizer."""
   return Learner(
     model,
     make_terms(config, model, ring),
@@ -285,14 +305,13 @@ def make_learner(config: Config, model: Model, search: Search, ring: Ring) -> Le
 
 
 def make_sampler(config: Config) -> Sampler:
-  """How examples are drawn."""
   if config.replay.kind == "prioritized":
     return Prioritized(config.replay.exponent, config.replay.correction)
   return Uniform()
 
 
 def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
-  """What is learned towards."""
+  """Makes what computes the training targets: returns, bootstrap values and policies."""
   targets, stack = config.targets, config.env.stack
   values, policies = bootstrap.recorded, policy.recorded
   if targets.bootstrap == "target":
@@ -312,7 +331,6 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
 
 
 def make_returns(config: Config) -> Returns:
-  """Which returns are learned from."""
   targets = config.targets
   return Returns(
     targets.n_step, targets.discount, targets.td_lambda, targets.clip_rewards, targets.stale_after
@@ -320,7 +338,7 @@ def make_returns(config: Config) -> Returns:
 
 
 def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ...]:
-  """What is measured of every step."""
+  """Makes the metrics that are computed at every tick."""
   targets = config.targets
   skill = diagnostics.Skill(ring, make_returns(config))
   monitors: list[Monitor] = [diagnostics.search_metrics, skill]
@@ -330,20 +348,19 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
   return tuple(monitors)
 
 
-# Classes of actions that do the same to a game, under its own (minimal) action set.
-EQUIVALENT_ACTIONS = {
-  "Pong-v5": ((0, 1), (2, 4), (3, 5))
-}  # stay, up, down: each with fire and without
+# Classes of actions that have the same effect in a game; indices into its minimal action set.
+# Pong: stay, up, down, each with fire and without.
+EQUIVALENT_ACTIONS = {"Pong-v5": ((0, 1), (2, 4), (3, 5))}
 
 
 def equivalent_actions(config: Config) -> tuple[tuple[int, ...], ...]:
-  """Of the game that is played; () where none are known."""
+  """The classes of equivalent actions in the run's game; () if none are known."""
   known = config.env.kind == "envpool" and not config.env.full_action_set
   return EQUIVALENT_ACTIONS.get(config.env.task, ()) if known else ()
 
 
 def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[float, Term]]:
-  """The loss terms with weight; one of weight 0 is not built."""
+  """Makes the loss terms: name -> weight and term. A term of weight 0 is not built."""
   stack = jax.ShapeDtypeStruct((1, ring.stack, *ring.frame_shape), ring.frame_dtype)
   hidden = jax.eval_shape(lambda key, x: model.encode(model.init(key), x), jax.random.key(0), stack)
   makers = {
@@ -361,8 +378,9 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:
-  """AdamW behind a clip of the gradient's norm, with a linear warm-up and decay of the rate. Norms
-  and biases do not decay.
+  """Makes AdamW with clipping by global norm, and linear warm-up and decay of the learning rate.
+
+  Parameters with a single axis (biases, scales of norms) have no weight decay.
   """
   settings = config.optimizer
   top = settings.learning_rate

@@ -1,8 +1,8 @@
-"""Every setting of a run: a tree of frozen dataclasses. Flags, `--help` and `config.json` are made
-from it (`flags.py`).
+"""All settings of a run, as a tree of frozen dataclasses; add a setting here.
 
-Steps are agent steps (of `env.frame_skip` frames each), over all environments and devices unless it
-says otherwise.
+Command-line flags, `--help` and docs/settings.md (`flags.py`) and `config.json` are generated from
+it. "Steps" in a help text are agent steps (of `env.frame_skip` frames each), summed over all
+environments and devices, unless it says otherwise.
 """
 
 import dataclasses
@@ -12,11 +12,11 @@ from muzero_jax import __version__
 
 
 class ConfigError(ValueError):
-  """A setting that cannot be; the message is one sentence that names the flag and the remedy."""
+  """An invalid setting. The message is one sentence that names the flag and how to fix it."""
 
 
 class DivergedError(RuntimeError):
-  """A run whose loss is no number any more; the message is one sentence that names the remedy."""
+  """The loss became infinite or NaN. The message is one sentence that says how to avoid it."""
 
 
 def option(
@@ -27,7 +27,7 @@ def option(
   minimum: float | None = None,
   maximum: float | None = None,
 ) -> Any:
-  """A field with what `--help` and the range check need."""
+  """A dataclass field for a setting, with its help text and the allowed choices or range."""
   return dataclasses.field(
     default=default, metadata=dict(help=help, choices=choices, minimum=minimum, maximum=maximum)
   )
@@ -35,174 +35,201 @@ def option(
 
 @dataclasses.dataclass(frozen=True)
 class Env:
-  """The game."""
+  """The environments to train on."""
 
   kind: str = option(
     "envpool",
-    "what plays the game; custom: one of your own (docs/library.md)",
+    "library that implements the environment; custom: your own (docs/library.md)",
     choices=("envpool", "catch", "gymnax", "custom"),
   )
   task: str = option(
     "Pong-v5",
-    "the game's name in EnvPool or gymnax; custom: MODULE:FUNCTION; unused by catch",
+    "name of the environment in EnvPool or gymnax; custom: MODULE:FUNCTION; catch: unused",
   )
-  num_envs: int = option(64, "games per device", minimum=1)
+  num_envs: int = option(64, "environments per device", minimum=1)
   backend: str = option(
     "auto",
-    "how EnvPool is reached; auto: its custom call where it works",
+    "how the program calls EnvPool; ffi: XLA custom calls; callback: io_callback, slower; auto: "
+    "ffi where it works",
     choices=("auto", "ffi", "callback"),
   )
-  num_threads: int = option(0, "emulator threads per device; 0: the cores shared out", minimum=0)
+  num_threads: int = option(0, "EnvPool threads per device; 0: CPU cores / devices", minimum=0)
   frame_size: int = option(
-    84, "Atari: height and width in pixels, for example 84 or 96", minimum=16, maximum=210
+    84,
+    "Atari: height and width of a frame in pixels, for example 84 or 96",
+    minimum=16,
+    maximum=210,
   )
-  color: bool = option(False, "Atari: three color channels instead of gray")
-  stack: int = option(4, "frames the network sees", minimum=1, maximum=32)
-  frame_skip: int = option(4, "Atari: frames per agent step", minimum=1)
+  color: bool = option(False, "Atari: RGB frames instead of grayscale")
+  stack: int = option(4, "consecutive frames that the network sees", minimum=1, maximum=32)
+  frame_skip: int = option(4, "Atari: emulator frames per agent step", minimum=1)
   sticky: float = option(
     0.0,
-    "Atari: probability that the previous action is repeated (0.25 in the Machado protocol)",
+    "Atari: probability of repeating the previous action (0.25 in the Machado protocol)",
     minimum=0,
     maximum=1,
   )
   full_action_set: bool = option(False, "Atari: all 18 actions instead of those the game uses")
   noop_max: int = option(
-    30, "Atari: a game starts with 1 to this many no-ops; EnvPool cannot do fewer than 1", minimum=1
+    30,
+    "Atari: an episode starts with 1 to this many random no-ops (EnvPool needs at least 1)",
+    minimum=1,
   )
-  fire_reset: bool = option(True, "Atari: press fire after a reset where the game needs it")
+  fire_reset: bool = option(True, "Atari: press FIRE after a reset in games that need it to start")
   life_loss_ends_return: bool = option(
-    False, "Atari: a lost life ends the return in training (never the episode or its score)"
+    False, "Atari: in training, discount 0 at a lost life; episodes and scores are unaffected"
   )
   max_episode_steps: int = option(
-    27000, "Atari: agent steps after which an episode is cut off", minimum=1
+    27000, "Atari: agent steps after which an episode is truncated", minimum=1
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-  """The model."""
+  """The network."""
 
   kind: str = option(
     "resnet",
-    "resnet, vector (cheaper): images; mlp: vectors, small boards",
+    "resnet: images; vector: images, cheaper, for CPUs; mlp: vectors and small boards",
     choices=("resnet", "vector", "mlp"),
   )
   size: str = option(
     "tiny",
-    "grid is for 10x10 boards; vector: nano or tiny",
+    "size of the network; grid: for 10x10 boards; vector comes in nano and tiny only",
     choices=("grid", "nano", "tiny", "small", "efficientzero", "muzero"),
   )
   support: int = option(
     300,
-    "values and rewards are distributions over -support..support in transformed space",
+    "values and rewards are categorical over -support..support, after MuZero's scaling h(x)",
     minimum=1,
   )
   bins: int = option(
     0,
-    "how many values these distributions are over; 0: one for every integer",
+    "number of bins of these distributions, an odd number; 0: one per integer",
     minimum=0,
     maximum=10_001,
   )
   precision: str = option(
-    "float32", "of the trunk; heads and losses are float32", choices=("float32", "bfloat16")
+    "float32",
+    "dtype of the network's trunk; heads and losses are always float32",
+    choices=("float32", "bfloat16"),
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Search:
-  """Thinking before acting."""
+  """The search that chooses actions and improves the policy."""
 
   kind: str = option(
     "gumbel",
-    "none: one step of the model for every action, no tree",
+    "gumbel: Gumbel MuZero; puct: MuZero; none: no tree, one model step for every action",
     choices=("gumbel", "puct", "none"),
   )
-  num_simulations: int = option(8, "per decision", minimum=1)
+  num_simulations: int = option(8, "gumbel, puct: simulations per decision", minimum=1)
   tree: str = option(
     "mctx",
-    "who grows it: mctx, or batched, ours without loops that depend on data",
+    "implementation of the tree search; both build the same trees; batched has no data-dependent "
+    "loops, which are slow on accelerators",
     choices=("mctx", "batched"),
   )
-  max_depth: int = option(0, "deepest node; 0: no bound", minimum=0)
-  max_considered: int = option(16, "gumbel: actions considered at the root", minimum=1)
-  value_scale: float = option(0.1, "gumbel: c_scale", minimum=0)
-  visit_offset: float = option(50.0, "gumbel: c_visit", minimum=0)
+  max_depth: int = option(0, "largest depth of the tree, in steps; 0: unlimited", minimum=0)
+  max_considered: int = option(16, "gumbel: number of actions considered at the root", minimum=1)
+  value_scale: float = option(0.1, "gumbel: c_scale, the weight of Q against the prior", minimum=0)
+  visit_offset: float = option(50.0, "gumbel: c_visit, visits added to the weight of Q", minimum=0)
   epsilon: float = option(
-    0.02, "differences of Q below this are not stretched to 0..1, in units of return", minimum=1e-8
+    0.02,
+    "smallest range of Q, in units of return, that is rescaled to 0..1; raise it if Q is noisy",
+    minimum=1e-8,
   )
   prior_exponent: float = option(
-    1.0, "gumbel: power of the root's prior; below 1 errors of Q stay bounded", minimum=0, maximum=1
+    1.0,
+    "gumbel: exponent of the root's prior; below 1, errors of Q cannot add up without bound",
+    minimum=0,
+    maximum=1,
   )
   qtransform: str = option(
     "auto",
-    "how Q is scaled: by the extremes over the tree, by those of each node, or (gumbel, none) as "
-    "advantages over the running standard "
-    "deviation of (return - value), or over that and the search's measured skill; auto: puct tree, "
-    "gumbel node, none advantage_scale",
+    "how Q is scaled. tree, node: by the extremes over the tree or at each node. advantage "
+    "(gumbel, none): advantages over the running standard deviation of (return - value); skill: "
+    "also times the measured skill of the search. auto: tree (puct), node (gumbel), "
+    "--search.advantage_scale (none)",
     choices=("auto", "tree", "node", "advantage", "skill"),
   )
   acting: str = option(
     "halving",
-    "gumbel, in self-play: the survivor of the halving, or a sample of the improved policy, whose "
-    "probability is known exactly",
+    "gumbel, self-play: the winner of sequential halving, or a sample from the improved policy, "
+    "whose probability is known exactly",
     choices=("halving", "sample"),
   )
   unvisited: str = option(
     "mean",
-    "puct over the tree: the Q of unvisited children, the mean of their siblings' or zero",
+    "puct with qtransform=tree: score of unvisited children; mean: that of their siblings",
     choices=("mean", "zero"),
   )
-  pb_c_init: float = option(1.25, "puct: c_1", minimum=0)
-  pb_c_base: float = option(19652.0, "puct: c_2", minimum=1)
-  dirichlet_alpha: float = option(0.3, "puct: shape of the root's noise in self-play", minimum=1e-3)
+  pb_c_init: float = option(1.25, "puct: c_1, the weight of exploration", minimum=0)
+  pb_c_base: float = option(
+    19652.0, "puct: c_2, number of visits at which that weight begins to grow", minimum=1
+  )
+  dirichlet_alpha: float = option(
+    0.3, "puct: alpha of the Dirichlet noise at the root in self-play", minimum=1e-3
+  )
   dirichlet_fraction: float = option(
-    0.25, "puct: share of the root's noise in self-play", minimum=0, maximum=1
+    0.25, "puct: share of that noise in the root's prior", minimum=0, maximum=1
   )
-  temperature: float = option(1.0, "puct: of the visit counts acted from in self-play", minimum=0)
+  temperature: float = option(
+    1.0, "puct: temperature of the visit counts that self-play samples from", minimum=0
+  )
   advantage_scale: float = option(
-    0.1, "none: an advantage of this size multiplies an action's odds by e", minimum=1e-6
+    0.1,
+    "none: an advantage of this size, in units of return, multiplies an action's odds by e",
+    minimum=1e-6,
   )
-  advantage_clip: float = option(3.0, "none: largest scaled advantage", minimum=0)
+  advantage_clip: float = option(
+    3.0, "none: scaled advantages are clipped to plus or minus this", minimum=0
+  )
 
 
 @dataclasses.dataclass(frozen=True)
 class Replay:
-  """What is remembered."""
+  """The replay buffer."""
 
-  kind: str = option("uniform", "how examples are drawn", choices=("uniform", "prioritized"))
-  capacity: int = option(100_000, "steps, all environments and devices", minimum=1)
+  kind: str = option("uniform", "how examples are sampled", choices=("uniform", "prioritized"))
+  capacity: int = option(100_000, "steps that the buffer holds, over all devices", minimum=1)
   warmup: int = option(2_000, "steps before the first gradient step", minimum=0)
-  exponent: float = option(0.6, "prioritized: alpha", minimum=0, maximum=2)
+  exponent: float = option(
+    0.6, "prioritized: alpha, the exponent of priorities", minimum=0, maximum=2
+  )
   correction: float = option(
-    0.4, "prioritized: beta of the importance weights", minimum=0, maximum=1
+    0.4, "prioritized: beta, the exponent of importance weights", minimum=0, maximum=1
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Targets:
-  """What is learned towards."""
+  """The training targets."""
 
-  unroll: int = option(5, "k: steps the model is unrolled", minimum=1, maximum=50)
-  n_step: int = option(5, "n: steps until the bootstrap", minimum=1, maximum=500)
-  discount: float = option(0.997, "gamma, per agent step", minimum=0, maximum=1)
+  unroll: int = option(5, "k: steps that the model is unrolled in training", minimum=1, maximum=50)
+  n_step: int = option(5, "n: steps until a return bootstraps", minimum=1, maximum=500)
+  discount: float = option(0.997, "gamma: discount per agent step", minimum=0, maximum=1)
   td_lambda: float = option(
-    1.0, "lambda: 1 gives n-step returns, below 1 TD(lambda) over n steps", minimum=0, maximum=1
+    1.0, "lambda: 1: n-step returns; below 1: lambda returns over n steps", minimum=0, maximum=1
   )
-  clip_rewards: bool = option(
-    True, "learn from the signs of rewards; scores are reported unclipped"
-  )
+  clip_rewards: bool = option(True, "train on the signs of rewards; reported scores are unclipped")
   stale_after: int = option(
     0,
-    "gradient steps of age that make an example's returns one step shorter (at least 1); 0: none",
+    "shorten n by 1 (at least to 1) per this many gradient steps of an example's age; 0: never",
     minimum=0,
   )
   bootstrap: str = option(
     "recorded",
-    "values from when the step was played, or of the target network now",
+    "bootstrap values: recorded by the search when acting, or from the target network",
     choices=("recorded", "target"),
   )
   reanalyse: float = option(
-    0.0, "fraction of each batch whose policy targets are searched again", minimum=0, maximum=1
+    0.0,
+    "fraction of each batch whose policy targets come from a new search (MuZero Reanalyze)",
+    minimum=0,
+    maximum=1,
   )
 
 
@@ -210,109 +237,119 @@ class Targets:
 class Loss:
   """Weights of the loss terms; a term of weight 0 is not built."""
 
-  reward: float = option(1.0, "weight", minimum=0)
-  value: float = option(0.25, "weight", minimum=0)
-  policy: float = option(1.0, "weight", minimum=0)
+  reward: float = option(1.0, "weight of the reward loss", minimum=0)
+  value: float = option(0.25, "weight of the value loss", minimum=0)
+  policy: float = option(1.0, "weight of the policy loss", minimum=0)
   policy_gradient: float = option(
     0.0,
-    "weight: of the returns that followed what was played; gumbel needs --search.acting=sample",
+    "weight of the policy gradient on the actions taken; gumbel needs --search.acting=sample",
     minimum=0,
   )
   consistency: float = option(
-    0.0, "weight of the mean over steps; EfficientZero has 2, with --loss.steps=equal", minimum=0
+    0.0,
+    "weight of EfficientZero's consistency loss; the paper: 2, with --loss.steps=equal",
+    minimum=0,
   )
   custom: str = option(
     "",
-    "terms of your own (docs/library.md): MODULE:FUNCTION=WEIGHT, with commas between",
+    "your own loss terms (docs/library.md): MODULE:FUNCTION=WEIGHT, separated by commas",
   )
   consistency_width: int = option(
-    1024, "of the projections; the predictor has half of it", minimum=2
+    1024,
+    "consistency: width of the projector; the predictor's hidden layer has half of it",
+    minimum=2,
   )
   steps: str = option(
     "root",
-    "of the unroll: the root counts 1 and later steps 1/k each (MuZero), or all alike "
-    "(EfficientZero)",
+    "weights of the unroll's steps; root: 1 for the root, 1/k for each later step (MuZero); equal: "
+    "1/k for all (EfficientZero)",
     choices=("root", "equal"),
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-  """Gradient steps."""
+  """The learner."""
 
   batch_size: int = option(64, "examples per device and gradient step", minimum=1)
   updates_per_step: float = option(0.015625, "gradient steps per agent step", minimum=0, maximum=64)
-  target_period: int = option(200, "gradient steps between copies to the target network", minimum=1)
+  target_period: int = option(
+    200, "gradient steps between updates of the target network", minimum=1
+  )
   shift: int = option(
-    0, "augmentation: pixels by which training frames are shifted at most", minimum=0, maximum=16
+    0,
+    "augmentation: largest random shift of training frames, in pixels; 0: none",
+    minimum=0,
+    maximum=16,
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Optimizer:
-  """AdamW."""
+  """The optimizer, AdamW."""
 
-  learning_rate: float = option(1e-3, "after the warm-up", minimum=0)
-  warmup: int = option(100, "gradient steps of linear warm-up", minimum=0)
+  learning_rate: float = option(1e-3, "learning rate after the warm-up", minimum=0)
+  warmup: int = option(100, "gradient steps of linear warm-up of the learning rate", minimum=0)
   decay: int = option(
     0,
-    "gradient steps after the warm-up in which the rate falls linearly to `final` of itself; 0: it "
-    "does not",
+    "gradient steps, after the warm-up, of linear decay of the learning rate; 0: no decay",
     minimum=0,
   )
   final: float = option(
-    0.1, "share of the learning rate that is left after the decay", minimum=0, maximum=1
+    0.1, "fraction of the learning rate that remains after the decay", minimum=0, maximum=1
   )
-  weight_decay: float = option(1e-4, "decoupled", minimum=0)
-  clip: float = option(5.0, "largest norm of the gradient", minimum=0)
+  weight_decay: float = option(1e-4, "decoupled weight decay", minimum=0)
+  clip: float = option(5.0, "largest global norm of the gradient; 0: no clipping", minimum=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """Games played to see how good the agent is, without exploration."""
+  """Evaluation: episodes played without exploration to score the agent."""
 
-  episodes: int = option(8, "at every evaluation and at the end; 0: none", minimum=0)
-  num_envs: int = option(8, "games at a time", minimum=1)
+  episodes: int = option(8, "episodes per evaluation and at the end; 0: none", minimum=0)
+  num_envs: int = option(8, "environments that are evaluated in parallel", minimum=1)
   protocol: str = option(
     "auto",
     "Atari: 100k (no sticky actions, up to 30 no-ops) or machado (sticky 0.25, full action set); "
-    "auto: the one of the action set",
+    "auto: the one that fits --env.full_action_set",
     choices=("auto", "100k", "machado"),
   )
   random_episodes: int = option(
-    8, "games of a random player to compare with, at the end; 0: none", minimum=0
+    8, "episodes of a random agent, at the end, for comparison; 0: none", minimum=0
   )
 
 
 @dataclasses.dataclass(frozen=True)
 class Checkpoint:
-  """What a stopped run goes on from."""
+  """Checkpoints."""
 
-  replay: bool = option(False, "save the replay, too (as large as it is)")
-  keep: int = option(2, "newest checkpoints that are kept", minimum=1)
+  replay: bool = option(False, "save the replay buffer, too, so that a resumed run keeps it; large")
+  keep: int = option(2, "number of checkpoints kept, the newest ones", minimum=1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-  """A run."""
+  """All settings of a run."""
 
-  workdir: str = option("", "folder of the run; starting again with the same one resumes")
-  seed: int = option(0, "of everything", minimum=0, maximum=2**31 - 1)
+  workdir: str = option("", "folder of the run; if it holds a run, that run is resumed")
+  seed: int = option(0, "seed of all random numbers", minimum=0, maximum=2**31 - 1)
   env_steps: int = option(
-    1_000_000, "total, rounded up to whole ticks (one step in every environment)", minimum=1
+    1_000_000,
+    "length of the run in steps, rounded up to a whole step in every environment",
+    minimum=1,
   )
   log_every: int = option(10_000, "steps between log lines", minimum=1)
   evaluate_every: int = option(0, "steps between evaluations; 0: at the end only", minimum=0)
   save_every: int = option(100_000, "steps between checkpoints; 0: at the end only", minimum=0)
   cpu_devices: int = option(
     2,
-    "virtual devices when running on the CPU, where a convolution uses one core",
+    "CPU only: virtual devices; a convolution uses one core per device",
     minimum=1,
     maximum=64,
   )
-  video: bool = option(False, "record a game at the end")
+  video: bool = option(False, "record a video of one episode at the end")
   override_config: bool = option(
-    False, "resume although settings differ from those the run was started with"
+    False, "resume even if settings differ from those of the run in --workdir"
   )
   env: Env = Env()
   network: Network = Network()
@@ -326,7 +363,7 @@ class Config:
   checkpoint: Checkpoint = Checkpoint()
 
 
-# What may differ when a run goes on: how long, and how often it is looked at.
+# Settings (or groups, with a dot) that may change when a run is resumed.
 FREE = (
   "workdir",
   "env_steps",
@@ -341,7 +378,7 @@ FREE = (
 
 
 def flatten(config: Any, prefix: str = "") -> dict[str, tuple[Any, dataclasses.Field]]:
-  """Dotted name -> (value, field) of every setting."""
+  """All settings: dotted name -> (value, dataclass field)."""
   flat = {}
   for field in dataclasses.fields(config):
     value = getattr(config, field.name)
@@ -353,12 +390,12 @@ def flatten(config: Any, prefix: str = "") -> dict[str, tuple[Any, dataclasses.F
 
 
 def values(config: Config) -> dict[str, Any]:
-  """Dotted name -> value."""
+  """All settings: dotted name -> value."""
   return {name: value for name, (value, _) in flatten(config).items()}
 
 
 def replace(config: Any, settings: dict[str, Any]) -> Any:
-  """The configuration with some settings, by dotted name, changed.
+  """Returns the configuration with the given settings changed, by dotted name.
 
   Raises:
     ConfigError: a name is unknown.
@@ -382,24 +419,21 @@ def _replace(config: Any, settings: dict[str, Any]) -> Any:
   return dataclasses.replace(config, **changes)
 
 
-# Names that settings had once -> today's.
+# Names of settings in earlier versions -> their current names.
 RENAMED = {"env.colour": "env.color", "targets.trace": "targets.td_lambda"}
 
 
 def upgraded(settings: dict[str, Any]) -> dict[str, Any]:
-  """Settings of a run of an earlier version, by dotted name, under today's names and with what
-  their values mean now.
-  """
+  """Converts settings from an earlier version, by dotted name, to current names and values."""
   settings = {RENAMED.get(name, name): value for name, value in settings.items()}
   if "search.acting" not in settings and settings.get("search.qtransform") == "tree":
-    return settings | {
-      "search.qtransform": "auto"
-    }  # the default then, and of no meaning but for puct
+    # At that time "tree" was the default, and only puct used it.
+    return settings | {"search.qtransform": "auto"}
   return settings
 
 
 def differences(old: Config, new: Config) -> list[str]:
-  """What differs, but for what may, one line a setting."""
+  """The differences that prevent resuming: one line per setting that is not in `FREE`."""
   before, after = values(old), values(new)
   return [
     f"--{name}: was {before[name]}, now {after[name]}"
@@ -409,13 +443,13 @@ def differences(old: Config, new: Config) -> list[str]:
 
 
 def check_ranges(config: Any) -> None:
-  """Raises ConfigError on the first setting that is out of its range."""
+  """Raises ConfigError for the first setting that is out of range."""
   for name, (value, field) in flatten(config).items():
     _check_one(name, value, field)
 
 
 def check(config: Config) -> None:
-  """Raises ConfigError on the first settings that do not go together."""
+  """Raises ConfigError for the first combination of settings that is not allowed."""
   terms = ("reward", "value", "policy", "policy_gradient", "custom")
   rules = [
     (
@@ -433,14 +467,13 @@ def check(config: Config) -> None:
       config.loss.policy_gradient > 0
       and config.search.kind == "gumbel"
       and config.search.acting == "halving",
-      "--loss.policy_gradient needs every action's probability, which sequential halving does not "
-      "know: use --search.acting=sample, or "
-      "--search.kind=none or puct.",
+      "--loss.policy_gradient needs the probability of the action taken, which sequential halving "
+      "does not give: use --search.acting=sample, or --search.kind=none or puct.",
     ),
     (
       config.search.kind == "puct" and config.search.qtransform in ("advantage", "skill"),
-      f"--search.qtransform={config.search.qtransform} is not for --search.kind=puct, whose Q lies "
-      "in 0..1: use tree or node.",
+      f"--search.qtransform={config.search.qtransform} is not for --search.kind=puct, which "
+      "needs Q in 0..1: use tree or node.",
     ),
     (
       config.search.kind == "none" and config.search.qtransform in ("tree", "node"),
@@ -453,7 +486,7 @@ def check(config: Config) -> None:
     ),
     (
       config.learner.shift > 0 and config.env.kind == "catch",
-      "--learner.shift moves frames, and catch's board has no margin: use --learner.shift=0.",
+      "--learner.shift would shift catch's board, which has no margin: use --learner.shift=0.",
     ),
     (
       config.evaluation.protocol == "machado" and not config.env.full_action_set,

@@ -1,4 +1,7 @@
-"""Games and loss terms made outside of this package: a setting names the function."""
+"""Loads environments and loss terms that users define in modules of their own.
+
+A setting names the function that makes one, as MODULE:FUNCTION (docs/library.md).
+"""
 
 import importlib
 from collections.abc import Callable, Iterable
@@ -10,30 +13,30 @@ from muzero_jax.types import Model, Term
 
 
 def game(task: str) -> Game:
-  """The game that `--env.task=MODULE:FUNCTION` names; the function takes nothing.
+  """Makes the game that `--env.task=MODULE:FUNCTION` names; the function takes no arguments.
 
   Raises:
-    ConfigError: there is no such function, or it returns no `Game`.
+    ConfigError: there is no such function, or it does not return a `Game`.
   """
   setting = f"--env.task={task}"
   return made(setting, Game, find(setting, task)())
 
 
 def terms(text: str, model: Model, taken: Iterable[str]) -> dict[str, tuple[float, Term]]:
-  """The loss terms that `--loss.custom=MODULE:FUNCTION=WEIGHT,...` names.
+  """Makes the loss terms that `--loss.custom=MODULE:FUNCTION=WEIGHT,...` names.
 
   Args:
     text: the flag's value; "" for none.
-    model: what each function is called with.
-    taken: names that terms may not have.
+    model: the argument with which each function is called.
+    taken: names that are already in use.
 
   Returns:
-    Name of the function -> weight and term. The term's own parameters and its loss in the metrics
-    have that name, too.
+    Name of the function -> weight and term. The term's parameters and its metric have that name,
+    too.
 
   Raises:
-    ConfigError: there is no such function, it returns no `Term`, the weight is no number, or the
-      name is taken.
+    ConfigError: there is no such function, it does not return a `Term`, the weight is not a
+      number, or the name is taken.
   """
   found: dict[str, tuple[float, Term]] = {}
   setting = f"--loss.custom={text}"
@@ -52,10 +55,10 @@ def terms(text: str, model: Model, taken: Iterable[str]) -> dict[str, tuple[floa
 
 
 def find(setting: str, path: str) -> Callable[..., Any]:
-  """The function at "MODULE:FUNCTION".
+  """Imports the function that "MODULE:FUNCTION" names.
 
   Raises:
-    ConfigError: there is none; the sentence begins with `setting`.
+    ConfigError: there is none. The message begins with `setting`.
   """
   module, colon, name = path.partition(":")
   if not (module and colon and name):
@@ -63,7 +66,7 @@ def find(setting: str, path: str) -> Callable[..., Any]:
   try:
     found = importlib.import_module(module)
   except ImportError as error:
-    advice = "Python must find the module from here"
+    advice = "the module must be on Python's path"
     raise ConfigError(f"{setting}: cannot be imported ({error}); {advice}.") from error
   if not callable(getattr(found, name, None)):
     raise ConfigError(f"{setting}: there is no function {name} in {module}.")
@@ -71,10 +74,10 @@ def find(setting: str, path: str) -> Callable[..., Any]:
 
 
 def made(setting: str, kind: type, value: Any) -> Any:
-  """What a function returned, as it is.
+  """Returns `value` unchanged if it is of type `kind`.
 
   Raises:
-    ConfigError: it is of another type; the sentence begins with `setting`.
+    ConfigError: it is of another type. The message begins with `setting`.
   """
   if not isinstance(value, kind):
     wanted = f"{kind.__module__}.{kind.__name__}"

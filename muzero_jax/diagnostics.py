@@ -1,5 +1,7 @@
-"""What explains a run that does not learn: errors by unroll step, dead units, values against the
-returns that followed, and whether Q knows what an action does.
+"""Metrics, computed inside the loop, that help to find out why a run does not learn.
+
+They measure the errors along the unroll, the share of dead units, the calibration of values against
+the returns that followed, and whether the search's Q predicts the effect of actions.
 """
 
 import dataclasses
@@ -26,14 +28,12 @@ from muzero_jax.types import (
   record,
 )
 
-SAME = 1e-3  # a latent unit that moves less than this over a batch tells nothing
-REMAINDER = 0.05  # a probe ends when what lies ahead weighs less than this
+SAME = 1e-3  # a unit of the hidden state whose range over a batch is smaller than this is dead
+REMAINDER = 0.05  # a probe ends when later rewards have less than this weight in its return
 
 
 def unroll_errors(model: Model, context: Context) -> Metrics:
-  """Mean absolute errors, in units of reward: of values at unroll steps 0 .. k, of rewards at 1 ..
-  k.
-  """
+  """Mean absolute errors in units of reward, per unroll step: values (0 .. k), rewards (1 .. k)."""
   targets = context.targets
   value = jnp.abs(model.decode(context.value_logits) - targets.value) * targets.target_mask
   reward = (
@@ -51,21 +51,21 @@ def unroll_errors(model: Model, context: Context) -> Metrics:
 
 
 def dead_units(hidden: Array) -> Array:
-  """The share of units of latents [N, ...] that are the same in the whole batch, f32[]."""
+  """The share of units of hidden states [N, ...] that are constant over the batch, f32[]."""
   return jnp.mean(jnp.ptp(hidden.reshape(hidden.shape[0], -1), 0) < SAME)
 
 
 @record
 class Probe:
-  """Of B games: a value predicted some steps ago, and what came of it since."""
+  """For each of B environments: a value estimated some steps ago, and the rewards since then."""
 
-  value: Array  # f32[B]   the search's value when the probe began
-  total: Array  # f32[B]   discounted rewards since
-  weight: Array  # f32[B]   of what lies ahead; below 0 no probe is under way
+  value: Array  # f32[B]   the search's value at the step where the probe began
+  total: Array  # f32[B]   sum of discounted rewards since then
+  weight: Array  # f32[B]   product of the discounts since then; negative: no probe is running
 
 
 def new_probe(num_envs: int) -> Probe:
-  """None is under way."""
+  """The state in which no environment has a running probe."""
   zeros = jnp.zeros(num_envs, jnp.float32)
   return Probe(zeros, zeros, zeros - 1)
 
@@ -74,18 +74,19 @@ def new_probe(num_envs: int) -> Probe:
 class Calibration:
   """Compares the search's values with the returns that followed.
 
-  One probe at a time per game: it ends with the return, or when what lies ahead hardly counts and
-  is taken from the value then. One that an episode's time limit cuts off is dropped.
+  Each environment has one probe at a time. A probe ends with the return, or once the discount has
+  shrunk below `REMAINDER`; the return then bootstraps from the newest value. A probe is dropped if
+  the time limit truncates its episode.
   """
 
   discount: float  # per agent step
-  clip: bool = True  # values are of rewards' signs
+  clip: bool = True  # rewards are clipped to their signs, as in the training targets
 
   def step(self, probe: Probe, time: TimeStep, decision: Decision) -> tuple[Probe, Metrics]:
-    """Adds the newest step and the decision in it.
+    """Adds step `time` and the decision made at it.
 
     Returns:
-      The probes, and of those that ended the mean value, return, and absolute difference.
+      The probes; and, over those that ended, the mean value, return and absolute difference.
     """
     running = probe.weight >= 0
     reward = jnp.sign(time.reward) if self.clip else time.reward
@@ -107,28 +108,34 @@ class Calibration:
 
 
 class Monitor(Protocol):
-  """What is measured of every step of all environments on a device."""
+  """Metrics that are computed at every tick from all environments of a device."""
 
   def __call__(self, params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
-    """Of the newest roots and decisions; `replay` ends with the steps before them."""
+    """Metrics of the newest roots and decisions.
+
+    Args:
+      params: what the search was called with.
+      root: the B newest roots.
+      decision: the decisions made at them.
+      replay: ends with the step of `root`; `decision` is not stored yet.
+    """
     ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Skill:
-  """Whether an action that the search prefers does better: of every step, once what followed it is
-  complete.
+  """Whether actions that the search prefers lead to higher returns. A `Monitor`.
 
-  With x = Q(a) - V, what the search expected of the action taken, and y = return - V, what came of
-  it, `search/skill` is the slope of y on x: 1 where Q is right, 0 where it is noise. Returns are
-  those that the learner would see: n steps, lambda, recorded values.
+  `search/skill` is the regression slope of y = return - V on x = Q(a) - V, where a is the action
+  taken: 1 if Q is right, 0 if it is noise. A step enters once the n steps after it are in the
+  replay. Returns are computed as for training, from recorded values.
   """
 
   ring: Ring
   returns: Returns
 
   def __call__(self, params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
-    """See `Monitor`. `derived` makes the slope's error of these."""
+    """See `Monitor`. `derived` computes the standard error of the slope from these metrics."""
     del params, root, decision
     example, complete = self.ring.completed(replay)
     n, discount, td_lambda = self.returns.n_step, self.returns.discount, self.returns.td_lambda
@@ -152,8 +159,8 @@ class Skill:
     counts = (complete & ~example.last[:, 0]).astype(jnp.float32)
     y = counts * jax.vmap(follows)(example)
     x = counts * example.advantage
-    # Returns of neighboring steps share most of their rewards: one in so many steps is taken to be
-    # independent.
+    # Returns of neighboring steps share most of their rewards, so only one step in the effective
+    # length of a return is counted as independent.
     independent = counts.sum() / min(n, 1 / (1 - td_lambda * discount + 1e-6))
     return {
       "search/skill": jnp.stack([jnp.sum(x * y), jnp.sum(x * x)]),
@@ -165,17 +172,18 @@ class Skill:
 
 @dataclasses.dataclass(frozen=True)
 class Twins:
-  """Whether Q tells actions apart that differ, more than actions that are the same to the game.
+  """Whether Q differs more between different actions than between equivalent ones. A `Monitor`.
 
-  `search/twins` is the mean squared difference of Q within classes of equivalent actions over that
-  between classes' means: 0 where Q knows what actions do, about 1 or more where differences of Q
-  are noise. Q is that of one step of the model, in the first few environments.
+  Actions are equivalent if the game treats them alike, as Pong does FIRE and NOOP.
+  `search/twins` is the mean squared difference of Q within classes of equivalent actions, divided
+  by that between the means of classes: 0 if Q reflects what actions do, about 1 or more if
+  differences of Q are noise. Q is computed by one step of the model.
   """
 
   model: Model
   discount: float  # per agent step
-  classes: tuple[tuple[int, ...], ...]
-  roots: int = 4
+  classes: tuple[tuple[int, ...], ...]  # classes of equivalent actions
+  roots: int = 4  # environments to measure, the first ones
 
   def __call__(self, params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
     """See `Monitor`."""
@@ -195,8 +203,13 @@ class Twins:
 
 
 def derived(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
-  """What is computed of several sums of metrics at once, at the end: `search/skill_error`, the
-  standard error of `search/skill`.
+  """Metrics that are computed on the host from the sums of several others.
+
+  Args:
+    sums: name -> (sum, weight).
+
+  Returns:
+    `search/skill_error`, the standard error of `search/skill`; {} if nothing was measured yet.
   """
   names = ("skill", "skill_residual", "independent_steps")
   (products, squares), (residuals, _), (steps, _) = (
@@ -209,7 +222,10 @@ def derived(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
 
 
 def search_metrics(params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
-  """How the search changed the prior. Entropies in nats, depth in steps. A `Monitor`."""
+  """Compares the search's policy and value with the prior's. A `Monitor`.
+
+  Entropies are in nats, values in units of reward, and the depth of the tree in steps.
+  """
   del params, replay
   size = jnp.float32(decision.action.shape[0])
   policy, prior = decision.policy, jax.nn.softmax(root.policy_logits)

@@ -1,4 +1,4 @@
-"""absl flags, generated from the configuration. The only place, with launch/, that knows absl."""
+"""The command line: absl flags, `--help` and docs/settings.md, generated from the configuration."""
 
 import dataclasses
 import difflib
@@ -26,17 +26,20 @@ Settings = TypeVar("Settings")
 
 
 def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Settings:
-  """The settings that a command line asks for.
+  """Parses a command line into settings.
 
   Args:
-    argv: the command's name, then `--name=value`, `--switch`, `--noswitch`, `--flagfile=FILE` and,
-      for a run's settings, `--preset=NAME`, later ones winning.
-    config: the defaults: a tree of frozen dataclasses made of `config.option`s.
-    usage: what `--help` says first; it then prints every flag and exits with 0.
+    argv: the command's name, then flags: `--name=value`, `--switch`, `--noswitch`,
+      `--flagfile=FILE` and, if `config` is a `Config`, `--preset=NAME`. Later flags win.
+    config: the defaults, a tree of frozen dataclasses whose fields are made by `config.option`.
+    usage: the text that `--help` prints before the list of flags. `--help` exits with code 0.
+
+  Returns:
+    `config` with the values from the command line.
 
   Raises:
-    ConfigError: an unknown flag or preset, a value of another type or out of range, an argument
-      that is no flag.
+    ConfigError: a flag or preset is unknown, a value has the wrong type or is out of range, or an
+      argument is not a flag.
   """
   if any(word in ("--help", "-help", "-h", "--helpfull", "--helpshort") for word in argv[1:]):
     print(help_text(config, usage))
@@ -61,7 +64,7 @@ def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Sett
 
 
 def _define_old_names(parser: flags.FlagValues) -> None:
-  """Flags go on under the names that they had in earlier versions, and say so where one is used."""
+  """Accepts the names that flags had in earlier versions, and prints a note if one is used."""
   for old, new in configs.RENAMED.items():
     if new in parser:
       flags.DEFINE_alias(old, new, flag_values=parser)
@@ -71,19 +74,21 @@ def _define_old_names(parser: flags.FlagValues) -> None:
       def parse_and_say(
         argument: Any, old: str = old, new: str = new, parse_value: Any = parse_value
       ) -> None:
-        print(f"note: --{old} is now called --{new}; the old name will go.", file=sys.stderr)
+        print(
+          f"note: --{old} is now called --{new}; the old name will be removed.", file=sys.stderr
+        )
         parse_value(argument)
 
       alias.parse = parse_and_say
 
 
 def presets() -> list[str]:
-  """The names of the flag files that come with the package."""
+  """The names of the presets: flag files that come with the package."""
   return sorted(path.stem for path in PRESETS.glob("*.flags"))
 
 
 def expand(argv: Sequence[str]) -> list[str]:
-  """The command line with `--flagfile=FILE` in the place of each `--preset=NAME`.
+  """Replaces each `--preset=NAME` of a command line by `--flagfile=FILE`.
 
   Raises:
     ConfigError: there is no such preset.
@@ -98,7 +103,7 @@ def expand(argv: Sequence[str]) -> list[str]:
 
 
 def preset(name: str) -> Path:
-  """The flag file of a preset.
+  """The path of a preset's flag file.
 
   Raises:
     ConfigError: there is no such preset.
@@ -112,21 +117,21 @@ def preset(name: str) -> Path:
 
 
 def help_text(config: Any, usage: str | None) -> str:
-  """Every flag with its help, choices, range and default, group by group."""
+  """The text of `--help`: every flag with its default, help, choices and range, by group."""
   lines = [
     usage or "",
     "",
-    "--flagfile=FILE reads flags from a file, one a line; later flags win. Switches: --name and "
+    "--flagfile=FILE reads flags from a file, one per line; later flags win. Switches: --name and "
     "--noname.",
   ]
   if isinstance(config, Config):
-    lines.append(f"--preset=NAME reads those of a preset: {', '.join(presets())}.")
+    lines.append(f"--preset=NAME reads the flags of a preset: {', '.join(presets())}.")
   group = None
   for name, (value, field) in configs.flatten(config).items():
     head = name.partition(".")[0] if "." in name else ""
     if head != group:
       group = head
-      about = getattr(config, head).__doc__ if head else "The run."
+      about = getattr(config, head).__doc__ if head else "General settings."
       lines += ["", about.splitlines()[0]]
     lines += [
       f"  --{name}={str(value).lower() if isinstance(value, bool) else value}",
@@ -136,16 +141,16 @@ def help_text(config: Any, usage: str | None) -> str:
 
 
 def settings_document(config: Any) -> str:
-  """docs/settings.md: every flag with its help, choices, range and default, group by group."""
+  """The text of docs/settings.md: every flag with its default, help, choices and range."""
   lines = [
     "# Settings",
     "",
     "This document answers one question: which flags are there, and what do they mean?",
     "",
-    "It is generated from `muzero_jax/config.py` by `python -m launch.settings`; a test keeps it "
-    "true. Steps are agent steps over all",
-    "environments and devices unless it says otherwise. Switches are set by `--name` and "
-    "`--noname`.",
+    "It is generated from `muzero_jax/config.py` by `python -m launch.settings`; a test "
+    "checks that it is up to date. Steps are agent steps,",
+    "summed over all environments and devices, unless a setting says otherwise. Switches are set "
+    "by `--name` and `--noname`.",
   ]
   group = None
   for name, (value, field) in configs.flatten(config).items():
@@ -172,7 +177,7 @@ def _describe(field: dataclasses.Field) -> str:
 
 
 def _sentence(error: flags.Error) -> str:
-  """absl's message in one line; its booleans come as a tuple in brackets."""
+  """absl's message as one sentence in one line; for switches absl formats it as a tuple."""
   text = " ".join(
     str(error)
     .replace("ERROR:: ", "")

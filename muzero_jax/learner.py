@@ -1,4 +1,7 @@
-"""The learner: sample, make targets, unroll, sum the losses, take a gradient step."""
+"""The learner: one gradient step, from sampling a batch to updating parameters and priorities.
+
+`Learner.update` is that gradient step; `Learner.loss` and `Learner.unroll` are MuZero's loss.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -32,7 +35,7 @@ from muzero_jax.types import (
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-  """One gradient step at a time on one device's batch; with `mean`, on all devices'."""
+  """Takes gradient steps. Each device samples its own batch; `mean` averages the gradients."""
 
   model: Model
   terms: dict[str, tuple[float, Term]]  # name -> weight, term
@@ -41,12 +44,12 @@ class Learner:
   sampler: Sampler
   targets: TargetMaker
   batch_size: int  # N, per device
-  target_period: int = 200  # gradient steps between copies to the target network
-  shift: int = 0  # pixels of shift augmentation; 0 is none
-  mean: Callable = parallel.mean  # of gradients over devices
+  target_period: int = 200  # gradient steps between updates of the target network
+  shift: int = 0  # largest random shift of training frames, in pixels; 0: no augmentation
+  mean: Callable = parallel.mean  # of a pytree over devices
 
   def init(self, key: Key) -> LearnerState:
-    """The start of learning."""
+    """Initial parameters of the model and of the loss terms, and the state of the optimizer."""
     keys = jax.random.split(key, len(self.terms) + 1)
     own = {
       name: term.init(k) for (name, (_, term)), k in zip(self.terms.items(), keys[1:], strict=True)
@@ -54,7 +57,7 @@ class Learner:
     params = {"model": self.model.init(keys[0]), **{name: p for name, p in own.items() if p}}
     return LearnerState(
       params=params,
-      # A copy: arrays that are donated must not be shared.
+      # Copied, because the state is donated, and a buffer must not be donated twice.
       target_params=jax.tree.map(jnp.copy, params["model"]),
       opt_state=self.optimizer.init(params),
       step=jnp.zeros((), jnp.int32),
@@ -64,7 +67,11 @@ class Learner:
   def update(
     self, state: LearnerState, replay: Replay, key: Key
   ) -> tuple[LearnerState, Priorities, Metrics]:
-    """One gradient step. Of the replay only the priorities change."""
+    """Takes one gradient step.
+
+    Returns:
+      The new state, the new priorities (nothing else in the replay changes), and the metrics.
+    """
     sample_key, target_key, loss_key = jax.random.split(key, 3)
     sample = self.sampler.sample(self.ring, replay, sample_key, self.batch_size, state.step)
     targets = self.targets(state.target_variables, target_key, sample.example)
@@ -94,16 +101,16 @@ class Learner:
   def loss(
     self, params: Params, sample: Sample, targets: Targets, key: Key
   ) -> tuple[Array, tuple[Array, Metrics]]:
-    """The weighted sum of all terms over a batch.
+    """The weighted sum of all loss terms, averaged over a batch with its importance weights.
 
     Returns:
-      f32[], and the root's |value error| f32[N] with the metrics.
+      The loss f32[]; and a pair of the absolute value error at the root, f32[N], and the metrics.
     """
     shift_key, action_key = jax.random.split(key)
     seen = later = sample.example
     if self.shift:
-      # The root's stack and the later frames have shifts of their own: what the consistency loss
-      # compares must not share one.
+      # The consistency loss compares predictions from the root's frames with encodings of the later
+      # frames: the two must not share one shift.
       seen, later = (augment(k, sample.example, self.shift) for k in jax.random.split(shift_key))
     context = dataclasses.replace(self.unroll(params, seen, targets, action_key), example=later)
     losses = {name: term.loss(params, context) for name, (_, term) in self.terms.items()}
@@ -120,7 +127,10 @@ class Learner:
     return total, (jax.lax.stop_gradient(error), jax.lax.stop_gradient(metrics))
 
   def unroll(self, params: Params, example: Example, targets: Targets, key: Key) -> Context:
-    """Encodes the examples' first steps and follows their actions; behind the end, random ones."""
+    """Encodes the root of each example and unrolls the model along the recorded actions.
+
+    Where the policy mask is 0, the actions are random: in an absorbing state none has an effect.
+    """
     model, steps = self.model, targets.reward.shape[1]
     root = model.encode(params["model"], stacks(example, jnp.zeros(1, jnp.int32), self.ring.stack))
     size, num_actions = example.action.shape[0], example.policy.shape[-1]
@@ -141,26 +151,32 @@ class Learner:
 
 
 def check_losses(losses: dict[str, Array], sample: Sample) -> None:
-  """Sees, while tracing, that every term gives f32[N]: in their sum another shape would broadcast.
+  """Checks, while tracing, that every loss term is f32[N]: another shape would broadcast silently.
 
   Raises:
-    AssertionError: one does not.
+    AssertionError: a term has another shape or dtype.
   """
   for name, loss in losses.items():
     chex.assert_shape(loss, sample.weight.shape, custom_message=f"of the loss term {name}")
     chex.assert_type(loss, jnp.float32, custom_message=f"of the loss term {name}")
 
 
-MEMORY = 0.995  # of `Statistics`, per gradient step
+MEMORY = 0.995  # decay of the moving averages in `Statistics`, per gradient step
 
 
 def no_statistics() -> Statistics:
-  """Before anything was learned from."""
+  """`Statistics` before the first gradient step."""
   return Statistics(*jnp.zeros((len(dataclasses.fields(Statistics)),)))
 
 
 def batch_statistics(sample: Sample, targets: Targets, error: Array) -> Statistics:
-  """Of one batch: means over examples; `error` f32[N] is the root's |return - value|."""
+  """The `Statistics` of one batch.
+
+  Args:
+    sample: the batch.
+    targets: its targets.
+    error: f32[N], |return - value| at the root, with the value predicted now.
+  """
   example = sample.example
   follows = targets.value[:, 0] - example.value[:, 0]
   return Statistics(
@@ -172,15 +188,15 @@ def batch_statistics(sample: Sample, targets: Targets, error: Array) -> Statisti
 
 
 def halve_gradient(x: Array) -> Array:
-  """x, through which half of the gradient flows back (MuZero, appendix G)."""
+  """Returns x, and halves the gradient that flows back through it (MuZero, appendix G)."""
   return x / 2 + jax.lax.stop_gradient(x / 2)
 
 
 def one(value: Array) -> Array:
-  """A metric seen once: f32[2]."""
+  """The metric (see `types.Metrics`) of a single value f32[]: f32[2]."""
   return jnp.stack([value, jnp.ones_like(value)])
 
 
 def average(values: Array) -> Array:
-  """A metric seen in every entry of f32[...]: f32[2]."""
+  """The metric (see `types.Metrics`) that averages all entries of f32[...]: f32[2]."""
   return jnp.stack([values.sum(), jnp.float32(values.size)])

@@ -1,4 +1,8 @@
-"""The loop: one program that plays, remembers and learns. `tick` is all of it."""
+"""The training loop as one compiled program: act, store in the replay, learn.
+
+Start reading here: `Loop.tick` shows the whole algorithm. A tick is one agent step in every
+environment, and the gradient steps due at that step.
+"""
 
 import dataclasses
 
@@ -19,27 +23,27 @@ from muzero_jax.types import Array, Key, LearnerState, Metrics, Model, record
 
 @record
 class Shared:
-  """The same on all devices."""
+  """The part of the loop's state that is replicated: identical on all devices."""
 
   learner: LearnerState
-  ticks: Array  # i32   ticks done: agent steps of each environment
+  ticks: Array  # i32   ticks done, which are the agent steps done in each environment
 
 
 @record
 class Local:
-  """Each device's own."""
+  """The part of the loop's state that differs between devices."""
 
   actor: ActorState
   replay: Replay
   key: Key
-  learned: (
-    Array  # f32[]   comes with the last gradient step: what waits for it waits for the learner
-  )
+  # f32[]   computed by the last gradient step; the next `recv` depends on it, and so runs after the
+  # learner
+  learned: Array
 
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-  """Plays with every environment, and learns while the emulators step."""
+  """The components of a run, and the program they make: `run` is what is compiled."""
 
   environment: Environment
   model: Model
@@ -47,25 +51,26 @@ class Loop:
   ring: Ring
   learner: Learner
   calibration: Calibration
-  updates: int = 1  # gradient steps each time the learner is due; 0: it never is, and is not built
-  every: int = 1  # ticks between those times
-  warmup: int = 0  # rows in the replay before the first
+  updates: int = 1  # gradient steps each time the learner runs; 0: the learner is not compiled
+  every: int = 1  # the learner runs every so many ticks
+  warmup: int = 0  # the learner runs once the replay has more rows than this
   monitors: tuple[Monitor, ...] = ()
 
   def tick(self, shared: Shared, local: Local) -> tuple[Shared, Local, Metrics]:
-    """Remember what happened, act once in every environment, learn while the emulators step."""
+    """One tick: store the newest step, act in every environment, learn while the emulators step."""
     key, search_key, learn_key = jax.random.split(local.key, 3)
     state, params = local.actor, shared.learner.variables
-    env, time = self.environment.recv(state.env, after=local.learned)  # the emulators are done
+    env, time = self.environment.recv(state.env, after=local.learned)  # wait for the emulators
     check_step(self.environment.spec, time)
     replay = self.ring.add(local.replay, state.decision, time, shared.learner.step)
     origin = initial_inference(self.model, params, self.ring.recent(replay))
     decision = self.search(params, search_key, origin)
-    env = self.environment.send(env, decision.action)  # the emulators start
+    env = self.environment.send(env, decision.action)  # the emulators start to step
+    # `never` is always False: it makes the learner depend on `send`, so that `send` comes first.
     due = (replay.head > self.warmup) & (shared.ticks % self.every == 0) & ~ordering.never(env)
     learner, priorities, learned, metrics = self.learn(
       due, shared.learner, replay, learn_key
-    )  # the device is busy
+    )  # the device learns while the emulators step
 
     episodes = actor.count(state.episodes, time)
     probe, calibration = self.calibration.step(state.probe, time, decision)
@@ -82,8 +87,13 @@ class Loop:
   def learn(
     self, due: Array, state: LearnerState, replay: Replay, key: Key
   ) -> tuple[LearnerState, Priorities, Array, Metrics]:
-    """`updates` gradient steps if `due`. The replay is only read; its frames do not pass through
-    the branches, or XLA copies them.
+    """Takes `updates` gradient steps if `due` (bool[]), else none.
+
+    Only the priorities of the replay may change. The rest of it is not an operand of the branches:
+    XLA would copy the frames.
+
+    Returns:
+      The learner's state, the priorities, the sum of the gradients' norms f32[], and the metrics.
     """
     if not self.updates:
       return state, replay.priorities, jnp.zeros(()), {}
@@ -107,8 +117,9 @@ class Loop:
     return state, priorities, metrics["learner/gradient_norm"][0], metrics
 
   def run(self, shared: Shared, local: Local, ticks: Array) -> tuple[Shared, Local, Metrics]:
-    """`ticks` (i32[], traced: any number with one compilation) ticks, with the sums of their
-    metrics.
+    """Runs `ticks` ticks and sums up their metrics.
+
+    `ticks`, i32[], is traced: one compilation serves every number of ticks.
     """
     _, _, metrics = jax.eval_shape(self.tick, shared, local)
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)

@@ -1,4 +1,4 @@
-"""An agent that acts in environments which somebody else steps, with gymnasium or EnvPool."""
+"""An agent for environments that your own code steps, for example with gymnasium or EnvPool."""
 
 from typing import Any
 
@@ -13,15 +13,15 @@ from muzero_jax.types import Array, Key, Model, Params, SearchFn, TimeStep
 
 
 class Player:
-  """One action for every observation. It keeps the frames before, as many as the network sees.
+  """Chooses an action for each observation. It remembers the frames that the network stacks.
 
   Args:
-    model: the agent's.
-    search: chooses the actions.
-    params: of the model, on one device.
-    spec: of the game that the agent was trained on; its number of environments does not matter.
-    stack: S, frames the network sees.
-    seed: of the search, where it draws.
+    model: the agent's model.
+    search: the search that chooses the actions.
+    params: the parameters of the search (`LearnerState.variables`), on one device.
+    spec: the environment that the agent was trained on; its number of environments is ignored.
+    stack: S, frames that the network sees.
+    seed: of the random numbers that the search draws.
   """
 
   def __init__(
@@ -40,21 +40,21 @@ class Player:
     self._program = jax.jit(self._step)
 
   def act(self, observation: Any, first: Any) -> np.ndarray:
-    """Looks, thinks, and chooses an action in every environment.
+    """Chooses an action in every environment.
 
     Args:
-      observation: u8[B, H, W], or whatever frames the agent was trained on, with an axis of
-        environments in front; of a single environment without that axis. EnvPool's [B, 1, H, W]
-        and [B, 3, H, W] will do.
-      first: bool[B], or bool for all: whether the observation begins an episode. It then takes
-        the place of all frames before.
+      observation: u8[B, H, W], or [B, *frame_shape] in general, with the shape and dtype of the
+        frames in training; without the axis B for a single environment. EnvPool's [B, 1, H, W]
+        and [B, 3, H, W] are accepted, too.
+      first: bool[B], or one bool for all environments: whether the observation begins an episode.
+        Earlier frames of that environment are then forgotten.
 
     Returns:
-      i32[B]; i32[] for a single environment.
+      The actions, i32[B]; i32[] for a single environment.
 
     Raises:
-      ValueError: an observation has another shape or type than in training, or the environments
-        are new and the observation is not the first.
+      ValueError: the observation has another shape or dtype than in training; or `first` is not
+        set although this is the first call, or the first with this number of environments.
     """
     frame, single = self._frame(np.asarray(observation))
     first = np.broadcast_to(np.asarray(first, bool), frame.shape[:1])

@@ -1,5 +1,7 @@
-"""A run on the host's side: dispatch rounds, report the round before, evaluate, save, stop when
-told to.
+"""The host's side of training: runs the compiled loop, logs, evaluates, saves, handles signals.
+
+The host calls the program in rounds of many ticks. While the device computes a round, the host
+processes the metrics of the round before.
 """
 
 import dataclasses
@@ -24,33 +26,33 @@ from muzero_jax.runs import metrics, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.types import record
 
-ROUND_SECONDS = (
-  2.0  # how long the device works before the host looks: signals and the progress bar wait for it
-)
+# Target duration of a round. Signals and the progress bar are handled between rounds.
+ROUND_SECONDS = 2.0
 
 
 @record
 class State:
-  """All that changes in a run, on the devices."""
+  """The state of a run on the devices."""
 
   shared: loop.Shared
   local: loop.Local
 
 
 def train(config: Config) -> int:
-  """Runs, or goes on with, what the configuration describes.
+  """Trains as configured, or resumes the run in `config.workdir`.
 
   Returns:
-    The process's exit code: 0, or 128 + the signal that stopped it, after saving.
+    The exit code of the process: 0, or 128 + the number of the signal that stopped the run, after
+    saving a checkpoint.
 
   Raises:
-    ConfigError: what was asked for cannot be done.
-    DivergedError: the loss is no number any more.
+    ConfigError: the settings are invalid, or do not fit the run in the folder.
+    DivergedError: the loss became infinite or NaN.
   """
   folder, lock = workdir.open_workdir(config)
   with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
     begun = checkpoints.latest()
-    if begun is not None:  # where nothing was saved yet, there is nothing to go on from
+    if begun is not None:  # without a checkpoint the run starts anew, and settings may change
       workdir.compare(config, folder)
     run = build.build(config, begun or 0)
     print(memory.plan(run), flush=True)
@@ -60,9 +62,9 @@ def train(config: Config) -> int:
 
 
 class Stop:
-  """A context that remembers a SIGINT or SIGTERM; a second one acts as it always does.
+  """A context that notes SIGINT or SIGTERM in `signal`; a second signal has its default effect.
 
-  Python handles signals in the main thread only: a run in another one does not hear them.
+  Python handles signals in the main thread only: in another thread the context has no effect.
   """
 
   def __init__(self):
@@ -85,48 +87,48 @@ class Stop:
 
 
 class RoundLength:
-  """How many ticks a round takes, so that it lasts about `ROUND_SECONDS`: never more than twice the
-  round before.
+  """Chooses the number of ticks per round so that a round takes about `ROUND_SECONDS`.
+
+  A round has at most twice as many ticks as the round before.
   """
 
   def __init__(self):
     self.restart()
 
   def restart(self) -> None:
-    """The next round may be slower than those before by any factor."""
+    """Returns to short rounds, when ticks are about to become slower by an unknown factor."""
     self._ticks, self._clock = 8, time.perf_counter()
 
   def choose(self, limit: int) -> int:
-    """Ticks of the next round, at most `limit`."""
+    """The number of ticks of the next round, at most `limit`."""
     return min(self._ticks, limit)
 
   def learn(self, ticks: int) -> None:
-    """A round of `ticks` is over."""
+    """Adapts to the time that a round of `ticks` took; call it when the round has ended."""
     now = time.perf_counter()
     wanted = int(ticks / max(now - self._clock, 1e-6) * ROUND_SECONDS)
     self._ticks, self._clock = max(1, min(wanted, 2 * self._ticks)), now
 
 
 class Training:
-  """One process's part of a run."""
+  """A run in this process, from its start or its newest checkpoint to its end or a signal."""
 
   def __init__(self, config: Config, folder: Path, run: Experiment, checkpoints: Checkpoints):
     self.config, self.folder, self.run, self.checkpoints = config, folder, run, checkpoints
     self.total = -(-config.env_steps // run.width)  # ticks
     self.state, self.progress = self._start()
     self.ticks = int(self.state.shared.ticks)
-    self.warm = (
-      self.ticks + run.loop.warmup - int(self.state.local.replay.head[0])
-    )  # the tick at which learning starts
+    # The tick at which learning starts.
+    self.warm = self.ticks + run.loop.warmup - int(self.state.local.replay.head[0])
     self.scores = scoring.Scoring(config, folder, run.loop.model, run.loop.search)
 
   @property
   def env_steps(self) -> int:
-    """Agent steps done, all devices."""
+    """Agent steps done, over all devices."""
     return self.ticks * self.run.width
 
   def go(self) -> int:
-    """Trains to the end, or until a signal."""
+    """Trains to the end, or until a signal; returns the exit code."""
     with Stop() as stop:
       if self.ticks >= self.total:
         done = f"This run has done its {self.env_steps:,} steps"
@@ -136,7 +138,7 @@ class Training:
           self._rounds(reporter, stop)
     if stop.signal:
       print(
-        f"stopped at {self.env_steps:,} steps; start again with the same command to go on.",
+        f"stopped at {self.env_steps:,} steps; run the same command again to resume.",
         flush=True,
       )
     else:
@@ -165,7 +167,7 @@ class Training:
     self._save(reporter)
 
   def _compile(self, say: Callable[[str], None]) -> Callable:
-    """The one program of the run; it raises where it would have to be compiled again."""
+    """Compiles the loop ahead of time; other shapes would be an error, not a recompilation."""
     say("compiling ...")
     begun = time.perf_counter()
     program = parallel.pmapped(self.run.loop.run, self.run.devices, donate=(0, 1))
@@ -182,7 +184,7 @@ class Training:
   def _collect(
     self, reporter: metrics.Reporter, env_steps: int, ticks: int, new: Any, length: "RoundLength"
   ) -> None:
-    """Waits for a round and reports it."""
+    """Waits for the end of a round and adds its metrics to the report."""
     reporter.add(env_steps, new)
     length.learn(ticks)
     loss = metrics.means(reporter.pending).get("loss/total", 0.0)
@@ -198,7 +200,7 @@ class Training:
       reporter.write()
 
   def _duties(self, reporter: metrics.Reporter) -> None:
-    """What is done between rounds."""
+    """Evaluates and saves, if due."""
     if self._due(self.config.evaluate_every) and self.ticks < self.total:
       row = self.scores.evaluate(self._params(), self.env_steps)
       if row:
@@ -208,14 +210,14 @@ class Training:
     reporter.resume_clock()
 
   def _period(self, env_steps: int) -> int:
-    """In ticks."""
+    """A number of agent steps, in ticks."""
     return max(1, env_steps // self.run.width)
 
   def _due(self, every: int) -> bool:
     return every > 0 and self.ticks % self._period(every) == 0
 
   def _next_event(self) -> int:
-    """The tick before which no round may run on."""
+    """The next tick at which a round must end: something is due, or learning starts."""
     config = self.config
     periods = [
       self._period(every)
@@ -226,7 +228,7 @@ class Training:
     return min(self.total, *events, *([self.warm] if self.ticks < self.warm else []))
 
   def _params(self) -> Any:
-    """Of the model, on one device: evaluation is a program of its own."""
+    """The parameters of the search on one device, because evaluation uses only one."""
     return jax.device_put(
       jax.device_get(self.state.shared.learner.variables), jax.local_devices()[0]
     )
@@ -261,7 +263,7 @@ class Training:
     )
 
   def _start(self) -> tuple[State, dict[str, Any]]:
-    """The newest checkpoint's state, or a new one."""
+    """The state and progress from the newest checkpoint, or those of a new run."""
     shared, local = self.run.shared(), self.run.local()
     if self.checkpoints.latest() is None:
       return State(shared, local), {}
@@ -271,8 +273,9 @@ class Training:
     return State(shared, self._restore_local(local)), progress
 
   def _restore_local(self, new: loop.Local) -> loop.Local:
-    """Each device's state. Where the replay was not saved, or has another size now, games and
-    replay start anew.
+    """The state of each device from the checkpoint.
+
+    If the replay was not saved, or has another size now, environments and replay start anew.
     """
     small = dataclasses.replace(new, replay=None)
     if not (self.checkpoints.fits("replay", new.replay) and self.checkpoints.fits("local", small)):
@@ -287,8 +290,8 @@ class Training:
     local = dataclasses.replace(restored["local"], replay=restored["replay"])
     if self.config.env.kind != "envpool":
       return local
-    # EnvPool cannot save a game: episodes start anew, and those in the replay are cut off where
-    # they were.
+    # EnvPool cannot save the state of its environments: new episodes start, and the unfinished ones
+    # in the replay are marked as truncated.
     cut = jax.jit(jax.vmap(self.run.loop.ring.cut), donate_argnums=0)
     fresh = jax.vmap(restarted)(local.actor, new.actor.env)
     return dataclasses.replace(local, actor=fresh, replay=cut(local.replay))

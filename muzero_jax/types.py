@@ -1,8 +1,19 @@
-"""The data that flows between components, and the types of the functions that pass it on.
+"""The data types that components exchange, and the function types that components implement.
 
-Letters: B environments, S stacked frames, A actions, k unroll steps, n bootstrap steps, N batch, C
-rows of the ring, L = k + n + 1 steps of an example, E later frames asked for. Everything here is
-per device.
+Read this file first: every other module refers to these types. Letters in shapes, here and in all
+other modules:
+
+  B: environments
+  S: stacked frames that the network sees
+  A: actions
+  k: unroll steps
+  n: steps until a return bootstraps
+  N: batch size; also any other batch axis of the model
+  C: rows of the replay's ring buffer
+  L: steps that an example holds, k + n + 1
+  E: frames after the root that an example holds
+
+Every count and shape is per device.
 """
 
 import dataclasses
@@ -15,97 +26,99 @@ from jax import Array
 
 Params = Any  # a pytree of arrays
 Key = Array  # a typed PRNG key, used once
-Metrics = dict[str, Array]  # name -> f32[2]: (sum, weight); what is reported is sum / weight
+Metrics = dict[str, Array]  # name -> f32[2]: (sum, weight); reported as sum / weight
 
 T = TypeVar("T")
 
 
 @dataclass_transform(frozen_default=True)
 def record(cls: type[T]) -> type[T]:
-  """Makes `cls` a frozen dataclass that JAX walks into."""
+  """Class decorator: makes `cls` a frozen dataclass and registers it as a JAX pytree."""
   return jax.tree_util.register_dataclass(dataclasses.dataclass(frozen=True)(cls))
 
 
 @record
 class TimeStep:
-  """What every environment answers with at step t; `envs/base.py` states the convention."""
+  """What an environment returns at step t. `envs/base.py` defines the time convention."""
 
-  frame: Array  # u8[B, *frame_shape]   what the agent sees at t
+  frame: Array  # u8[B, *frame_shape]   the observation at t
   reward: Array  # f32[B]   raw, of the transition t-1 -> t; 0 on a first step
-  # f32[B]   0 where the return ends at t, else 1 (also where the episode is cut off by its time
-  # limit)
+  # f32[B]   0 where the return ends at t, else 1; also 1 where the time limit truncates the episode
   discount: Array
-  first: Array  # bool[B]   t begins an episode; what was sent before it is ignored
+  first: Array  # bool[B]   t begins an episode; the action sent before it was ignored
   last: Array  # bool[B]   t ends an episode: terminated (discount 0) or truncated (discount 1)
 
 
 @record
 class Root:
-  """What a search starts from."""
+  """The input of a search: the model's hidden state and predictions for the current step."""
 
   hidden: Array  # [B, ...]
   policy_logits: Array  # f32[B, A]
-  value: Array  # f32[B]   plain scalar, in units of reward
+  value: Array  # f32[B]   decoded to a scalar, in units of reward
 
 
 @record
 class Decision:
-  """What the agent did at step t, and why."""
+  """The output of a search: the action at step t, and what the replay records about it."""
 
   action: Array  # i32[B]
   policy: Array  # f32[B, A]   the improved policy, a target for the policy head
-  value: Array  # f32[B]   the search's value of the root
-  log_prob: Array  # f32[B]   log-probability of `action` under the behavior
-  advantage: Array  # f32[B]   the search's Q of `action` less `value`
-  depth: Array  # f32[B]   steps from the root to the deepest node; not kept in the replay
+  value: Array  # f32[B]   the search's estimate of the root's value
+  log_prob: Array  # f32[B]   log-probability of `action` under the behavior policy
+  advantage: Array  # f32[B]   the search's Q of `action`, minus `value`
+  depth: Array  # f32[B]   depth of the tree's deepest node, in steps; not stored in the replay
 
 
 @record
 class Example:
-  """One example: the k-step unroll from step t and what its targets need. Batched as [N, ...] in a
-  `Sample`.
+  """A training example: the k-step unroll from step t, and what its targets are computed from.
+
+  Shapes are those of one example; a `Sample` holds a batch of them, [N, ...].
   """
 
   frames: Array  # u8[S+E, *frame_shape]   steps t-S+1 .. t+E
-  first: Array  # bool[S+E]   of the same steps
+  first: Array  # bool[S+E]   for the same steps
   action: Array  # i32[L-1]   a_t .. a_{t+L-2}
   reward: Array  # f32[L-1]   r_{t+1} .. r_{t+L-1}
   discount: Array  # f32[L-1]   d_{t+1} .. d_{t+L-1}
   last: Array  # bool[L]   t .. t+L-1
-  policy: Array  # f32[k+1, A]   recorded, t .. t+k
-  value: Array  # f32[L]   recorded, t .. t+L-1
+  policy: Array  # f32[k+1, A]   improved policies recorded at t .. t+k
+  value: Array  # f32[L]   search values recorded at t .. t+L-1
   log_prob: Array  # f32[L-1]   t .. t+L-2
-  advantage: Array  # f32   recorded, t
-  age: Array  # i32   learner steps since step t was played
+  advantage: Array  # f32   recorded at t
+  age: Array  # i32   gradient steps since step t was played
 
 
 @record
 class Sample:
-  """A batch of examples."""
+  """A batch of examples drawn from the replay."""
 
   example: Example  # [N, ...]
-  index: Array  # i32[N]   where the examples are: row * B + environment
+  index: Array  # i32[N]   position in the replay: row * B + environment
   weight: Array  # f32[N]   importance weights, at most 1
 
 
 @record
 class Targets:
-  """What the unroll is trained towards."""
+  """The training targets of an unroll of k steps."""
 
-  reward: Array  # f32[N, k]   of the transitions into t+1 .. t+k
+  reward: Array  # f32[N, k]   for the transitions into t+1 .. t+k
   value: Array  # f32[N, k+1]
   policy: Array  # f32[N, k+1, A]
-  policy_mask: Array  # f32[N, k+1]   1 where step t+i is a state to act in; 0 after the end
-  target_mask: (
-    Array  # f32[N, k+1]   1 where a target exists (absorbing states have one); 0 after a truncation
-  )
+  # f32[N, k+1]   1 where step t+i is a state to act in; 0 once the return has ended, and after a
+  # truncation
+  policy_mask: Array
+  # f32[N, k+1]   1 where a target exists, as it does in absorbing states; 0 after a truncation
+  target_mask: Array
 
 
 @record
 class Context:
-  """All that a loss term may look at. Predictions are those of the unroll."""
+  """The input of every loss term: a batch, its targets, and the predictions of the unroll."""
 
-  example: Example  # [N, ...]; where frames are augmented, with a draw that is not the root's
+  # [N, ...]; if frames are augmented, with other random shifts than the frames encoded at the root
+  example: Example
   targets: Targets
   hidden: Array  # [N, k+1, ...]
   policy_logits: Array  # f32[N, k+1, A]
@@ -115,47 +128,46 @@ class Context:
 
 @record
 class Statistics:
-  """Running sums over the batches that were learned from, older ones counting less; all f32[]."""
+  """Exponential moving averages over the batches of all gradient steps so far; all f32[]."""
 
-  weight: Array  # of batches
-  # (return - value)^2 at the root: what the value head is wrong by, and what returns vary by
+  weight: Array  # of 1 per batch: 0 before the first gradient step, then rises to 1
+  # of (return - value)^2 at the root: the value head's error plus the variance of returns
   errors: Array
-  squares: Array  # (Q(a) - V)^2, of the recorded search
-  products: Array  # (Q(a) - V)(return - V)
+  squares: Array  # of (Q(a) - V)^2, with Q and V recorded by the search
+  products: Array  # of (Q(a) - V)(return - V)
 
   @property
   def error(self) -> Array:
-    """The standard deviation of returns around values, f32[]; 1 before anything was learned
-    from.
-    """
+    """The standard deviation of (return - value), f32[]; 1 before the first gradient step."""
     return jnp.where(self.weight > 0, jnp.sqrt(self.errors / jnp.maximum(self.weight, 1e-6)), 1.0)
 
   @property
   def skill(self) -> Array:
-    """The slope of (return - V) on (Q(a) - V), f32[]: 1 where Q is right, 0 where it is noise, and
-    before there is any.
+    """The regression slope of (return - V) on (Q(a) - V), f32[].
+
+    1 if Q is right, 0 if it is noise; 0 also before the first gradient step.
     """
     return self.products / jnp.maximum(self.squares, 1e-12)
 
 
 @record
 class LearnerState:
-  """The same on all devices."""
+  """All that the learner updates. Replicated: identical on all devices."""
 
   params: Params  # {'model': ..., one entry per loss term with parameters}
-  target_params: Params  # of the model, some updates old
+  target_params: Params  # the target network: a copy of the model's parameters, some steps old
   opt_state: Any
   step: Array  # i32   gradient steps done
   statistics: Statistics
 
   @property
   def variables(self) -> Params:
-    """What a search takes as its parameters: the model's, with `Statistics` under "statistics"."""
+    """The `params` of a search: the model's parameters and, under "statistics", `Statistics`."""
     return {**self.params["model"], "statistics": self.statistics}
 
   @property
   def target_variables(self) -> Params:
-    """The same with the target network's parameters; statistics are today's."""
+    """`variables` with the target network's parameters; `Statistics` are the current ones."""
     return {**self.target_params, "statistics": self.statistics}
 
 
@@ -164,24 +176,22 @@ class Model(NamedTuple):
 
   init: Callable[[Key], Params]
   encode: Callable[[Params, Array], Array]  # frames u8[N, S, *frame_shape] -> hidden [N, ...]
-  predict: Callable[
-    [Params, Array], tuple[Array, Array]
-  ]  # hidden -> policy f32[N, A], value f32[N, bins] logits
-  step: Callable[
-    [Params, Array, Array], tuple[Array, Array]
-  ]  # hidden, action i32[N] -> hidden, reward logits
+  # hidden -> logits of the policy, f32[N, A], and of the value, f32[N, bins]
+  predict: Callable[[Params, Array], tuple[Array, Array]]
+  # hidden, action i32[N] -> next hidden, reward logits f32[N, bins]
+  step: Callable[[Params, Array, Array], tuple[Array, Array]]
   decode: Callable[[Array], Array]  # logits f32[..., bins] -> scalar f32[...]
   encode_scalar: Callable[[Array], Array]  # scalar f32[...] -> probabilities f32[..., bins]
 
 
 class SearchFn(Protocol):
-  """Thinks before acting: one decision for every root, independently."""
+  """The type of a search: one decision for every root, each independent of the others."""
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision: ...
 
 
 class Term(NamedTuple):
-  """A loss term: its own parameters and its loss per example."""
+  """A loss term: a function that initializes its own parameters, and its loss per example."""
 
-  init: Callable[[Key], Params]  # {} where the term has none
-  loss: Callable[[Params, Context], Array]  # all parameters -> f32[N]
+  init: Callable[[Key], Params]  # returns {} if the term has no parameters
+  loss: Callable[[Params, Context], Array]  # parameters of the model and of all terms -> f32[N]

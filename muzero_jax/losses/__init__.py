@@ -1,3 +1,1 @@
-"""Loss terms: each one function of the parameters and a `Context`, with its own parameters where it
-has any.
-"""
+"""Loss terms: functions of the parameters and a `Context`; some have parameters of their own."""

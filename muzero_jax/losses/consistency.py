@@ -1,11 +1,12 @@
-"""Latent consistency (EfficientZero, Ye et al. 2021, section 4.1): what the dynamics predicts
-should look like what the encoder sees.
+"""The consistency loss of EfficientZero (Ye et al. 2021, section 4.1): unrolled hidden states
+should agree with the encodings of the frames that followed.
 
-SimSiam (Chen and He 2021): the unrolled latent is projected and predicted, the encoded later frame
-is projected without gradient, and their negative cosine similarity is the loss. Projector and
-predictor normalize by the statistics of the batch: without, all latents of one game project alike,
-and the similarity is high whatever the dynamics predicts. Nothing else in the model does: acting
-and learning compute the same function.
+The loss is that of SimSiam (Chen and He 2021): the negative cosine similarity of the unrolled
+hidden state, projected and passed through the predictor, and the encoding of the later frames,
+projected, without gradient. Projector and predictor use batch norm: without it the projections
+of all hidden states of one game are alike, and the similarity is high whatever the dynamics
+predicts. The model itself has no batch norm, so that it computes the same function in acting and in
+learning.
 """
 
 import flax.linen as nn
@@ -18,11 +19,10 @@ from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
 
 class BatchNorm(nn.Module):
-  """f32[N, width], each unit by its mean and variance over the batch, then scaled and shifted.
-  Keeps no running statistics.
+  """Batch norm over f32[N, width], with learned scale and bias but without running statistics.
 
-  Rows count with `weight` f32[N]: one that is masked in the loss, weight 0, must not move the
-  others.
+  Mean and variance are weighted by `weight`, f32[N], so that rows that are masked in the loss
+  (weight 0) do not affect the others.
   """
 
   @nn.compact
@@ -38,7 +38,7 @@ class BatchNorm(nn.Module):
 
 
 class Projector(nn.Module):
-  """Latents [N, ...], weights f32[N] -> f32[N, width], in three layers."""
+  """Three layers: hidden states [N, ...], weights f32[N] -> f32[N, width]."""
 
   width: int
 
@@ -51,7 +51,7 @@ class Projector(nn.Module):
 
 
 class Predictor(nn.Module):
-  """f32[N, width], weights f32[N] -> f32[N, width], through half the width."""
+  """Two layers, with a bottleneck of width / 2: f32[N, width], weights f32[N] -> f32[N, width]."""
 
   width: int
 
@@ -61,12 +61,12 @@ class Predictor(nn.Module):
 
 
 def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: int = 1024) -> Term:
-  """The term; its examples must come with k later frames.
+  """Makes the loss term. Its examples must hold k later frames (E >= k).
 
   Args:
-    model: its `encode` gives the targets.
+    model: its `encode` computes the targets.
     stack: S.
-    hidden: shape of one latent with a batch axis.
+    hidden: shape of one hidden state with a batch axis.
     width: of the projections.
   """
   projector, predictor = Projector(width), Predictor(width)
@@ -100,7 +100,5 @@ def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: i
 
 
 def _unit(x: Array) -> Array:
-  """x at length 1; a zero vector stays zero, with a finite gradient (that of a norm is NaN
-  there).
-  """
+  """x scaled to length 1. A zero vector stays zero and has a finite gradient, not a norm's NaN."""
   return x * jax.lax.rsqrt(jnp.maximum(jnp.sum(x * x, -1, keepdims=True), 1e-12))

@@ -1,6 +1,6 @@
 """The MuZero loss (Schrittwieser et al. 2020, eq. 1) as three terms: reward, value and policy.
 
-Cross-entropies in float32. How much the root and each later step count is `step_weights`.
+All are cross-entropies in float32. `step_weights` weights the root against the later steps.
 """
 
 import jax.numpy as jnp
@@ -10,18 +10,18 @@ from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
 
 def cross_entropy(probabilities: Array, logits: Array) -> Array:
-  """-sum p log softmax(logits) over the last axis, in float32."""
+  """The cross-entropy -sum p log softmax(logits) over the last axis, in float32."""
   return optax.softmax_cross_entropy(logits.astype(jnp.float32), probabilities)
 
 
 def step_weights(unroll: int, kind: str) -> Array:
-  """What each step of the unroll counts, f32[k+1].
+  """The weights of the unroll's steps in the value and policy losses, f32[k+1].
 
   Args:
     unroll: k.
-    kind: "root": the root 1 and every later step 1/k, so that the unroll as a whole counts as much
-      as the root (MuZero, appendix G); "equal": every step 1/k (EfficientZero, Ye et al. 2021, and
-      its relatives).
+    kind: "root": 1 for the root and 1/k for every later step, so that all later steps together
+      weigh as much as the root (MuZero, appendix G); "equal": 1/k for every step (EfficientZero,
+      Ye et al. 2021, and its successors).
   """
   return jnp.concatenate(
     [jnp.full(1, 1.0 if kind == "root" else 1 / unroll), jnp.full(unroll, 1 / unroll)]
@@ -34,8 +34,9 @@ def _no_parameters(key: Key) -> Params:
 
 
 def reward(model: Model) -> Term:
-  """Of the k transitions of the unroll, the one into the terminal state and those between absorbing
-  states included.
+  """The reward loss: the mean over the k transitions of the unroll.
+
+  It includes the transition into the terminal state, and those between absorbing states.
   """
 
   def loss(params: Params, context: Context) -> Array:
@@ -47,7 +48,12 @@ def reward(model: Model) -> Term:
 
 
 def value(model: Model, steps: str = "root") -> Term:
-  """Of the k+1 states of the unroll, absorbing ones included; `steps`: a kind of `step_weights`."""
+  """The value loss: the sum over the k+1 states of the unroll, absorbing ones included.
+
+  Args:
+    model: encodes the targets as categorical distributions.
+    steps: a kind of `step_weights`.
+  """
 
   def loss(params: Params, context: Context) -> Array:
     del params
@@ -61,8 +67,11 @@ def value(model: Model, steps: str = "root") -> Term:
 
 
 def policy(model: Model, steps: str = "root") -> Term:
-  """Of those of the k+1 states in which there is something to decide; `steps`: a kind of
-  `step_weights`.
+  """The policy loss: the sum over those of the k+1 states of the unroll that are not absorbing.
+
+  Args:
+    model: not used.
+    steps: a kind of `step_weights`.
   """
   del model
 

@@ -1,9 +1,9 @@
-"""A policy gradient on what was played: off-policy, clipped (Schulman et al. 2017, "PPO", eq. 7),
-next to the search's targets.
+"""An off-policy policy gradient on the actions taken, with PPO's clipping (Schulman et al. 2017,
+eq. 7), to be used in addition to the policy loss.
 
-The search's targets follow the model's Q, whose errors are the same every time a state is met; the
-returns that followed an action are noisy, but right on average. Muesli (Hessel et al. 2021, eq. 11)
-joins both in the same way.
+The policy loss follows the model's Q, whose errors are systematic: they are the same each time a
+state is visited. The returns that followed an action are noisy, but right on average. Muesli
+(Hessel et al. 2021, eq. 11) combines the two in the same way.
 """
 
 import jax
@@ -12,20 +12,20 @@ import jax.numpy as jnp
 from muzero_jax.losses.muzero import step_weights
 from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
-# Where an action proved bad and the policy has come to prefer it, the clip of `policy_gradient`
-# does not bound the loss: its ratio to the behavior, and with it the gradient, could be anything
-# (Ye et al. 2020, "dual-clip PPO", which has 3, too).
+# Upper bound on the ratio of the policy to the behavior policy. PPO's clipping does not bound the
+# loss where the advantage is negative and the ratio large, so the gradient could have any size
+# (Ye et al. 2020, "dual-clip PPO", which also uses 3).
 LARGEST_RATIO = 3.0
 
 
 def policy_gradient(model: Model, clip: float = 0.2, steps: str = "root") -> Term:
-  """The term. It needs `log_prob` to be that of the behavior, which Gumbel's sequential halving
-  does not know.
+  """Makes the loss term.
+
+  It needs the exact `log_prob` of the behavior policy, which sequential halving does not give.
 
   Args:
-    model: decodes the values that returns are compared with.
-    clip: by how much an action's probability may differ from the behavior's before its gradient
-      stops.
+    model: decodes the predicted values, the baseline of the advantages.
+    clip: epsilon of PPO: the ratio to the behavior policy is clipped to 1 - clip .. 1 + clip.
     steps: a kind of `muzero.step_weights`.
   """
 
@@ -41,9 +41,8 @@ def policy_gradient(model: Model, clip: float = 0.2, steps: str = "root") -> Ter
     chosen = jnp.take_along_axis(log_policy, example.action[:, :count, None], -1)[..., 0]
     ratio = jnp.exp(jnp.minimum(chosen - example.log_prob[:, :count], jnp.log(LARGEST_RATIO)))
     advantage = jax.lax.stop_gradient(targets.value - model.decode(context.value_logits))
-    acted = (
-      targets.policy_mask * ~example.last[:, :count]
-    )  # what is sent at an episode's last step has no consequence
+    # The action at the last step of an episode has no effect: the environment resets.
+    acted = targets.policy_mask * ~example.last[:, :count]
     advantage = normalize(advantage, acted)
     gain = jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
     return -jnp.sum(gain * acted * step_weights(count - 1, steps)[None], -1)
@@ -52,7 +51,7 @@ def policy_gradient(model: Model, clip: float = 0.2, steps: str = "root") -> Ter
 
 
 def normalize(x: Array, mask: Array, epsilon: float = 1e-3) -> Array:
-  """x f32[N, T] by its standard deviation over the batch, where the mask is 1. Its mean stays."""
+  """Divides x, f32[N, T], by its standard deviation where the mask is 1; the mean remains."""
   count = jnp.maximum(mask.sum(), 1.0)
   mean = jnp.sum(x * mask) / count
   return x / (jnp.sqrt(jnp.sum(jnp.square(x - mean) * mask) / count) + epsilon)

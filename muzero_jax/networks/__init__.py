@@ -1,1 +1,1 @@
-"""Networks: the MuZero model and its categorical scalars."""
+"""Networks, and the conversion of values and rewards to categorical distributions."""

@@ -1,4 +1,4 @@
-"""The fully connected network, for games whose observation is a short vector or a small board."""
+"""The fully connected network, for observations that are short vectors or small boards."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ WIDTHS = {"grid": 64, "tiny": 64, "small": 256, "efficientzero": 512, "muzero": 
 
 
 class Representation(nn.Module):
-  """Stack -> latent [N, width] in 0..1."""
+  """The encoder: frames [N, S, *frame_shape] -> hidden state [N, width] in 0..1."""
 
   width: int
   dtype: Any
@@ -28,13 +28,13 @@ class Representation(nn.Module):
 
 
 class Dynamics(nn.Module):
-  """Latent and action -> the next latent and the reward's logits."""
+  """Hidden state [N, width], action i32[N] -> next hidden state, reward logits f32[N, bins]."""
 
   width: int
   num_actions: int
   bins: int
   dtype: Any
-  head: int = 0  # width of the reward's head; 0: as the latent
+  head: int = 0  # width of the reward head; 0: that of the hidden state
 
   @nn.compact
   def __call__(self, hidden: Array, action: Array) -> tuple[Array, Array]:
@@ -45,12 +45,13 @@ class Dynamics(nn.Module):
     x = nn.LayerNorm(dtype=self.dtype, scale_init=nn.initializers.zeros)(
       nn.Dense(self.width, dtype=self.dtype)(x)
     )
-    x = scale_hidden(hidden + x)  # it starts as its shortcut: the state stays
+    # The residual branch is 0 at initialization (`scale_init`): at first the hidden state persists.
+    x = scale_hidden(hidden + x)
     return x, Logits(self.head or self.width, self.bins)(x)
 
 
 class Prediction(nn.Module):
-  """Latent -> policy logits f32[N, A], value logits f32[N, bins]."""
+  """Hidden state [N, width] -> policy logits f32[N, A], value logits f32[N, bins]."""
 
   width: int
   num_actions: int
@@ -68,7 +69,15 @@ def mlp(
   frames: jax.ShapeDtypeStruct,
   dtype: Any = jnp.float32,
 ) -> Model:
-  """The model of a named size for stacks of `frames` ([S, ...]); `dtype` is that of the trunk."""
+  """Makes the fully connected model.
+
+  Args:
+    size: a key of `WIDTHS`.
+    num_actions: A.
+    support: of values and rewards.
+    frames: shape and dtype of one stack of frames, [S, *frame_shape].
+    dtype: of the trunk; heads are float32.
+  """
   width = WIDTHS[size]
   return make_model(
     Representation(width, dtype),

@@ -1,5 +1,5 @@
-"""From flax modules to a `Model` of pure functions; what all networks share: input, latent scaling,
-heads.
+"""Makes a `Model` of pure functions from flax modules, and code that all networks share: the input,
+the scaling of hidden states, and the output layers of heads.
 """
 
 import functools
@@ -16,8 +16,8 @@ from muzero_jax.types import Array, Model, Params, Root
 
 
 def scale_hidden(hidden: Array, epsilon: float = 1e-5) -> Array:
-  """Each latent of [N, ...] into 0..1 by its own minimum and maximum (MuZero, appendix G); a
-  constant one becomes 0.
+  """Scales each hidden state of [N, ...] to 0..1 by its own minimum and maximum (MuZero, appendix
+  G). A constant one becomes 0.
   """
   axes = tuple(range(1, hidden.ndim))
   low = jnp.min(hidden, axes, keepdims=True)
@@ -26,11 +26,17 @@ def scale_hidden(hidden: Array, epsilon: float = 1e-5) -> Array:
 
 
 def stacked_input(frames: Array, dtype) -> Array:
-  """[N, S, *frame_shape] -> [N, H, W, channels] or [N, features]: the newest frame, then what
-  changed from frame to frame.
+  """The network's input: the newest frame, and the differences between consecutive frames.
 
-  A linear map of the stack. Differences show a small moving object (Pong's ball) that the static
-  picture drowns.
+  This is a linear map of the stack. Small moving objects, such as Pong's ball, stand out in the
+  differences, but hardly in frames that are mostly static.
+
+  Args:
+    frames: [N, S, *frame_shape]; u8 is scaled to 0..1.
+    dtype: of the result.
+
+  Returns:
+    [N, H, W, channels], or [N, features] for vector observations.
   """
   frames = frames.astype(dtype) / (255 if frames.dtype == jnp.uint8 else 1)
   newest = frames[:, -1:]
@@ -43,8 +49,9 @@ def stacked_input(frames: Array, dtype) -> Array:
 
 
 class Logits(nn.Module):
-  """A head's last layers in float32: a hidden layer, then a layer that starts at zero, so that
-  nothing is claimed at first.
+  """The last two layers of a head, in float32: [N, ...] -> f32[N, outputs].
+
+  The last layer is initialized to zero, so that initial predictions are uniform.
   """
 
   hidden: int
@@ -64,7 +71,7 @@ def make_model(
   support: Support,
   frames: jax.ShapeDtypeStruct,
 ) -> Model:
-  """A `Model` from three modules.
+  """Makes a `Model` from three flax modules.
 
   Args:
     representation: frames u8[N, S, *frame_shape] -> hidden [N, ...].
@@ -95,22 +102,22 @@ def make_model(
 
 
 def apply(module: nn.Module, params: Params, *inputs: Array) -> Any:
-  """The module's output alone; flax's own `apply` may return changed variables beside it, too."""
+  """`module.apply`, typed to return the output only; flax's type includes mutated variables."""
   return module.apply(params, *inputs)
 
 
 def encode_many(model: Model, params: Params, frames: Array) -> Array:
-  """`model.encode` for any number of stacks u8[N, S, *frame_shape], where no gradient is wanted.
+  """`model.encode` for any number of stacks u8[N, S, *frame_shape], without a gradient.
 
-  Hundreds at once would leave a CPU's caches at every layer and take gigabytes: there they are
-  encoded in parts.
+  On the CPU they are encoded in chunks: the activations of hundreds of stacks do not fit into its
+  caches, and take gigabytes.
   """
   encode = functools.partial(model.encode, params)
   return mapped(encode, frames) if jax.default_backend() == "cpu" else encode(frames)
 
 
 def initial_inference(model: Model, params: Params, frames: Array) -> Root:
-  """What a search starts from, for stacks u8[N, S, *frame_shape]."""
+  """MuZero's initial inference: makes the roots of a search from stacks u8[N, S, *frame_shape]."""
   hidden = encode_many(model, params, frames)
   policy_logits, value_logits = model.predict(params, hidden)
   value = model.decode(value_logits)

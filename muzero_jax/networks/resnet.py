@@ -1,11 +1,11 @@
-"""The residual network for images: pre-activation blocks, no normalization, a square latent at a
-16th of the frame's size.
+"""The residual network for images: pre-activation blocks without normalization. The hidden state
+has about a 16th of the frame's height and width (the size `grid` does not down-sample).
 
-After EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), without their batch
-norms: acting and learning compute the same function. Layer norms cannot stand in for them: with
-shifted pictures (`augmentation`) a network with them learned nothing of Breakout's ball, where one
-without did. Instead every block is its shortcut at first (Zhang et al. 2019, "Fixup"), and latents
-are scaled at every step.
+It follows EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), but without batch
+norm, so that it computes the same function in acting and in learning. Layer norm is no substitute:
+with shifted frames (`augmentation`) a network with layer norm did not learn to see Breakout's ball,
+and one without did. Instead every residual branch is initialized to zero (Zhang et al. 2019,
+"Fixup"), and hidden states are scaled to 0..1 at every step.
 """
 
 import dataclasses
@@ -23,24 +23,27 @@ from muzero_jax.types import Array, Model
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """Widths and depths. The encoder is a first convolution and then stages, each halving the picture
-  and adding blocks.
+  """Widths and depths of a network.
+
+  The encoder is a first convolution, followed by stages. Each stage halves height and width, and
+  then applies residual blocks.
   """
 
   first: tuple[int, int, int]  # channels, kernel, stride of the first convolution
-  stages: tuple[tuple[int, int, bool], ...]  # channels, blocks, pooled (average) instead of strided
-  channels: int  # of the latent
-  blocks: int  # of the dynamics and of the prediction
-  head_channels: int = 16
-  head_hidden: int = 32
-  encoder_blocks: int = 0  # after the first convolution
+  # Per stage: channels, blocks, whether it halves by average pooling instead of a strided block.
+  stages: tuple[tuple[int, int, bool], ...]
+  channels: int  # of the hidden state
+  blocks: int  # of the dynamics, and of the prediction
+  head_channels: int = 16  # of the 1x1 convolution of a head
+  head_hidden: int = 32  # width of a head's fully connected layer
+  encoder_blocks: int = 0  # between the first convolution and the stages
 
 
 SIZES = {
-  # No down-sampling, for boards of 10 x 10 and the like (MinAtar).
+  # No down-sampling: for boards of about 10x10 (MinAtar).
   "grid": Size(first=(16, 3, 1), stages=(), channels=16, blocks=1),
-  # For CPUs. The first layer sees each 4x4 patch once, which is a matrix product: 84x84 -> 21 -> 11
-  # -> 6.
+  # For CPUs. The patches of the first convolution do not overlap, so that it is a matrix product.
+  # 84x84 -> 21 -> 11 -> 6.
   "tiny": Size(first=(32, 4, 4), stages=((32, 0, False), (32, 1, False)), channels=32, blocks=1),
   "small": Size(first=(32, 4, 4), stages=((64, 1, False), (64, 1, False)), channels=64, blocks=1),
   # 84x84 -> 42 -> 21 -> 11 -> 6.
@@ -70,7 +73,7 @@ def convolution(
   stride: int = 1,
   init: Any = nn.linear.default_kernel_init,
 ) -> nn.Conv:
-  """A convolution of this network."""
+  """A flax convolution with square kernel, which runs the faster implementation on CPUs."""
   convolve = conv.conv_general_dilated
   return nn.Conv(
     channels, (kernel, kernel), stride, dtype=dtype, kernel_init=init, conv_general_dilated=convolve
@@ -78,8 +81,9 @@ def convolution(
 
 
 class Block(nn.Module):
-  """A pre-activation residual block (He et al. 2016), which may halve the picture and change the
-  channels; at first its shortcut.
+  """A pre-activation residual block (He et al. 2016): [N, H, W, C] -> [N, H', W', channels].
+
+  The residual branch is 0 at initialization. With `stride` 2 it halves height and width.
   """
 
   channels: int
@@ -96,7 +100,7 @@ class Block(nn.Module):
 
 
 class Representation(nn.Module):
-  """Frames u8[N, S, H, W(, colors)] -> latent [N, H', W', channels] in 0..1."""
+  """The encoder: frames u8[N, S, H, W(, colors)] -> hidden state [N, H', W', channels] in 0..1."""
 
   size: Size
   dtype: Any
@@ -121,7 +125,7 @@ class Representation(nn.Module):
 
 
 class Dynamics(nn.Module):
-  """Latent and action -> the next latent and the reward's logits."""
+  """Hidden state, action i32[N] -> next hidden state, reward logits f32[N, bins]."""
 
   size: Size
   num_actions: int
@@ -131,9 +135,10 @@ class Dynamics(nn.Module):
   @nn.compact
   def __call__(self, hidden: Array, action: Array) -> tuple[Array, Array]:
     size = self.size
-    # Constant planes through a 1x1 convolution are a bias per channel: the same, cheaper.
+    # A bias per channel is equivalent to MuZero's constant action planes through a 1x1 convolution,
+    # and cheaper.
     bias = nn.Embed(self.num_actions, size.channels, dtype=self.dtype)(action)
-    # As its blocks, it starts as its shortcut: nothing changes but what the action adds.
+    # The residual branch is 0 at initialization: at first only the action changes the hidden state.
     x = (
       hidden
       + convolution(size.channels, self.dtype, init=nn.initializers.zeros)(hidden)
@@ -146,7 +151,7 @@ class Dynamics(nn.Module):
 
 
 class Head(nn.Module):
-  """A 1x1 convolution, then the last layers in float32."""
+  """A head: a 1x1 convolution, then `Logits` in float32."""
 
   size: Size
   outputs: int
@@ -159,7 +164,7 @@ class Head(nn.Module):
 
 
 class Prediction(nn.Module):
-  """Latent -> policy logits f32[N, A], value logits f32[N, bins]."""
+  """Hidden state -> policy logits f32[N, A], value logits f32[N, bins]."""
 
   size: Size
   num_actions: int
@@ -183,8 +188,14 @@ def resnet(
   frames: jax.ShapeDtypeStruct,
   dtype: Any = jnp.float32,
 ) -> Model:
-  """The model of a named size for stacks of `frames` ([S, H, W] or [S, H, W, colors]); `dtype` is
-  that of the trunk.
+  """Makes the residual model.
+
+  Args:
+    size: a key of `SIZES`.
+    num_actions: A.
+    support: of values and rewards.
+    frames: shape and dtype of one stack of frames, [S, H, W] or [S, H, W, colors].
+    dtype: of the trunk; heads are float32.
   """
   shape = SIZES[size]
   return make_model(

@@ -1,7 +1,8 @@
 """Scalars as categorical distributions (MuZero, Schrittwieser et al. 2020, appendix F).
 
-A scalar x is squashed by h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x (Pohlen et al. 2018) and spread
-over the two nearest values of a `Support`. Everything in float32.
+A scalar x is transformed by h(x) = sign(x)(sqrt(|x| + 1) - 1) + eps x (Pohlen et al. 2018), and
+represented by probabilities of the two values of a `Support` that are nearest to h(x). All
+computations are in float32.
 """
 
 import dataclasses
@@ -20,9 +21,7 @@ def transform(x: Array) -> Array:
 
 
 def inverse(y: Array) -> Array:
-  """The x with h(x) = y, elementwise; written without the differences of near-equal numbers that
-  float32 would lose.
-  """
+  """The inverse of h, elementwise. The formula avoids cancellation, which is severe in float32."""
   a = jnp.abs(y)
   # u = sqrt(|x| + 1) solves eps u^2 + u = a + 1 + eps; with u = 1 + w, w is the positive root of
   # eps w^2 + (1 + 2 eps) w = a.
@@ -36,21 +35,21 @@ class Support:
   """Evenly spaced values from -size to size in transformed space."""
 
   size: int = 300
-  count: int = 0  # how many, an odd number; 0: one for every integer
+  count: int = 0  # number of values, odd; 0: one per integer
 
   @property
   def bins(self) -> int:
-    """How many."""
+    """The number of values."""
     return self.count or 2 * self.size + 1
 
   @property
   def spacing(self) -> float:
-    """Between neighbors, in transformed space."""
+    """The distance between neighboring values, in transformed space."""
     return 2 * self.size / (self.bins - 1)
 
   def encode(self, x: Array) -> Array:
-    """Scalars f32[...] -> probabilities f32[..., bins] on the two bins nearest to h(x); beyond the
-    support, on its end.
+    """Scalars f32[...] -> probabilities f32[..., bins], which are 0 except on the two bins nearest
+    to h(x). Scalars beyond the support are clipped to its ends.
     """
     y = (
       jnp.clip(transform(x.astype(jnp.float32)), -self.size, self.size) + self.size
@@ -69,6 +68,6 @@ class Support:
     """
     values = self.spacing * jnp.arange(-(self.bins // 2), self.bins // 2 + 1, dtype=jnp.float32)
     probabilities = jax.nn.softmax(logits.astype(jnp.float32))
-    # Accelerators round the operands of a matrix product by default; here that would cost three
-    # digits of every value.
+    # By default accelerators round the operands of a matrix product. Here that would cost three
+    # digits of precision.
     return inverse(jnp.matmul(probabilities, values, precision="highest"))

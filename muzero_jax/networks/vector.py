@@ -1,9 +1,9 @@
-"""Pictures into a vector, then fully connected dynamics: the network that fits a CPU.
+"""A network for images on CPUs: the hidden state is a vector, and the dynamics are fully connected.
 
-The encoder cuts the picture into patches and those into larger ones, without overlap: a few matrix
-products, whose gradients are matrix products, too. A step of the model is cheap beside a
-convolutional one. Muesli (Hessel et al. 2021) and Dreamer (Hafner et al. 2020) have vector latents,
-too.
+The encoder applies dense layers to patches of the image, and to patches of their outputs, without
+overlap: these are a few matrix products, and so are their gradients. A step of the model is cheap
+compared with a convolutional one. Muesli (Hessel et al. 2021) and Dreamer (Hafner et al. 2020) also
+have vectors as hidden states.
 """
 
 import dataclasses
@@ -21,10 +21,10 @@ from muzero_jax.types import Array, Model
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-  """Patches of patches, and widths."""
+  """Sizes of the patches and widths of the layers."""
 
-  patches: tuple[tuple[int, int], ...]  # side of a patch, features of it
-  width: int  # of the latent
+  patches: tuple[tuple[int, int], ...]  # per layer: side of a patch, features
+  width: int  # of the hidden state
   hidden: int  # of the heads
 
 
@@ -36,7 +36,7 @@ SIZES = {
 
 
 class Representation(nn.Module):
-  """Frames u8[N, S, H, W(, colors)] -> latent [N, width] in 0..1."""
+  """The encoder: frames u8[N, S, H, W(, colors)] -> hidden state [N, width] in 0..1."""
 
   size: Size
   dtype: Any
@@ -46,15 +46,17 @@ class Representation(nn.Module):
     x = stacked_input(frames, self.dtype)
     for side, features in self.size.patches:
       x = nn.Dense(features, use_bias=False, dtype=self.dtype)(space_to_depth(x, side))
-      # Per channel: over the whole map a ball of a few pixels drowns in the static background.
+      # Statistics are per channel: in those over all channels, an object of a few pixels is lost
+      # against the static background.
       x = nn.relu(nn.LayerNorm(reduction_axes=(-3, -2), feature_axes=-1, dtype=self.dtype)(x))
     x = nn.Dense(self.size.width, dtype=self.dtype)(x.reshape(x.shape[0], -1))
     return scale_hidden(nn.LayerNorm(dtype=self.dtype)(x))
 
 
 def space_to_depth(x: Array, side: int) -> Array:
-  """[N, H, W, C] -> [N, ceil(H / side), ceil(W / side), side * side * C]; padded with zeros below
-  and on the right.
+  """Moves patches into channels, after padding the image with zeros below and on the right.
+
+  [N, H, W, C] -> [N, ceil(H / side), ceil(W / side), side * side * C].
   """
   x = jnp.pad(x, ((0, 0), (0, -x.shape[1] % side), (0, -x.shape[2] % side), (0, 0)))
   n, height, width, channels = x.shape
@@ -69,8 +71,14 @@ def vector(
   frames: jax.ShapeDtypeStruct,
   dtype: Any = jnp.float32,
 ) -> Model:
-  """The model of a named size for stacks of `frames` ([S, H, W] or [S, H, W, colors]); `dtype` is
-  that of the trunk.
+  """Makes the model with a vector as hidden state.
+
+  Args:
+    size: a key of `SIZES`.
+    num_actions: A.
+    support: of values and rewards.
+    frames: shape and dtype of one stack of frames, [S, H, W] or [S, H, W, colors].
+    dtype: of the trunk; heads are float32.
   """
   shape = SIZES[size]
   return make_model(

@@ -1,3 +1,1 @@
-"""Replay on the device: a ring of steps in which every frame is stored once, and ways to sample
-examples from it.
-"""
+"""The replay buffer on the device: a ring buffer that stores every frame once, and samplers."""

@@ -1,4 +1,4 @@
-"""Random shifts of training frames (Kostrikov et al. 2021, "DrQ")."""
+"""Augmentation: random shifts of training frames (Kostrikov et al. 2021, "DrQ")."""
 
 import dataclasses
 
@@ -9,8 +9,12 @@ from muzero_jax.types import Array, Example, Key
 
 
 def shift(key: Key, frames: Array, pixels: int) -> Array:
-  """Moves all frames of one example [T, H, W(, channels)] by one draw of up to `pixels` in each
-  direction, repeating the border.
+  """Shifts all frames of one example by the same random offset, and repeats the border pixels.
+
+  Args:
+    key: draws the offset.
+    frames: [T, H, W] or [T, H, W, channels].
+    pixels: largest shift in each direction.
   """
   start = jax.random.randint(key, (2,), 0, 2 * pixels + 1)
   channels = [(0, 0)] * (frames.ndim - 3)
@@ -19,7 +23,7 @@ def shift(key: Key, frames: Array, pixels: int) -> Array:
 
 
 def augment(key: Key, example: Example, pixels: int) -> Example:
-  """Examples [N, ...] with every example's frames shifted by a draw of its own."""
+  """Shifts the frames of each of N examples by a random offset of its own."""
   keys = jax.random.split(key, example.frames.shape[0])
   return dataclasses.replace(
     example, frames=jax.vmap(lambda k, f: shift(k, f, pixels))(keys, example.frames)

@@ -1,10 +1,12 @@
-"""The ring of steps. Examples are references into it; frames are stored once and shared by every
-example that shows them.
+"""The replay's ring buffer: steps are written to it, and examples are read from it by reference.
 
-Rows are ticks, columns environments. Row h % C is written at the head h together with the decision
-of the row before it. An example starts at a row once the L = k+n+1 rows from there on are complete,
-and ends when the first frame of its stack is overwritten: the garbage collector is the write head.
-`Priorities` says how likely each row is sampled.
+An example is a row and an environment. Its frames are stored once, and shared with all examples
+that show them.
+
+Rows are ticks, columns are environments. At head h, a step is written to row h % C, and the
+decision that led to it to the row before. An example can be sampled once the L = k + n + 1 rows
+from its root on are complete, and until the oldest frame of its root's stack is overwritten. Both
+are recorded in `Priorities`, where the priority of an example that cannot be sampled is 0.
 """
 
 import dataclasses
@@ -21,38 +23,38 @@ from muzero_jax.types import Array, Decision, Example, TimeStep, record
 
 @record
 class Priorities:
-  """How likely each example is sampled: what the learner may change about the replay."""
+  """The priority of each example: the only part of the replay that the learner changes."""
 
-  priority: Array  # f32[C, B]   0 where no example starts
+  priority: Array  # f32[C, B]   0 where no example can be sampled
   row_priority: Array  # f32[C]   priority summed over environments
-  max_priority: Array  # f32[]   the highest priority given so far; new examples enter with it
+  max_priority: Array  # f32[]   the highest priority so far, which new examples get
 
 
 @record
 class Replay:
-  """The ring's arrays, per device. P is a frame's size."""
+  """The ring buffer's arrays, per device. P is the number of values in a frame."""
 
-  frame: Array  # u8[C, B, P]   flat: XLA pads short last axes on some devices
+  frame: Array  # u8[C, B, P]   flat, because XLA pads short last axes on some devices
   first: Array  # bool[C, B]
   last: Array  # bool[C, B]
-  reward: Array  # f32[C, B]   into the row
-  discount: Array  # f32[C, B]   into the row
-  action: Array  # i32[C, B]   out of the row, as all of a decision
+  reward: Array  # f32[C, B]   of the transition into the row
+  discount: Array  # f32[C, B]   of the transition into the row
+  action: Array  # i32[C, B]   chosen at the row, as are the following fields
   policy: Array  # f32[C, B, A]
   value: Array  # f32[C, B]
   log_prob: Array  # f32[C, B]
   advantage: Array  # f32[C, B]
-  played: Array  # i32[C]   learner steps when the row was played
+  played: Array  # i32[C]   gradient steps done when the row was written
   priorities: Priorities
-  head: Array  # i32[]   rows written since the start
+  head: Array  # i32[]   number of rows written so far
 
 
 @dataclasses.dataclass(frozen=True)
 class Ring:
-  """The ring's sizes, and how to write to it and read from it.
+  """The ring buffer's sizes, and the functions that write to it and read from it.
 
   Raises:
-    ValueError: the capacity is too small to hold a single example.
+    ValueError: there are too few rows to hold a single example, or `later` exceeds the window.
   """
 
   rows: int  # C
@@ -78,11 +80,11 @@ class Ring:
 
   @staticmethod
   def smallest(stack: int, window: int) -> int:
-    """The fewest rows in which one example is complete before it is overwritten."""
+    """The smallest number of rows that hold one complete example."""
     return stack + window + 1
 
   def init(self) -> Replay:
-    """An empty ring."""
+    """An empty replay."""
     rows = (self.rows, self.num_envs)
 
     def zeros(*shape, dtype=jnp.float32):
@@ -105,18 +107,18 @@ class Ring:
     )
 
   def nbytes(self) -> int:
-    """Bytes of the whole ring."""
+    """The memory of all arrays, in bytes."""
     arrays = jax.tree.leaves(jax.eval_shape(self.init))
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
 
   def add(self, replay: Replay, decision: Decision, time: TimeStep, step: Array) -> Replay:
-    """Writes step `time`, and the decision that led from the row before to it.
+    """Writes the newest step, and the decision made at the step before.
 
     Args:
-      replay: the ring, updated in place when donated.
-      decision: of the step before `time`; ignored on the very first row.
+      replay: updated in place if it is donated.
+      decision: made at the step before `time`; meaningless, but harmless, for the very first row.
       time: the newest step.
-      step: i32[], learner steps done.
+      step: i32[], gradient steps done.
     """
     self._check(decision, time)
     head, rows = replay.head, self.rows
@@ -139,7 +141,7 @@ class Ring:
     )
 
   def _check(self, decision: Decision, time: TimeStep) -> None:
-    """Raises AssertionError, while tracing, where a shape or dtype is not the ring's."""
+    """Raises AssertionError, while tracing, if a shape or dtype differs from the ring's."""
     size, frame = self.num_envs, (self.num_envs, *self.frame_shape)
     name = "of the replay's frame, first, last, reward, discount"
     steps = [time.frame, time.first, time.last, time.reward, time.discount]
@@ -153,9 +155,9 @@ class Ring:
     chex.assert_type(decisions[:2], [jnp.float32, jnp.int32], custom_message=name)
 
   def _priorities(self, priorities: Priorities, head: Array, last: Array) -> Priorities:
-    """One row of examples becomes complete, one ends."""
-    # Complete is what the decision that is written with row `head` was missing from. No example
-    # starts at an episode's end, where no action counts.
+    """Updates priorities at a write: one row of examples becomes complete, another one invalid."""
+    # The decision written now completes the examples in row `ready`. No example has its root at the
+    # last step of an episode, where the action has no effect.
     ready = (head - self.window) % self.rows
     fresh = jnp.where((head >= self.window) & ~last[ready], priorities.max_priority, 0.0)
     ended = (head + self.stack - 1) % self.rows  # its oldest frame is overwritten now
@@ -166,23 +168,23 @@ class Ring:
     )
 
   def cut(self, replay: Replay) -> Replay:
-    """Marks the newest row as the last of its episodes, for when the environments start anew:
-    truncated, not terminated.
-    """
+    """Marks the newest step of every environment as truncated, for when the run is resumed."""
     return dataclasses.replace(replay, last=replay.last.at[(replay.head - 1) % self.rows].set(True))
 
   def recent(self, replay: Replay) -> Array:
-    """The newest stack of every environment, u8[B, S, *frame_shape]."""
+    """The newest stack of frames of every environment, u8[B, S, *frame_shape]."""
     rows = (replay.head - self.stack + jnp.arange(self.stack)) % self.rows
     frames, first = jnp.swapaxes(replay.frame[rows], 0, 1), jnp.swapaxes(replay.first[rows], 0, 1)
-    # Before the first row is written there is nothing: rows of the future are zeros, and hidden by
-    # the first row's `first`.
+    # Early in a run some of these rows are not written yet. `stack_at` does not use them, because
+    # the first row that is written begins an episode.
     stacks = jax.vmap(lambda f, b: stack_at(f, b, self.stack - 1, self.stack))(frames, first)
     return stacks.reshape(self.num_envs, self.stack, *self.frame_shape)
 
   def completed(self, replay: Replay) -> tuple[Example, Array]:
-    """The examples that the newest row has completed, one per environment, and whether there are
-    any, bool[].
+    """The examples that the newest row completed.
+
+    Returns:
+      One example per environment, [B, ...]; and whether there are any yet, bool[].
     """
     row = (replay.head - 1 - self.window) % self.rows
     index = row * self.num_envs + jnp.arange(self.num_envs)
@@ -191,8 +193,12 @@ class Ring:
     ), replay.head > self.window
 
   def example(self, replay: Replay, index: Array, step: Array) -> Example:
-    """The example that starts at `index` (i32[]: row * B + environment), when `step` learner steps
-    are done.
+    """Reads one example.
+
+    Args:
+      replay: the ring's arrays.
+      index: i32[], row * B + environment of the root.
+      step: i32[], gradient steps done, from which the example's age is computed.
     """
     row, env = index // self.num_envs, index % self.num_envs
     seen = (row - self.stack + 1 + jnp.arange(self.stack + self.later)) % self.rows
@@ -214,11 +220,11 @@ class Ring:
 
 
 def stacks(example: Example, steps: Array, stack: int) -> Array:
-  """The stacks of frames that examples [N, ...] show at some of their steps.
+  """The stacks of frames that the network sees at some steps of examples [N, ...].
 
   Args:
-    example: with at least as many later frames as the latest step asked for.
-    steps: i32[T] or i32[N, T], 0 is the root.
+    example: must hold at least as many later frames (E) as the largest step.
+    steps: i32[T] or i32[N, T], counted from the root, which is 0.
     stack: S.
 
   Returns:
@@ -234,20 +240,20 @@ def stacks(example: Example, steps: Array, stack: int) -> Array:
 
 
 def stack_at(frames: Array, first: Array, position: Array | int, stack: int) -> Array:
-  """The S frames up to `position` of one sequence, not reaching across an episode's start.
+  """The stack of the S frames up to `position` in one sequence, within one episode.
 
   Args:
     frames: [T, ...], consecutive steps.
     first: bool[T].
-    position: of the newest frame, at least S-1 (i32[] or int).
+    position: index of the newest frame, at least S-1 (i32[] or int).
     stack: S.
 
   Returns:
-    [S, ...], oldest first; before an episode's S-th frame its first frame is repeated (EnvPool's
-    rule).
+    [S, ...], oldest first. If the episode has fewer than S frames so far, its first frame is
+    repeated, as EnvPool does.
   """
-  # Frame by frame, from the newest back, and not by one gather: that would be fused into what the
-  # network does first, and on the CPU an index computed for every pixel.
+  # Frames are selected one by one. XLA would fuse a single gather into the network's first layer,
+  # and compute, on the CPU, an index for every pixel.
   shown, begun = [frames[position]], first[position]
   for back in range(1, stack):
     shown.append(jnp.where(begun, shown[-1], frames[position - back]))

@@ -1,7 +1,7 @@
-"""How likely each example is drawn: all alike, or by priority (Schaul et al. 2016).
+"""Samplers: how examples are drawn from the replay, uniformly or by priority (Schaul et al. 2016).
 
-Both draw from the ring's `priority` with a two-level cumulative sum, over rows and then within a
-row, so that every example has exactly its share however long its episode was.
+Both draw with probabilities proportional to the replay's priorities, by inverting a cumulative sum:
+first over rows, then within the row. The length of episodes does not matter.
 """
 
 import dataclasses
@@ -15,20 +15,28 @@ from muzero_jax.types import Array, Key, Sample
 
 
 class Sampler(Protocol):
-  """Draws a batch, and hears what the learner found out about it."""
+  """Draws batches, and updates priorities by the errors on them."""
 
   def sample(self, ring: Ring, replay: Replay, key: Key, size: int, step: Array) -> Sample:
-    """A batch of `size` examples, drawn with replacement."""
+    """Draws a batch with replacement.
+
+    Args:
+      ring: reads examples from the replay.
+      replay: what to draw from.
+      key: of the draw.
+      size: N.
+      step: i32[], gradient steps done.
+    """
     ...
 
   def update(self, priorities: Priorities, sample: Sample, error: Array) -> Priorities:
-    """Takes note of |TD error| f32[N] of a batch that was drawn since the last `add`."""
+    """Returns new priorities, given the |TD error| f32[N] of a batch drawn in this tick."""
     ...
 
 
 @dataclasses.dataclass(frozen=True)
 class Uniform:
-  """Every example has the same chance and the same weight."""
+  """All examples have the same probability, and importance weight 1."""
 
   def sample(self, ring: Ring, replay: Replay, key: Key, size: int, step: Array) -> Sample:
     """See `Sampler`."""
@@ -37,23 +45,21 @@ class Uniform:
     return Sample(example, index, weight=jnp.ones(size, jnp.float32))
 
   def update(self, priorities: Priorities, sample: Sample, error: Array) -> Priorities:
-    """See `Sampler`; nothing changes."""
+    """See `Sampler`. Returns the priorities unchanged."""
     del sample, error
     return priorities
 
 
 @dataclasses.dataclass(frozen=True)
 class Prioritized:
-  """An example's chance is proportional to (|TD error| + floor)^exponent; new ones enter with the
-  highest so far.
-  """
+  """An example's priority is (|TD error| + floor)^exponent; new ones get the highest so far."""
 
   exponent: float = 0.6  # alpha
   correction: float = 0.4  # beta of the importance weights
-  floor: float = 1e-3
+  floor: float = 1e-3  # added to errors, so that no priority is 0
 
   def sample(self, ring: Ring, replay: Replay, key: Key, size: int, step: Array) -> Sample:
-    """See `Sampler`. Weights are (1 / chance)^beta, divided by the batch's largest."""
+    """See `Sampler`. Importance weights are probability^-beta over the batch's largest one."""
     sample = Uniform().sample(ring, replay, key, size, step)
     priority = replay.priorities.priority.reshape(-1)[sample.index]
     weight = (jnp.min(priority) / priority) ** self.correction
@@ -70,7 +76,7 @@ class Prioritized:
 
 
 def draw(priorities: Priorities, key: Key, size: int) -> Array:
-  """i32[size]: indices (row * B + environment), each with a chance proportional to its priority."""
+  """Draws indices (row * B + environment) in proportion to priorities, i32[size]."""
   row_key, env_key = jax.random.split(key)
   rows = inverse_cdf(priorities.row_priority, jax.random.uniform(row_key, (size,)))
   envs = jax.vmap(inverse_cdf)(priorities.priority[rows], jax.random.uniform(env_key, (size,)))
@@ -78,11 +84,17 @@ def draw(priorities: Priorities, key: Key, size: int) -> Array:
 
 
 def inverse_cdf(priority: Array, uniform: Array) -> Array:
-  """Where in the cumulative sum of priorities f32[M] the shares `uniform` (in 0..1) fall; never on
-  an entry without priority.
+  """Inverts the cumulative distribution of priorities f32[M].
+
+  Args:
+    priority: f32[M], at least 0, not all 0.
+    uniform: f32[...] in 0..1.
+
+  Returns:
+    i32[...], the indices where `uniform` falls; never one of an entry with priority 0.
   """
-  # XLA sums in parallel: the sum of an entry without priority may differ from its neighbor's in the
-  # last bit. It must not.
+  # XLA sums in parallel, so the cumulative sum at an entry with priority 0 may differ from its
+  # neighbor's in the last bit. `cummax` makes them equal, so that the entry is never drawn.
   cumulative = jax.lax.cummax(jnp.where(priority > 0, jnp.cumsum(priority), 0.0))
   total = cumulative[-1]
   target = jnp.minimum(uniform * total, jnp.nextafter(total, jnp.zeros_like(total)))

@@ -1,1 +1,1 @@
-"""Searches: from a root to a decision. The only place that knows mctx."""
+"""Searches, which turn a `Root` into a `Decision`. Only this folder imports mctx."""

@@ -1,6 +1,6 @@
-"""What all searches share: the model as mctx sees it, and the protocol of a search.
+"""The protocol of a search, and code that searches share, such as mctx's `recurrent_fn`.
 
-Searches run on plain scalars: categorical predictions are decoded before they enter a tree.
+Trees hold scalars: categorical predictions are decoded before they enter one.
 """
 
 import dataclasses
@@ -13,45 +13,46 @@ import mctx
 from muzero_jax.search import batched, qtransforms
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
-# Who grows the tree: equal, node for node.
+# The implementations of the tree search. Both build the same tree, node for node.
 GROWERS = {"mctx": mctx.search, "batched": batched.search}
 
 
 class Search(Protocol):
-  """A `SearchFn` that knows its variants."""
+  """A `SearchFn` for self-play, with variants for evaluation and reanalysis."""
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """Acts in self-play, with exploration; its policy is a target."""
+    """Decides in self-play: acts with exploration, and returns the policy target."""
     ...
 
   @property
   def simulations(self) -> int:
-    """Tree expansions per root."""
+    """Simulations (tree expansions) per root; 0 without a tree."""
     ...
 
   def for_evaluation(self) -> "Search":
-    """The variant that acts as well as it can."""
+    """The variant that acts without exploration."""
     ...
 
   def for_reanalysis(self) -> "Search":
-    """The variant that makes targets for steps played before."""
+    """The variant that computes policy targets for steps from the replay."""
     ...
 
 
 @dataclasses.dataclass(frozen=True)
 class RecurrentFn:
-  """mctx's `recurrent_fn`: one step of the model, with scalars decoded. The discount is gamma
-  everywhere: ends of episodes are learned as absorbing states. A node's embedding is its hidden
-  state and its depth.
+  """mctx's `recurrent_fn`: one step of the model, with scalars decoded.
+
+  A node's embedding (in mctx's sense) is a pair: hidden state and depth. The discount is the same
+  everywhere: the model learns that states after the end of an episode are absorbing.
   """
 
   model: Model
-  discount: float
+  discount: float  # per agent step
 
   def __call__(
     self, params: Params, key: Key, action: Array, node: Any
   ) -> tuple[mctx.RecurrentFnOutput, Any]:
-    """For actions i32[B] at nodes of (hidden [B, ...], depth f32[B])."""
+    """Takes actions i32[B] at nodes (hidden [B, ...], depth f32[B])."""
     del key
     hidden, depth = node
     hidden, reward_logits = self.model.step(params, hidden, action)
@@ -71,7 +72,7 @@ class RecurrentFn:
 
 
 def mctx_root(root: Root) -> mctx.RootFnOutput:
-  """The same in mctx's words."""
+  """Converts a root to mctx's type."""
   return mctx.RootFnOutput(
     prior_logits=root.policy_logits,
     value=root.value,
@@ -80,10 +81,15 @@ def mctx_root(root: Root) -> mctx.RootFnOutput:
 
 
 def decision(tree: mctx.Tree, action: Array, policy: Array, behavior: Array) -> Decision:
-  """From a grown tree: `action` i32[B], taken with the probabilities `behavior` f32[B, A], and the
-  target `policy` f32[B, A].
+  """Makes the decision after a tree search.
 
-  The value is that of the target policy, not the mean over visits.
+  Its value is that of the policy target, not the mean over visits (`qtransforms.improved_value`).
+
+  Args:
+    tree: the tree after the last simulation.
+    action: i32[B], the actions taken.
+    policy: f32[B, A], the policy target.
+    behavior: f32[B, A], the probabilities from which the actions were drawn.
   """
   value, q = qtransforms.improved_value(tree, policy)
   return decided(action, policy, value, q, behavior, depth=tree.embeddings[1].max(1))
@@ -92,7 +98,7 @@ def decision(tree: mctx.Tree, action: Array, policy: Array, behavior: Array) -> 
 def decided(
   action: Array, policy: Array, value: Array, q: Array, behavior: Array, depth: Array
 ) -> Decision:
-  """A decision from the Q of every action, f32[B, A]."""
+  """Makes a decision from the Q of every action, f32[B, A]; other arguments as in `decision`."""
   action = action.astype(jnp.int32)
   return Decision(
     action, policy, value, log_prob(behavior, action), taken(q, action) - value, depth
@@ -105,5 +111,5 @@ def taken(x: Array, action: Array) -> Array:
 
 
 def log_prob(policy: Array, action: Array) -> Array:
-  """log policy[b, action[b]], f32[B]; finite also where the policy is 0."""
+  """log policy[b, action[b]], f32[B]; finite even where the policy is 0."""
   return jnp.log(jnp.maximum(taken(policy, action), jnp.finfo(jnp.float32).tiny))

@@ -1,10 +1,10 @@
-"""mctx's search without loops that depend on data.
+"""mctx's tree search, implemented without data-dependent loops.
 
-mctx walks down to a leaf and up again in loops as long as the deepest path of the batch; on an
-accelerator every step of them is dozens of small kernels and a question to the host. Here a
-simulation is a straight line of operations on whole trees: all nodes choose their action at once,
-pointer doubling follows the choices down from the root, and every node keeps what lies between each
-of its ancestors and itself, so that the way up is one expression.
+mctx descends to a leaf and backs up from it in loops whose length is the deepest path in the batch.
+On an accelerator each iteration costs dozens of small kernels and a synchronization with the host.
+Here a simulation is a fixed sequence of operations on whole trees. All nodes choose an action at
+once; pointer doubling follows these choices down from the root; and because each node stores the
+discounted rewards between itself and each of its ancestors (`Paths`), the backup is one expression.
 """
 
 import math
@@ -21,15 +21,15 @@ UNVISITED = mctx.Tree.UNVISITED
 
 @record
 class Paths:
-  """What lies between a node and its ancestors, itself included; [b, n, m] is of ancestor m of node
-  n.
+  """For each pair of nodes: whether one is an ancestor of the other, and the rewards between them.
 
-  Nodes are numbered as in mctx.
+  Entry [b, n, m] is about node n and its ancestor m; a node is an ancestor of itself. N is the
+  number of nodes, which are numbered as in mctx.
   """
 
-  above: Array  # bool[B, N, N]   whether m is one
-  gain: Array  # f32[B, N, N]   discounted rewards on the way from m to n
-  decay: Array  # f32[B, N, N]   product of the discounts on the way
+  above: Array  # bool[B, N, N]   whether m is an ancestor of n
+  gain: Array  # f32[B, N, N]   sum of discounted rewards on the path from m to n
+  decay: Array  # f32[B, N, N]   product of the discounts on that path
 
 
 def search(
@@ -44,10 +44,10 @@ def search(
   max_depth: int | None = None,
   extra_data: Any = None,
 ) -> mctx.Tree:
-  """`mctx.search`, node for node.
+  """Runs a tree search; same arguments and result as `mctx.search`, node for node.
 
-  Ties are broken with another key than mctx's, and the same for all nodes of a tree. There are no
-  illegal actions.
+  Differences: ties are broken with another random key, the same for all nodes of a tree; and
+  invalid actions are not supported.
   """
   size = root.value.shape[0]
   bound = num_simulations if max_depth is None else min(max_depth, num_simulations)
@@ -71,8 +71,9 @@ def search(
 
 
 def _plant(root: mctx.RootFnOutput, num_nodes: int, extra_data: Any) -> tuple[mctx.Tree, Paths]:
-  """A tree with a root and room for the rest. Embeddings are [N, B, ...] while it grows: a new
-  node's lie side by side.
+  """A tree with a root, and room for the other nodes.
+
+  During the search embeddings are [N, B, ...], so that those of a new node are contiguous.
   """
   size, num_actions = root.prior_logits.shape
   nodes, edges = jnp.zeros((size, num_nodes)), jnp.zeros((size, num_nodes, num_actions))
@@ -106,7 +107,7 @@ def _choose(
   at_root: mctx.RootActionSelectionFn,
   inside: mctx.InteriorActionSelectionFn,
 ) -> Array:
-  """The action that every node would choose now, i32[B, N]."""
+  """The action that each node would choose now, i32[B, N]."""
   tree, nodes = tree.replace(embeddings=None), jnp.arange(tree.node_visits.shape[1])
   everywhere = jax.vmap(jax.vmap(inside, (None, None, 0, None)), (0, 0, None, None))(
     keys, tree, nodes, 1
@@ -116,13 +117,14 @@ def _choose(
 
 
 def _descend(tree: mctx.Tree, paths: Paths, actions: Array, bound: int) -> Array:
-  """Where the choices lead to from the root: the last node before an edge that is new or ends
-  `bound` edges deep, i32[B].
+  """Follows the chosen actions from the root, to the node that is to be expanded, i32[B].
+
+  That is the node whose chosen edge has no child yet, or leads to depth `bound`.
   """
   child = _edge(tree.children_index, actions)
   stop = (child == UNVISITED) | (paths.above.sum(-1) >= bound)  # a node's depth is one less
   follow = jnp.where(stop, jnp.arange(actions.shape[1])[None], child)
-  for _ in range(math.ceil(math.log2(bound))):  # 1, 2, 4, ... steps at a time
+  for _ in range(math.ceil(math.log2(bound))):  # pointer doubling: 1, 2, 4, ... steps at once
     follow = jnp.take_along_axis(follow, follow, 1)
   return follow[:, 0]
 
@@ -136,10 +138,10 @@ def _grow(
   output: mctx.RecurrentFnOutput,
   embedding: Any,
 ) -> tuple[mctx.Tree, Paths]:
-  """Node `slot` grows from edges (parent, action) i32[B], and values go up.
+  """Adds node `slot` at the edges (parent, action) i32[B], and backs its values up.
 
-  An edge that `max_depth` makes visited again keeps its node, which no edge then leads away from;
-  `slot` stays without parent.
+  Where `max_depth` stopped the descent at an edge that has a child already, that child is updated
+  instead, and `slot` remains without a parent.
   """
   num_nodes, num_actions = tree.children_index.shape[1:]
   nodes = jnp.arange(num_nodes)[None]
@@ -172,7 +174,7 @@ def _grow(
   values = jnp.where(
     above, tree.node_values + (returns - tree.node_values) / visits, tree.node_values
   )
-  passed = (index != UNVISITED) & _at_all(above, index)  # the edges gone through, [B, N, A]
+  passed = (index != UNVISITED) & _at_all(above, index)  # edges on the path, [B, N, A]
   tree = tree.replace(
     node_visits=visits,
     node_values=values,
@@ -204,7 +206,7 @@ def _at(x: Array, node: Array) -> Array:
 
 
 def _at_all(x: Array, index: Array) -> Array:
-  """x[b, index[b, n, a]], [B, N, A]; anything where the index is negative."""
+  """x[b, index[b, n, a]], [B, N, A]; undefined where the index is negative."""
   size = index.shape[0]
   return jnp.take_along_axis(x, jnp.maximum(index, 0).reshape(size, -1), 1).reshape(index.shape)
 

@@ -1,5 +1,5 @@
-"""Gumbel MuZero (Danihelka et al. 2022): sequential halving at the root, a policy target that
-provably improves.
+"""Gumbel MuZero's search (Danihelka et al. 2022): sequential halving at the root, and a policy
+target that is guaranteed to improve on the prior if Q is exact.
 """
 
 import dataclasses
@@ -13,15 +13,17 @@ from muzero_jax.search import qtransforms
 from muzero_jax.search.base import GROWERS, RecurrentFn, decision, mctx_root
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
-# Below any difference that matters, yet above float32's resolution of logits + sigma(Q): decides
-# exact ties (a policy head that still is at its zero start) at random.
+# Scale of the Gumbel noise in evaluation: it breaks exact ties at random, such as those of a policy
+# head that still has its initial value of zero. It is smaller than any difference that matters, and
+# larger than the float32 resolution of logits + sigma(Q).
 TIE_BREAK = 1e-4
 
 
 @dataclasses.dataclass(frozen=True)
 class Gumbel:
-  """Acts with the survivor of the halving, or samples; the policy target is softmax(logits +
-  sigma(completed Q)).
+  """Acts with the winner of sequential halving, or with a sample from the policy target.
+
+  The policy target is softmax(logits + sigma(completed Q)).
   """
 
   model: Model
@@ -30,38 +32,38 @@ class Gumbel:
   max_considered: int = 16  # actions considered at the root
   value_scale: float = 0.1  # c_scale of sigma
   visit_offset: float = 50.0  # c_visit of sigma
-  epsilon: float = (
-    0.02  # smallest spread of Q that is stretched to 0..1; below it, differences count as noise
-  )
+  epsilon: float = 0.02  # smallest range of Q, in units of return, that is rescaled to 0..1
   max_depth: int | None = None
-  prior_exponent: float = 1.0  # below 1 the policy forgets: see `__call__`
+  prior_exponent: float = 1.0  # below 1 it bounds the effect of errors of Q: see `__call__`
   qtransform: str = "node"  # a key of `qtransforms.GUMBEL`
-  # or "sample": from the policy target, whose probabilities are then exactly the behavior's
+  # "halving": act with the winner of sequential halving; "sample": sample from the policy target,
+  # which then is exactly the behavior policy
   acting: str = "halving"
-  gumbel_scale: float = 1.0
+  gumbel_scale: float = 1.0  # of the noise at the root
   tree: str = "mctx"  # a key of GROWERS
 
   @property
   def simulations(self) -> int:
-    """Tree expansions per root."""
     return self.num_simulations
 
   def for_evaluation(self) -> "Gumbel":
-    """Without Gumbel noise, but for ties."""
+    """Without Gumbel noise, except what breaks ties."""
     return dataclasses.replace(self, gumbel_scale=TIE_BREAK, acting="halving")
 
   def for_reanalysis(self) -> "Gumbel":
-    """With noise: which actions are considered should vary as it does in self-play."""
+    """The same search: its noise varies which actions are considered, as in self-play."""
     return self
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`. `log_prob` is that of the policy target, which the halving samples from
-    approximately. The kinds `advantage` and `skill` of `qtransform` read `params["statistics"]`.
+    """See `base.Search`. `log_prob` is the policy target's, from which sequential halving samples
+    only approximately. The kinds `advantage` and `skill` of `qtransform` read
+    `params["statistics"]`.
 
-    The target multiplies the prior by exp(sigma(Q)), and becomes the next prior: what Q is wrong by
-    adds up from update to update until the policy is certain of it. With the prior to the power x <
-    1 it adds up to sigma(Q) / (1 - x) and no further (Vieillard et al. 2020, "Leverage the
-    Average": a Kullback-Leibler and an entropy term together).
+    About `prior_exponent`: the policy target multiplies the prior by exp(sigma(Q)), and becomes the
+    next prior. So a systematic error of Q adds up over updates, until the policy is deterministic.
+    If the prior is raised to a power x < 1, the sum is bounded by sigma(Q) / (1 - x). This equals
+    regularization by a KL divergence and an entropy together (Vieillard et al. 2020, "Leverage the
+    Average").
     """
     root = dataclasses.replace(root, policy_logits=self.prior_exponent * root.policy_logits)
     key, noise_key, action_key = *jax.random.split(key), jax.random.fold_in(key, 2)
@@ -103,7 +105,7 @@ class Gumbel:
     return decision(tree, survivor, policy, behavior=policy)
 
   def _scale(self, params: Params) -> Array:
-    """What advantages are divided by, f32[]; 1 where the kind of `qtransform` does not use it."""
+    """The divisor of advantages, f32[]; 1 for kinds of `qtransform` that do not use it."""
     return (
       qtransforms.scale(self.qtransform, params["statistics"])
       if self.qtransform in ("advantage", "skill")

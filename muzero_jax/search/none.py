@@ -1,8 +1,8 @@
-"""No tree: act straight from the policy head, and improve it by looking one step ahead.
+"""A search without a tree: act by the policy head, and improve the policy by a one-step look-ahead.
 
-The policy target is CMPO's (Hessel et al. 2021, "Muesli", eq. 6): the prior, reweighted by the
-exponent of each action's clipped advantage under the model, for which every action is tried once,
-all of them in one batch.
+The policy target is CMPO's (Hessel et al. 2021, "Muesli", eq. 6): the prior times exp(clipped
+advantage). The advantage of each action comes from one step of the model; all actions are evaluated
+in one batch.
 """
 
 import dataclasses
@@ -17,34 +17,29 @@ from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 @dataclasses.dataclass(frozen=True)
 class NoSearch:
-  """Samples from the prior; in evaluation takes the improved policy's best action."""
+  """Samples from the prior; in evaluation, takes the best action of the improved policy."""
 
   model: Model
   discount: float  # per agent step
-  scale: float = (
-    0.1  # of advantages, in units of reward: one of this size multiplies an action's odds by e
-  )
-  clip: float = 3.0  # of scaled advantages
-  qtransform: str = (
-    "fixed"  # "advantage" or "skill": `qtransforms.scale` in place of `scale`, and its clip
-  )
-  greedy: bool = False
+  # An advantage of this size, in units of return, multiplies an action's odds by e.
+  scale: float = 0.1
+  clip: float = 3.0  # scaled advantages are clipped to plus or minus this
+  # "fixed": `scale` and `clip`; "advantage" or "skill": `qtransforms.scale` and `qtransforms.CLIP`
+  qtransform: str = "fixed"
+  greedy: bool = False  # take the best action of the improved policy
 
   @property
   def simulations(self) -> int:
-    """There is no tree."""
     return 0
 
   def for_evaluation(self) -> "NoSearch":
-    """Greedy."""
     return dataclasses.replace(self, greedy=True)
 
   def for_reanalysis(self) -> "NoSearch":
-    """The same."""
     return self
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`. The value is the prior's expectation of Q."""
+    """See `base.Search`. The value is the expectation of Q under the prior."""
     prior = jax.nn.softmax(root.policy_logits)
     q = look_ahead(self.model, self.discount, params, key, root)
     baseline = jnp.sum(prior * q, -1, keepdims=True)
@@ -68,7 +63,7 @@ class NoSearch:
 
 
 def look_ahead(model: Model, discount: float, params: Params, key: Key, root: Root) -> Array:
-  """Q of every action by one step of the model, f32[B, A]."""
+  """Q of every action from one step of the model, f32[B, A], in units of return."""
   size, num_actions = root.policy_logits.shape
   hidden = jnp.repeat(root.hidden, num_actions, 0)
   actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)

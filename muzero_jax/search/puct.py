@@ -1,5 +1,5 @@
-"""MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root, visit counts
-as policy target.
+"""MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root. The policy
+target is the distribution of visits.
 """
 
 import dataclasses
@@ -16,16 +16,17 @@ from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 @dataclasses.dataclass(frozen=True)
 class Puct:
-  """Acts by visit counts to the power 1/temperature; the policy target is the visit distribution at
-  temperature 1.
+  """Samples actions in proportion to visits^(1 / temperature).
+
+  The policy target is the distribution of visits, whatever the temperature.
   """
 
   model: Model
   discount: float  # per agent step
   num_simulations: int
   qtransform: str = "tree"  # a key of `qtransforms.PUCT`
-  epsilon: float = 0.02  # smallest spread of Q that is stretched to 0..1, in units of return
-  unvisited: str = "mean"  # what unvisited children score: "mean" or "zero"
+  epsilon: float = 0.02  # smallest range of Q, in units of return, that is rescaled to 0..1
+  unvisited: str = "mean"  # score of unvisited children: see `qtransforms.puct_over_tree`
   pb_c_init: float = 1.25
   pb_c_base: float = 19652.0
   dirichlet_alpha: float = 0.3
@@ -36,11 +37,10 @@ class Puct:
 
   @property
   def simulations(self) -> int:
-    """Tree expansions per root."""
     return self.num_simulations
 
   def for_evaluation(self) -> "Puct":
-    """Without Dirichlet noise, with the most visited action."""
+    """Without Dirichlet noise; takes the most visited action."""
     return dataclasses.replace(self, dirichlet_fraction=0.0, temperature=0.0)
 
   def for_reanalysis(self) -> "Puct":
@@ -48,7 +48,7 @@ class Puct:
     return dataclasses.replace(self, dirichlet_fraction=0.0)
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`. `log_prob` is that of the distribution acted from, at this temperature."""
+    """See `base.Search`. `log_prob` is that of the policy sampled from, at `temperature`."""
     key, noise_key, search_key = jax.random.split(key, 3)
     start = mctx_root(root).replace(prior_logits=self._noisy(noise_key, root.policy_logits))
     select = functools.partial(
@@ -74,7 +74,7 @@ class Puct:
     return decision(tree, jax.random.categorical(key, _log(behavior)), policy, behavior)
 
   def _noisy(self, key: Key, logits: Array) -> Array:
-    """The prior, mixed with Dirichlet noise."""
+    """The prior, mixed with Dirichlet noise, as logits."""
     noise = jax.random.dirichlet(
       key, jnp.full(logits.shape[-1], self.dirichlet_alpha), logits.shape[:-1]
     )
@@ -84,5 +84,5 @@ class Puct:
 
 
 def _log(policy: Array) -> Array:
-  """Finite also where the policy is 0."""
+  """log(policy), finite even where the policy is 0."""
   return jnp.log(jnp.maximum(policy, jnp.finfo(jnp.float32).tiny))

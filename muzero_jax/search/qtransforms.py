@@ -1,7 +1,8 @@
-"""From the Q of a node's children to scores that a search compares: mctx's `qtransform`s, and ours.
+"""Q transforms: how the Q of a node's children is scaled before a search uses it.
 
-All functions here are for one unbatched tree; mctx maps them over the batch. `QTRANSFORMS[kind]`
-says which kinds of `--search.qtransform` a search can use.
+Some are mctx's `qtransform`s, the others are written here. Unless noted, functions are for one
+unbatched tree; mctx maps them over the batch. `PUCT` and `GUMBEL` list the kinds of
+`--search.qtransform` for each of these searches.
 """
 
 import functools
@@ -13,21 +14,22 @@ import mctx
 
 from muzero_jax.types import Array, Statistics, record
 
-CLIP = 1.0  # of scaled advantages (Muesli, Hessel et al. 2021, eq. 6)
+# Scaled advantages are clipped to plus or minus this (Muesli, Hessel et al. 2021, eq. 6).
+CLIP = 1.0
 
 
 @record
 class ExtraData:
-  """What a Gumbel search keeps beside its tree, per root; mctx reads `root_gumbel`."""
+  """Additional data of a Gumbel search, per root; mctx reads `root_gumbel`."""
 
-  root_gumbel: Array  # f32[B, A]
-  # f32[B]   an advantage of this size counts as one nat; used by the kinds `advantage` and `skill`
+  root_gumbel: Array  # f32[B, A]   the Gumbel noise
+  # f32[B]   the divisor of advantages; used by the kinds `advantage` and `skill`
   scale: Array
 
 
 def mixed_value(tree: mctx.Tree, node: Array) -> Array:
-  """A node's value from its own prediction and its visited children, f32[] (Danihelka et al. 2022,
-  appendix D).
+  """A node's value estimated from its own prediction and the Q of its visited children, f32[]
+  (Danihelka et al. 2022, appendix D).
   """
   visits, q = tree.children_visits[node], tree.qvalues(node)
   prior = jnp.where(
@@ -43,16 +45,12 @@ def mixed_value(tree: mctx.Tree, node: Array) -> Array:
 
 
 def completed_q(tree: mctx.Tree, node: Array) -> Array:
-  """Q of every action, f32[A], in units of return; `mixed_value` stands in where an action was not
-  visited.
-  """
+  """Q of every action, f32[A], in units of return; `mixed_value` for unvisited actions."""
   return jnp.where(tree.children_visits[node] > 0, tree.qvalues(node), mixed_value(tree, node))
 
 
 def extremes(tree: mctx.Tree) -> tuple[Array, Array]:
-  """The smallest and the largest Q of all visited edges, f32[] each; infinities of the wrong sign
-  where there are none.
-  """
+  """The smallest and largest Q of all visited edges, f32[] each; (inf, -inf) if there are none."""
   visited = tree.children_visits > 0
   q = tree.children_rewards + tree.children_discounts * tree.children_values
   return jnp.min(jnp.where(visited, q, jnp.inf)), jnp.max(jnp.where(visited, q, -jnp.inf))
@@ -61,26 +59,26 @@ def extremes(tree: mctx.Tree) -> tuple[Array, Array]:
 def puct_over_tree(
   tree: mctx.Tree, node: Array, *, epsilon: float, unvisited: str = "mean"
 ) -> Array:
-  """Q of a node's children in 0..1 by the extremes of the whole tree (Schrittwieser et al. 2020,
-  appendix B, eq. 5).
+  """Q of a node's children, scaled to 0..1 by the extremes of the whole tree (Schrittwieser et al.
+  2020, appendix B, eq. 5).
 
-  mctx's default takes the extremes among siblings, so that anywhere in the tree the best sibling
-  scores 1.
+  mctx's default takes the extremes among siblings, so that the best sibling scores 1 everywhere in
+  the tree.
 
   Args:
     tree: unbatched.
     node: i32[].
-    epsilon: smallest spread of Q that is stretched to 0..1, in units of return.
-    unvisited: what unvisited children score: "mean", as if their Q were the mean of their visited
-      siblings' (and, below the root, of the node's own value, as EfficientZero has it), or "zero",
-      the paper's pseudocode.
+    epsilon: smallest range of Q, in units of return, that is rescaled to 0..1.
+    unvisited: score of unvisited children. "mean": that of the mean Q of their visited siblings
+      (and, except at the root, of the node's own value), as in EfficientZero. "zero": 0, as in the
+      pseudocode of MuZero.
 
   Returns:
-    f32[A].
+    Scores, f32[A].
   """
   low, high = extremes(tree)
   visited, q = tree.children_visits[node] > 0, tree.qvalues(node)
-  # Before the first visit there are no extremes, and nothing visited to scale by them.
+  # Before the first visit there are no extremes.
   some = high >= low
   spread, low = jnp.where(some, jnp.maximum(high - low, epsilon), 1.0), jnp.where(some, low, 0.0)
   scores = jnp.where(visited, (q - low) / spread, 0.0)
@@ -94,8 +92,8 @@ def puct_over_tree(
 def puct_per_node(
   tree: mctx.Tree, node: Array, *, epsilon: float, unvisited: str = "mean"
 ) -> Array:
-  """mctx's transform for PUCT, in 0..1 by the extremes among siblings and the node's own value;
-  unvisited children score 0.
+  """mctx's transform for PUCT: Q scaled to 0..1 by the extremes among siblings and the node's own
+  value, f32[A]. Unvisited children score 0.
   """
   del unvisited
   return mctx.qtransform_by_parent_and_siblings(tree, node, epsilon=epsilon)
@@ -104,8 +102,8 @@ def puct_per_node(
 def sigma_per_node(
   tree: mctx.Tree, node: Array, *, value_scale: float, visit_offset: float, epsilon: float
 ) -> Array:
-  """mctx's transform for Gumbel MuZero: completed Q, stretched to 0..1 by its own extremes, times
-  (c_visit + max N) c_scale, f32[A].
+  """mctx's transform for Gumbel MuZero, f32[A]: completed Q, scaled to 0..1 by its extremes over
+  the node's actions, times (c_visit + max N) c_scale.
   """
   return mctx.qtransform_completed_by_mix_value(
     tree,
@@ -120,8 +118,8 @@ def sigma_per_node(
 def sigma_over_tree(
   tree: mctx.Tree, node: Array, *, value_scale: float, visit_offset: float, epsilon: float
 ) -> Array:
-  """The same, but stretched by the extremes of the whole tree (EfficientZero V2, Wang et al. 2024),
-  f32[A].
+  """As `sigma_per_node`, but scaled by the extremes of the whole tree, f32[A] (EfficientZero V2,
+  Wang et al. 2024).
   """
   low, high = extremes(tree)
   spread = jnp.where(high >= low, jnp.maximum(high - low, epsilon), 1.0)
@@ -132,7 +130,7 @@ def sigma_over_tree(
 def sigma_of_advantage(
   tree: mctx.Tree, node: Array, *, value_scale: float, visit_offset: float, epsilon: float
 ) -> Array:
-  """Advantages over `ExtraData.scale`, at most one nat either way, f32[A] (Muesli, Hessel et al.
+  """Advantages divided by `ExtraData.scale` and clipped to -1..1, f32[A] (Muesli, Hessel et al.
   2021, eq. 6).
   """
   del value_scale, visit_offset, epsilon
@@ -150,23 +148,24 @@ GUMBEL: dict[str, Callable] = {
 
 
 def scale(kind: str, statistics: Statistics) -> Array:
-  """By what the kinds `advantage` and `skill` divide advantages, f32[], in units of return.
+  """The divisor of advantages for the kinds `advantage` and `skill`, f32[], in units of return.
 
-  `advantage`: the running standard deviation of (return - value). `skill`: that, over the share of
-  an advantage that was followed by a return (`Statistics.skill`), so that a search whose Q is noise
-  changes nothing.
+  For `advantage` it is the running standard deviation of (return - value). For `skill` it is that,
+  divided by `Statistics.skill` (the fraction of a predicted advantage that later shows in returns),
+  so that a search whose Q is noise hardly changes the policy.
   """
   share = jnp.clip(statistics.skill, 1e-3, 1.0) if kind == "skill" else 1.0
   return jnp.maximum(statistics.error, 1e-6) / share
 
 
 def improved_value(tree: mctx.Tree, policy: Array) -> tuple[Array, Array]:
-  """What a policy f32[B, A] at the roots of a batched tree is worth.
+  """The value of a policy f32[B, A] at the roots of a batched tree.
+
+  The alternative, the mean over visits (`node_values[:, 0]`), is at few simulations close to the
+  value of the uniform policy.
 
   Returns:
-    f32[B], the sum over actions of policy times completed Q; and completed Q itself, f32[B, A]. The
-    mean over visits (`node_values[:, 0]`) is, at few simulations, nearly what uniform play is
-    worth.
+    The sum over actions of policy times completed Q, f32[B]; and completed Q, f32[B, A].
   """
   q = jax.vmap(functools.partial(completed_q, node=tree.ROOT_INDEX))(tree)
   return jnp.sum(policy * q, -1), q

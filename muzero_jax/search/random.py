@@ -1,6 +1,4 @@
-"""Uniformly random play: the baseline that every score is compared with, and a cheap partner for
-benchmarks.
-"""
+"""The uniformly random policy: the baseline for scores, and a cheap search for benchmarks."""
 
 import dataclasses
 
@@ -12,19 +10,16 @@ from muzero_jax.types import Decision, Key, Params, Root
 
 @dataclasses.dataclass(frozen=True)
 class Random:
-  """Every action alike, whatever the root says: a compiler that sees it drops the network."""
+  """Ignores the root, so that the compiler removes the computation of the network."""
 
   @property
   def simulations(self) -> int:
-    """There is no tree."""
     return 0
 
   def for_evaluation(self) -> "Random":
-    """The same."""
     return self
 
   def for_reanalysis(self) -> "Random":
-    """The same."""
     return self
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:

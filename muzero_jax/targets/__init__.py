@@ -1,3 +1,1 @@
-"""Targets, made when they are learned from: values, rewards and policies for the unroll of an
-example.
-"""
+"""Training targets: rewards, values and policies, computed when an example is sampled."""

@@ -1,4 +1,4 @@
-"""What returns bootstrap from: a value for every step of an example's window."""
+"""Bootstrap values for returns: recorded by the search, or computed by the target network."""
 
 import dataclasses
 from typing import Protocol
@@ -13,15 +13,15 @@ from muzero_jax.types import Array, Example, Model, Params
 
 
 class Bootstrap(Protocol):
-  """Values for the steps of examples."""
+  """Computes the values from which the returns of an example bootstrap."""
 
   def __call__(self, target_params: Params, example: Example) -> Array:
-    """Examples [N, ...] -> f32[N, L]."""
+    """Values of all L steps of examples [N, ...], f32[N, L]."""
     ...
 
 
 def recorded(target_params: Params, example: Example) -> Array:
-  """The search's values from when the steps were played."""
+  """A `Bootstrap`: the values that the search recorded when it acted."""
   del target_params
   return example.value
 
@@ -30,17 +30,16 @@ def recorded(target_params: Params, example: Example) -> Array:
 class TargetNetwork:
   """The target network's values.
 
-  With n-step returns only those steps are evaluated that some return ends in: n steps
-  (`returns.horizon`) after each step of the unroll, or where the episode ends before; the rest is
-  left at 0.
+  n-step returns bootstrap only n steps (`returns.horizon`) after each step of the unroll, or at the
+  end of the episode if it comes first. Only these steps are evaluated; the others get value 0.
   """
 
   model: Model
   stack: int
   unroll: int
   n: int
-  every_step: bool  # needed when the trace is below 1
-  stale_after: int = 0  # as the returns have it
+  every_step: bool  # evaluate all steps, as lambda returns need
+  stale_after: int = 0  # see `returns.Returns`
 
   def __call__(self, target_params: Params, example: Example) -> Array:
     """See `Bootstrap`."""
@@ -52,7 +51,7 @@ class TargetNetwork:
     return jnp.zeros((size, length)).at[jnp.arange(size)[:, None], steps].set(value)
 
   def _steps(self, last: Array, n: Array) -> Array:
-    """The steps of one window to evaluate: i32[k+1], or all L of them."""
+    """The steps of one example to evaluate, i32[k+1], or i32[L] if all are."""
     length = last.shape[0]
     if self.every_step:
       return jnp.arange(length)

@@ -1,4 +1,4 @@
-"""All targets of a batch."""
+"""Computes all training targets of a batch from its examples."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from muzero_jax.types import Example, Key, Params, Targets
 
 @dataclasses.dataclass(frozen=True)
 class TargetMaker:
-  """From examples to what the unroll is trained towards. Nothing here carries a gradient."""
+  """Computes the training targets of examples. No gradient flows through them."""
 
   bootstrap: Bootstrap
   policy: PolicyTarget
@@ -22,7 +22,7 @@ class TargetMaker:
   unroll: int
 
   def __call__(self, target_params: Params, key: Key, example: Example) -> Targets:
-    """Examples [N, ...] as they were played, not augmented -> targets [N, ...]."""
+    """The targets of examples [N, ...], whose frames must not be augmented."""
     value = self.bootstrap(target_params, example)
     make = functools.partial(reward_and_value, unroll=self.unroll, returns=self.returns)
     reward, value, policy_mask, target_mask = jax.vmap(make)(example, value)

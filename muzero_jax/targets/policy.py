@@ -1,6 +1,4 @@
-"""Policy targets: those recorded when the steps were played, or searched again with newer
-parameters.
-"""
+"""Policy targets: recorded by the search when it acted, or from a new search (Reanalyze)."""
 
 import dataclasses
 from typing import Protocol
@@ -14,33 +12,32 @@ from muzero_jax.types import Array, Example, Key, Model, Params, SearchFn
 
 
 class PolicyTarget(Protocol):
-  """Policies for the steps of examples."""
+  """Computes the policy targets of an example's unroll."""
 
   def __call__(self, target_params: Params, key: Key, example: Example) -> Array:
-    """Examples [N, ...] -> f32[N, k+1, A]."""
+    """Policies of the k+1 steps of the unroll of examples [N, ...], f32[N, k+1, A]."""
     ...
 
 
 def recorded(target_params: Params, key: Key, example: Example) -> Array:
-  """What the search found when the steps were played."""
+  """A `PolicyTarget`: the improved policies that the search recorded when it acted."""
   del target_params, key
   return example.policy
 
 
 @dataclasses.dataclass(frozen=True)
 class Reanalyzed:
-  """A fraction of the batch is searched again with the target network (MuZero Reanalyze,
-  Schrittwieser et al. 2021).
+  """Searches a fraction of the batch again, with the target network (MuZero Reanalyze,
+  Schrittwieser et al. 2021). The other examples keep their recorded policies.
 
-  The batch is in random order, so its first examples are a random part of it. The search sees the
-  frames as they are.
+  The first examples of the batch are taken: batches are drawn in random order.
   """
 
   model: Model
   search: SearchFn
   stack: int
   unroll: int
-  fraction: float = 1.0
+  fraction: float = 1.0  # of the batch
 
   def __call__(self, target_params: Params, key: Key, example: Example) -> Array:
     """See `PolicyTarget`."""

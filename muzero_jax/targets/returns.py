@@ -1,4 +1,4 @@
-"""The one recursion behind every return."""
+"""Returns: n-step and TD(lambda) returns, both computed by one recursion, `lambda_returns`."""
 
 import dataclasses
 
@@ -10,26 +10,26 @@ from muzero_jax.types import Array
 
 @dataclasses.dataclass(frozen=True)
 class Returns:
-  """Which returns are learned from."""
+  """The settings of the returns that are the value targets."""
 
-  n_step: int = 5  # steps until the bootstrap
+  n_step: int = 5  # steps until a return bootstraps
   discount: float = 0.997  # per agent step
-  td_lambda: float = 1.0  # 1 is the n-step return
+  td_lambda: float = 1.0  # 1: n-step returns
   clip_rewards: bool = True  # to their signs
-  stale_after: int = 0  # gradient steps of age that make returns one step shorter; 0: none do
+  stale_after: int = 0  # see `horizon`
 
 
 def lambda_returns(reward: Array, discount: Array, value: Array, mixing: Array) -> Array:
   """G_t = r_{t+1} + d_{t+1} ((1 - m_{t+1}) v_{t+1} + m_{t+1} G_{t+1}), for one sequence.
 
-  n-step returns, TD(lambda) (Sutton and Barto 2018, eq. 12.18) and their off-policy relatives
-  differ by the mixing vector alone. The last step always bootstraps.
+  n-step returns, TD(lambda) returns (Sutton and Barto 2018, eq. 12.18) and their off-policy
+  variants differ in the mixing vector m only. The last step always bootstraps.
 
   Args:
     reward: f32[T], r_1 .. r_T.
     discount: f32[T], d_1 .. d_T, the agent's discount included.
     value: f32[T], v_1 .. v_T.
-    mixing: f32[T], m_1 .. m_T: 1 goes on, 0 bootstraps; m_T is taken as 0.
+    mixing: f32[T], m_1 .. m_T: 0 bootstraps, 1 does not; m_T is treated as 0.
 
   Returns:
     f32[T], G_0 .. G_{T-1}.
@@ -45,11 +45,16 @@ def lambda_returns(reward: Array, discount: Array, value: Array, mixing: Array) 
 
 
 def horizon(age: Array, n: int, stale_after: int) -> Array:
-  """Steps until the bootstrap: for every `stale_after` gradient steps of age (i32[...]) one fewer
-  than n, at least 1; 0: always n.
+  """Steps until a return bootstraps: fewer for old examples, which are more off-policy
+  (EfficientZero, Ye et al. 2021, section 4.3).
 
-  What was played long ago says less about how the agent plays now (EfficientZero, Ye et al. 2021,
-  section 4.3).
+  Args:
+    age: i32[...], gradient steps since the example was recorded.
+    n: steps until the bootstrap for a new example.
+    stale_after: n is reduced by 1, at least to 1, per this many gradient steps of age; 0: never.
+
+  Returns:
+    i32[...].
   """
   return jnp.clip(n - age // stale_after, 1, n) if stale_after else jnp.full_like(age, n)
 
@@ -65,18 +70,18 @@ def n_step_returns(
   td_lambda: float = 1.0,
   steps: Array | None = None,
 ) -> Array:
-  """The returns of the first `count` steps of one sequence, each over the full next n steps.
+  """The returns of the first `count` steps of one sequence, each from the n steps after it.
 
   Args:
     reward: f32[T], r_1 .. r_T with T >= count - 1 + n.
     discount: f32[T], the agent's discount included.
     value: f32[T], v_1 .. v_T.
-    last: bool[T], whether steps 1 .. T end an episode; where they do, the return bootstraps from
-      that step's own value (the discount says with which weight: 0 where the episode terminated).
+    last: bool[T], whether steps 1 .. T end an episode. Returns bootstrap from the value of such a
+      step, which the discount into it multiplies: by 0 if the episode terminated.
     n: steps until the bootstrap.
-    count: how many returns.
+    count: number of returns.
     td_lambda: lambda of TD(lambda); 1 gives n-step returns.
-    steps: i32[], bootstraps after so many of the n steps (1 .. n); None: after n.
+    steps: i32[] in 1 .. n, bootstraps after this many steps; None: after n.
 
   Returns:
     f32[count], G_0 .. G_{count-1}.
@@ -84,7 +89,7 @@ def n_step_returns(
   Raises:
     ValueError: the sequence is too short.
   """
-  if reward.shape[0] < count - 1 + n:  # a slice that starts too late would be moved silently
+  if reward.shape[0] < count - 1 + n:  # dynamic_slice would silently clamp its start
     raise ValueError(
       f"{count} returns over {n} steps need {count - 1 + n} transitions, not {reward.shape[0]}"
     )

@@ -1,4 +1,4 @@
-"""Reward and value targets of one example's unroll, and the masks behind an episode's end."""
+"""Reward and value targets of one example's unroll, and masks for steps after an episode's end."""
 
 import jax.numpy as jnp
 
@@ -7,17 +7,17 @@ from muzero_jax.types import Array, Example
 
 
 def masks(discount: Array, last: Array) -> tuple[Array, Array]:
-  """Which steps of an unroll are real, and which have targets.
+  """Computes which steps of an unroll have policy targets, and which have any targets.
 
   Args:
-    discount: f32[k], into steps t+1 .. t+k.
-    last: bool[k+1], of steps t .. t+k.
+    discount: f32[k], of the transitions into steps t+1 .. t+k.
+    last: bool[k+1], whether steps t .. t+k end an episode.
 
   Returns:
-    policy_mask: f32[k+1], 1 where step t+i is a state to act in: nothing ended the return, or cut
-      the episode off, on the way.
-    target_mask: f32[k+1], 1 where a target exists: everywhere but behind a truncation. After the
-      return's end states are absorbing: they have targets, and no policy.
+    policy_mask: f32[k+1], 1 where step t+i is a state to act in: the return has not ended at or
+      before it, and the episode was not truncated before it.
+    target_mask: f32[k+1], 1 where targets exist: everywhere except after a truncation. States after
+      the end of the return are absorbing: they have reward and value targets, but no policy.
   """
   reached = jnp.concatenate([jnp.ones(1), jnp.cumprod((discount > 0).astype(jnp.float32))])
   truncated = last * reached
@@ -28,18 +28,18 @@ def masks(discount: Array, last: Array) -> tuple[Array, Array]:
 def reward_and_value(
   example: Example, value: Array, *, unroll: int, returns: Returns
 ) -> tuple[Array, Array, Array, Array]:
-  """For one example.
+  """Computes reward and value targets and the masks for one example.
 
   Args:
     example: unbatched.
-    value: f32[L], what to bootstrap from at steps t .. t+L-1.
+    value: f32[L], bootstrap values of steps t .. t+L-1.
     unroll: k.
-    returns: settings, the same for every step of the unroll.
+    returns: the settings of the returns.
 
   Returns:
-    reward f32[k], value f32[k+1], policy_mask f32[k+1], target_mask f32[k+1]. A terminal
-    transition's reward is learned; after it both targets are 0. The value of a step that the time
-    limit made the last is its own bootstrap value.
+    reward f32[k], value f32[k+1], policy_mask f32[k+1], target_mask f32[k+1]. The reward of the
+    terminal transition is a target; after it rewards and values are 0. The value target of a
+    truncated step is its bootstrap value.
   """
   reward = jnp.sign(example.reward) if returns.clip_rewards else example.reward
   policy_mask, target_mask = masks(example.discount[:unroll], example.last[: unroll + 1])

@@ -1,3 +1,3 @@
-"""Convolutions for XLA:CPU: with gradients of their own, Winograd's, in parts that fit the
-cache.
+"""Fast convolutions for XLA:CPU: custom gradients, Winograd's algorithm, and chunks that fit into
+the cache (docs/cpu_convolutions.md).
 """

@@ -1,4 +1,4 @@
-"""A few images at a time, so that what is made of them stays in a core's cache."""
+"""Processes images in chunks, so that intermediate results stay in a CPU core's cache."""
 
 import math
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from jax import lax
 
 from muzero_jax.types import Array
 
-CACHED = 2**20  # bytes of images that stay in a core's cache
-SHARED = 2**22  # bytes of images that stay in the cache of all cores
+CACHED = 2**20  # largest size of a chunk of images, in bytes, that stays in a core's cache
+SHARED = 2**22  # largest size of all images, in bytes, that stays in the cache shared by the cores
 
 
 def mapped(function: Callable[[Array], Array], images: Array) -> Array:
-  """`function` of images [N, ...], which treats each image alone -> [N, ...].
+  """Applies `function`, which maps images [N, ...] independently to [N, ...], chunk by chunk.
 
-  Its results are copied together, so this gains something only where all images at once would not
-  stay in any cache.
+  The results of chunks must be copied into one array. So chunks are used only if the images are
+  larger than the cache shared by the cores.
   """
   count = chunks(images)
   if count == 1 or images.size * images.dtype.itemsize <= SHARED:
@@ -26,8 +26,10 @@ def mapped(function: Callable[[Array], Array], images: Array) -> Array:
 
 
 def summed(function: Callable[[Array, Array], Array], images: Array, gradients: Array) -> Array:
-  """`function` of images and gradients [N, ...], which adds up over them -> whatever it gives,
-  f32.
+  """Applies `function`, which sums over images and gradients [N, ...], chunk by chunk.
+
+  Returns:
+    The sum of its results, f32.
   """
   count = chunks(images)
   if count == 1:
@@ -43,7 +45,7 @@ def summed(function: Callable[[Array, Array], Array], images: Array, gradients: 
 
 
 def chunks(images: Array) -> int:
-  """Into how many equal parts of at most `CACHED` bytes the images are cut."""
+  """The number of equal chunks, of at most `CACHED` bytes each, into which images are split."""
   size = images.shape[0]
   wanted = math.ceil(images.size * images.dtype.itemsize / CACHED)
   return next((count for count in range(max(wanted, 1), size) if size % count == 0), max(size, 1))

@@ -1,9 +1,9 @@
-"""Convolution as XLA:CPU can run it fast.
+"""A convolution whose gradients are fast on XLA:CPU.
 
-There the gradients of a convolution take 22 to 35 times as long as the convolution. So on the CPU
-the gradient is written with what is fast: for the kernel a few matrix products, for the image a
-forward convolution, or where the stride is above 1 the transpose of im2col. And where `winograd`
-fits, it takes the place of all of them.
+XLA:CPU's gradients of a convolution take 22 to 35 times as long as the convolution itself. So on
+the CPU gradients are expressed by fast operations: that of the kernel by a few matrix products,
+that of the image by a forward convolution or, if the stride is above 1, by the transpose of im2col.
+If `winograd.fits` is true, Winograd's algorithm replaces all of these.
 """
 
 import functools
@@ -18,10 +18,10 @@ from muzero_jax.types import Array
 
 
 def conv_general_dilated(lhs: Array, rhs: Array, window_strides, padding, **kwargs) -> Array:
-  """`lax.conv_general_dilated` for undilated, ungrouped NHWC images; pass it to `flax.linen.Conv`.
+  """`lax.conv_general_dilated` for NHWC images; an argument for `flax.linen.Conv`.
 
   Raises:
-    ValueError: dilation or groups are asked for, which the CPU's gradient does not know.
+    ValueError: dilation or groups, which the gradient for the CPU does not support.
   """
   if kwargs.get("feature_group_count", 1) != 1 or any(
     max(kwargs.get(name) or (1,)) > 1 for name in ("lhs_dilation", "rhs_dilation")
@@ -79,8 +79,9 @@ def _kernel_gradient(
 def _product_of_rows(
   image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array
 ) -> Array:
-  """One product per row of the kernel, of stride 1: for its columns the gradient is shifted, and
-  laid side by side.
+  """The kernel's gradient for stride 1, by one matrix product per row of the kernel.
+
+  Shifted copies of the output's gradient, one per column of the kernel, are concatenated.
   """
   del strides
   (height, width), (low, high) = kernel.shape[:2], padding[1]
@@ -106,7 +107,7 @@ def _product_of_rows(
 def _product_of_positions(
   image: Array, kernel: Array, strides: tuple, padding: tuple, gradient: Array
 ) -> Array:
-  """One product per position of the kernel, of any stride."""
+  """The kernel's gradient for any stride, by one matrix product per position of the kernel."""
   channels, features = kernel.shape[2:]
   flat = gradient.reshape(-1, features)
   return jnp.stack(
@@ -118,8 +119,8 @@ _convolve.defvjp(_forward, _backward)
 
 
 def patches(image: Array, kernel: Array, strides: tuple, padding: tuple) -> list[Array]:
-  """What each position of the kernel [h, w, ...] sees of the image [N, H, W, C]: h*w arrays [N, H',
-  W', C].
+  """For each position of the kernel [h, w, ...], the pixels of the image [N, H, W, C] that it is
+  multiplied with: h*w arrays [N, H', W', C].
   """
   image = jnp.pad(image, ((0, 0), *padding, (0, 0)))
   (height, width), (down, right) = kernel.shape[:2], strides
@@ -132,8 +133,16 @@ def patches(image: Array, kernel: Array, strides: tuple, padding: tuple) -> list
 
 
 def im2col(image: Array, kernel: Array, strides: tuple, padding: tuple) -> Array:
-  """The same convolution as one matrix product. image [N, H, W, C], kernel [h, w, C, D], padding
-  ((top, bottom), (left, right)).
+  """A convolution as one matrix product.
+
+  Args:
+    image: [N, H, W, C].
+    kernel: [h, w, C, D].
+    strides: (down, right).
+    padding: ((top, bottom), (left, right)).
+
+  Returns:
+    [N, H', W', D].
   """
   return jnp.concatenate(patches(image, kernel, strides, padding), -1) @ kernel.reshape(
     -1, kernel.shape[-1]

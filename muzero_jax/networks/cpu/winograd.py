@@ -1,12 +1,14 @@
-"""Winograd's convolution with 3x3 kernels, for CPUs: a quarter to a fifth of the multiplications,
-as plain matrix products.
+"""Winograd's algorithm for convolutions with 3x3 kernels on CPUs: a quarter to a fifth of the
+multiplications, as plain matrix products.
 
-F(6x6, 3x3) of Lavin and Gray (2016): a tile of 8x8 pixels and the kernel, as polynomials, are
-evaluated at 8x8 points and multiplied there, and 6x6 results are read off. Height and width come
-first, [H, W, N, C], so that every step is a product of matrices without transposition; a latent of
-6x6 is one tile. Errors stay below 1e-4 of the largest result (tests/networks/cpu/winograd_test.py);
-the TF32 that GPUs convolve with by default rounds every factor to 5e-4. XLA lifts the evaluation of
-kernels out of a search's loop.
+This is F(6x6, 3x3) of Lavin and Gray (2016). A tile of 8x8 pixels and the kernel are taken as
+polynomials, evaluated at 8x8 points and multiplied there; 6x6 results are computed from the
+products. Height and width are the leading axes, [H, W, N, C], so that each step is a matrix product
+without transposition. A hidden state of 6x6 is a single tile.
+
+Errors stay below 1e-4 of the largest result (tests/networks/cpu/winograd_test.py); TF32, which GPUs
+use for convolutions by default, rounds each factor to 5e-4. XLA hoists the evaluation of kernels
+out of a search's loop.
 """
 
 import jax
@@ -17,16 +19,15 @@ from jax import lax
 from muzero_jax.networks.cpu.cached import mapped, summed
 from muzero_jax.types import Array
 
-TILE = 6  # results of a tile along an axis
-CHANNELS = range(
-  32, 129
-)  # fewer were not measured; more would need evaluated kernels of 17 MB and up
-POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)  # and infinity
+TILE = 6  # results per tile along each axis
+# Fewer channels were not measured; with more, evaluated kernels would take 17 MB and more.
+CHANNELS = range(32, 129)
+POINTS = (0, 1, -1, 2, -2, 0.5, -0.5)  # where polynomials are evaluated, besides infinity
 
 
 def _evaluation(size: int) -> np.ndarray:
-  """[8, size]: a polynomial of `size` coefficients -> its values at POINTS, and the highest
-  coefficient, its value at infinity.
+  """The matrix [8, size] that evaluates a polynomial of `size` coefficients at POINTS and, by its
+  highest coefficient, at infinity.
   """
   return np.array(
     [[point**power for power in range(size)] for point in POINTS] + [[0] * (size - 1) + [1]]
@@ -40,7 +41,7 @@ INPUT = np.linalg.inv(_evaluation(TILE + 2)).T  # [8, 8]
 
 
 def fits(image: Array, kernel: Array, strides: tuple, padding: tuple) -> bool:
-  """Whether this convolution can, and should, be done here."""
+  """Whether `convolve` supports this convolution and is expected to be faster."""
   of_its_kind = kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == ((1, 1), (1, 1))
   return (
     of_its_kind
@@ -51,8 +52,10 @@ def fits(image: Array, kernel: Array, strides: tuple, padding: tuple) -> bool:
 
 @jax.custom_vjp
 def convolve(image: Array, kernel: Array) -> Array:
-  """The convolution of image [N, H, W, C] with kernel [3, 3, C, D], stride 1, same size -> [N, H,
-  W, D].
+  """Convolves image [N, H, W, C] with kernel [3, 3, C, D], with stride 1 and SAME padding.
+
+  Returns:
+    [N, H, W, D].
   """
   evaluated = (_matrix(KERNELS) @ kernel.reshape(9, -1)).reshape(
     -1, *kernel.shape[2:]
@@ -81,8 +84,9 @@ convolve.defvjp(_forward, _backward)
 
 
 def _kernel_gradient(image: Array, gradient: Array) -> Array:
-  """[N, H, W, C], [N, H, W, D] -> [3, 3, C, D]: each product's gradient is the result's, brought to
-  the points.
+  """The kernel's gradient: image [N, H, W, C], gradient [N, H, W, D] -> [3, 3, C, D].
+
+  The gradient of the products is the output's gradient, evaluated at the points.
   """
 
   def some(image: Array, gradient: Array) -> Array:
@@ -96,8 +100,9 @@ def _kernel_gradient(image: Array, gradient: Array) -> Array:
 
 
 def _at_points(image: Array, matrix: np.ndarray, margin: int) -> Array:
-  """The tiles of an image [H, W, N, C], `margin` pixels beyond their results, through `matrix` both
-  ways -> [64, tiles * N, C].
+  """Applies `matrix` along both axes of each tile of an image [H, W, N, C] -> [64, tiles * N, C].
+
+  A tile of the image extends `margin` pixels beyond its results.
   """
   channels = image.shape[-1]
   rows, down = _tiles(image, 0, 0, matrix, margin)
@@ -109,18 +114,20 @@ def _at_points(image: Array, matrix: np.ndarray, margin: int) -> Array:
 def _tiles(
   image: Array, axis: int, pixels: int, matrix: np.ndarray, margin: int
 ) -> tuple[Array, Array]:
-  """Cuts an axis into tiles, whose pixels become the axis `pixels`; and the columns of the matrix
-  for them.
+  """Cuts an axis into tiles.
+
+  Returns:
+    The tiles, whose pixels are the new axis `pixels`; and the columns of `matrix` for these pixels.
   """
   size, length = matrix.shape[1], image.shape[axis]
   count = -(-length // TILE)
-  if count == 1:  # pixels beyond the image are 0: so leave out their columns
+  if count == 1:  # pixels outside the image are 0, so their columns are left out
     return jnp.moveaxis(jnp.expand_dims(image, axis), axis + 1, pixels), _matrix(
       matrix[:, margin : margin + length]
     )
 
   def of_every_tile(pixel: int) -> Array:
-    before = int(pixel < margin)  # the first tile's lies outside
+    before = int(pixel < margin)  # in the first tile this pixel lies outside the image
     first, last = pixel - margin + TILE * before, pixel - margin + TILE * (count - 1)
     inside = lax.slice_in_dim(image, first, min(last + 1, length), TILE, axis)
     outside = [(0, 0)] * image.ndim
@@ -131,8 +138,8 @@ def _tiles(
 
 
 def _read_off(products: Array, shape: tuple[int, ...]) -> Array:
-  """Products [64, tiles * N, D] -> results [H, W, N, D], for an image [H, W, N, C] of this
-  shape.
+  """Computes results [H, W, N, D] from products [64, tiles * N, D]; `shape` is the image's,
+  [H, W, N, C].
   """
   height, width, size, _ = shape
   down, across = -(-height // TILE), -(-width // TILE)
@@ -143,8 +150,8 @@ def _read_off(products: Array, shape: tuple[int, ...]) -> Array:
 
 
 def _along(matrix: Array, x: Array) -> Array:
-  """matrix [a, b] times x [n, b, k] -> [n, a, k]; a batch of equal matrices, which XLA:CPU runs
-  faster than one contraction.
+  """matrix [a, b] times x [n, b, k] -> [n, a, k], as a batch of products with equal matrices, which
+  XLA:CPU runs faster than one contraction.
   """
   return jnp.broadcast_to(matrix, (x.shape[0], *matrix.shape)) @ x
 
