@@ -21,7 +21,7 @@ from muzero_jax.types import Array, Decision, Key, Model, Params, SearchFn, Time
 
 @record
 class Player:
-  """The state of playing in B environments. Frames are kept in stacks, because there is no replay."""
+  """The state of playing in B environments; there is no replay, so it has stacks of frames."""
 
   env: Any
   frames: Array  # u8[B, S, *frame_shape]
