@@ -63,7 +63,7 @@ def main(argv: list[str]) -> None:
     raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
   if not options.evaluation.episodes:
     raise ConfigError(
-      "--evaluation.episodes=0: the table is made of evaluations; ask for one game at least."
+      "--evaluation.episodes=0: the table is made of evaluations; ask for one episode at least."
     )
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, stop)

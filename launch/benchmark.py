@@ -251,8 +251,8 @@ def table(figures: dict[str, Any]) -> str:
   games = figures["games"]
   total = parts["loop"]["median"] if "loop" in parts else float("nan")
   lines = [
-    f"{figures['device']}, {figures['devices']} device(s), {games} games, {figures['simulations']} "
-    "simulations, "
+    f"{figures['device']}, {figures['devices']} device(s), {games} environments, "
+    f"{figures['simulations']} simulations, "
     f"{figures['updates_per_tick']:g} gradient steps of {figures['batch']} examples a tick",
     f"{'part':20} {'ms a tick':>10} {'least':>8} {'most':>8} {'steps/s':>10} {'of the loop':>12}",
   ]
@@ -274,9 +274,9 @@ def table(figures: dict[str, Any]) -> str:
   )
   for key, words in {
     "efficiency": f"efficiency: {{}} of the ideal, {meaning}",
-    "feed": "feed: {} of what the loop does without emulators",
-    "environment_ratio": "environment layer: {} of the emulators' own rate",
-    "tree_share": "tree operations: {} of search",
+    "feed": "feed: {} of the speed of the loop without emulators",
+    "environment_ratio": "environment layer: {} of the speed of the emulators alone",
+    "tree_share": "tree operations: {} of the time of the search",
   }.items():
     if key in figures:
       values = figures[key]
@@ -294,8 +294,8 @@ def loop_lines(figures: dict[str, Any]) -> list[str]:
     f"{figures['simulations_per_second']:,.0f} simulations/s, {figures['updates_per_second']:,.2f} "
     "updates/s, "
     f"{figures['samples_per_second']:,.0f} samples/s",
-    f"{figures['achieved_flops_per_second'] / 1e9:,.1f} GFLOP/s of "
-    f"{figures['peak_flops_per_second'] / 1e9:,.1f} in matrix products",
+    f"{figures['achieved_flops_per_second'] / 1e9:,.1f} GFLOP/s; matrix products alone reach "
+    f"{figures['peak_flops_per_second'] / 1e9:,.1f} GFLOP/s",
     f"{figures['bytes_per_example']:,.0f} bytes per example, temporary memory "
     f"{figures['memory']['temporary_bytes'] / 2**20:,.1f} MiB, "
     f"compiled in {figures['compile_seconds']:.1f} s",

@@ -65,8 +65,8 @@ def main(argv: list[str]) -> None:
   labels = [f"{names[byte]} (byte {byte})" if byte in names else f"byte {byte}" for byte in chosen]
   found = probe.explained(recording, chosen, needed=list(names))
   print(
-    f"{task} after {agent.env_steps:,} steps: share of the variance explained in games left out of "
-    "the fit"
+    f"{task} after {agent.env_steps:,} steps: fraction of the variance explained in environments "
+    "left out of the fit"
   )
   print(probe.table(found, labels))
   if options.json:

@@ -1,4 +1,4 @@
-"""Trains an agent, or resumes the run in a folder.
+"""Trains an agent, or resumes the run in --workdir if there is one.
 
 muzero-jax train --preset=NAME --workdir=DIR [--flag=value ...]
 """

@@ -107,7 +107,6 @@ class Fixed:
   batch: Sample
 
   def sample(self, ring: Ring, replay: Replay, key: Key, size: int, step: Array) -> Sample:
-    """See `replay.sampling.Sampler`."""
     # The batch is made to depend on the step. Otherwise the compiler could move work on the
     # constant batch out of the loop and do it only once.
     return jax.tree.map(lambda x: ordering.after(x, step), self.batch)

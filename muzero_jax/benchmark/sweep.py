@@ -114,9 +114,10 @@ def climb(sizes: Sequence[Changes], measure: Measure) -> Changes:
 
 
 def afford(sizes: Sequence[Changes], measure: Measure) -> Changes:
-  """The last size before the first one that is slower than four fifths of the smallest one's speed.
+  """The largest size that keeps at least four fifths of the smallest size's speed.
 
-  Arguments and errors are as in `climb`.
+  Larger sizes are not tried after one that is slower or does not fit. Arguments and errors are as
+  in `climb`.
   """
   best, seconds = sizes[0], _first(sizes, measure)
   for size in sizes[1:]:

@@ -16,7 +16,7 @@ _NEVER = 0x7FC0BEEF  # the bits of a NaN that no arithmetic produces
 
 
 def never(tree: Any) -> Array:
-  """A bool[] that is always False, but needs the first numeric array of `tree` to be computed."""
+  """A bool[] that is always False, but is computed from the first numeric array in `tree`."""
   on = next(x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.number))
   if jnp.issubdtype(on.dtype, jnp.floating):
     return jnp.any(jax.lax.bitcast_convert_type(on.astype(jnp.float32), jnp.uint32) == _NEVER)

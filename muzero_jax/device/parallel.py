@@ -72,7 +72,7 @@ def split(tree: Any, devices: Mesh) -> Any:
 
 
 def stack(trees: Sequence[Any], devices: Mesh) -> Any:
-  """Stacks one tree per device into one tree with a leading device axis, and puts it on them."""
+  """Stacks one tree per device into one tree whose leading device axis is split over them."""
   return split(jax.tree.map(lambda *x: jnp.stack(x), *trees), devices)
 
 

@@ -121,7 +121,7 @@ class Scoring:
     )
     path = self.folder / "video" / f"{env_steps}.mp4"
     score, steps = record_game(evaluator, params, self._key(env_steps, 1), path, renderer=renderer)
-    print(f"video: {path} (a game of {steps:,} steps with a score of {score:g})", flush=True)
+    print(f"video: {path} (an episode of {steps:,} steps with a score of {score:g})", flush=True)
     return path
 
   def finish(self, params: Params, env_steps: int) -> None:

@@ -319,8 +319,8 @@ def _published(groups: Sequence[Group]) -> list[Element]:
     rows.append([group.task, group.name if len(groups) > 1 else "", str(len(last)), steps, *cells])
   header = ["game", "settings", "seeds", "agent steps", "ours, mean", *columns]
   note = (
-    "In parentheses: human-normalized (0 is random play, 1 a human). "
-    "Published: no-op starts, not sticky; agents after 100,000 steps."
+    "In parentheses: human-normalized scores (0 is random play, 1 is a human). Published scores "
+    "are with no-op starts and no sticky actions; those of agents are after 100,000 steps."
   )
   return (
     [_tag("h3", "Last evaluations beside published scores"), _table(header, rows), _note(note)]
@@ -396,9 +396,10 @@ def _newest(group: Group, name: str) -> str:
 def _video(found: Sequence[Run]) -> list[Element]:
   """The newest video of the first run that has one."""
   for name, run in zip(_names(found), found, strict=True):
+    # A leading dot marks a video that is not complete.
     videos = [
       path for path in (run.folder / "video").glob("*.mp4") if not path.name.startswith(".")
-    ]  # a leading dot marks a video that is not complete
+    ]
     if videos:
       newest = max(videos, key=lambda path: path.stat().st_mtime)
       text = f"{newest.name} of {name}"

@@ -54,9 +54,9 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """Runs whose settings are equal, except for the seed and settings that do not affect training.
+  """Runs whose settings are equal, except for the seed and the settings in `config.FREE`.
 
-  The latter are those in `config.FREE`.
+  The latter are those that may change when a run is resumed.
   """
 
   number: int  # counts groups from 0; selects the color

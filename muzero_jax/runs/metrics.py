@@ -130,11 +130,8 @@ class Reporter:
       seconds,
       dict(pending),
     )
-    self._since = (
-      0,
-      0,
-      0.0,
-    )  # agent steps, gradient steps and seconds of training since the last row
+    # Agent steps, gradient steps and seconds of training since the last row.
+    self._since = (0, 0, 0.0)
     self._clock = time.perf_counter()
     self._events = SummaryWriter(str(workdir), purge_step=start if start else None)
     self._bar = tqdm(
@@ -156,9 +153,8 @@ class Reporter:
   def add(self, env_steps: int, metrics: Metrics) -> None:
     """Accumulates the metrics of the round that ended at `env_steps`; waits for it to finish."""
     new = sums(metrics)
-    updates = round(
-      new.get("loss/total", (0, 0))[1] / self._devices
-    )  # without a learner there is no loss
+    # The loss has weight 1 per gradient step and device. Without gradient steps it is absent.
+    updates = round(new.get("loss/total", (0, 0))[1] / self._devices)
     self.pending = add(self.pending, new)
     now = time.perf_counter()
     since = (env_steps - self.env_steps, updates, now - self._clock)

@@ -134,7 +134,9 @@ def place(name: str | Path) -> Path:
   try:
     return Path(name).expanduser().absolute()
   except RuntimeError as error:
-    raise ConfigError(f"{name} names no place ({error}); write the path without ~.") from error
+    raise ConfigError(
+      f"{name}: the path cannot be expanded ({error}); write it without ~."
+    ) from error
 
 
 def _revision() -> str:
