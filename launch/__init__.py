@@ -1,1 +1,1 @@
-"""Command lines."""
+"""The commands, one module for each; `__main__.py` selects one of them."""

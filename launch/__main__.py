@@ -1,4 +1,4 @@
-"""The command `muzero-jax`, from any folder; in a clone `python -m launch`.
+"""The command `muzero-jax`, or `python -m launch` in a clone: runs one of the commands here.
 
 muzero-jax COMMAND [--flag=value ...]
 """
@@ -14,17 +14,18 @@ from launch import cli
 
 
 def main() -> None:
-  """Calls the command that the command line begins with."""
-  # As with python -m: modules in the current folder can be imported, after all that is installed.
+  """Calls the command that is named first on the command line."""
+  # As with `python -m`, modules in the current folder can be imported (for --env.kind=custom, for
+  # example). Installed modules have precedence.
   sys.path.append(os.getcwd())
   cli.run(dispatch)
 
 
 def dispatch(argv: list[str]) -> int | None:
-  """What the command returns.
+  """Calls a command and returns what it returns.
 
   Args:
-    argv: this program's name, the command's, and its flags.
+    argv: the name of this program, the name of the command, and the command's flags.
 
   Raises:
     ConfigError: there is no such command.
@@ -47,7 +48,10 @@ def dispatch(argv: list[str]) -> int | None:
 
 
 def commands() -> dict[str, str]:
-  """Name -> first line of the docstring, of every module here with a `main`; none is imported."""
+  """The commands: name -> first line of the docstring.
+
+  A command is a module in this folder that defines `main`. Modules are parsed, not imported.
+  """
   found = {}
   for path in sorted(Path(__file__).parent.glob("[a-z]*.py")):
     module = ast.parse(path.read_text())
@@ -57,7 +61,7 @@ def commands() -> dict[str, str]:
 
 
 def help_text() -> str:
-  """The commands."""
+  """The help text of `muzero-jax` itself, which lists the commands."""
   lines = ["muzero-jax COMMAND [--flag=value ...]", ""]
   lines += [f"  {name:10} {does}" for name, does in commands().items()]
   return "\n".join([*lines, "", "muzero-jax COMMAND --help lists a command's flags."])

@@ -1,10 +1,10 @@
-"""Switches one idea at a time on or off in a preset, trains several seeds of each, and prints a
-table of their scores.
+"""Trains variants of a preset with one idea changed in each, and prints a table of scores.
 
 muzero-jax ablation --preset=NAME --workdir=DIR [--seeds=5] [--only=NAME,...] [--flag=value ...]
 
-Runs that are done are not repeated, and one that was stopped goes on: it can be stopped and started
-again. One run at a time, each in a process of its own.
+Each variant is trained with several seeds, one run after the other, each in a separate process.
+The command can be stopped and started again: finished runs are not repeated, and an interrupted run
+is resumed.
 """
 
 import dataclasses
@@ -21,8 +21,8 @@ from launch import cli
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError, option
 
-# What is changed in the preset. Of a pair the second is taken where the preset has the first
-# already.
+# Variant -> changes of the preset. Where there are two, the second one is made if the preset has
+# the settings of the first one already.
 VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
   "0 simulations": ({"search.kind": "none"},),
   "4 simulations": ({"search.kind": "gumbel", "search.num_simulations": 4},),
@@ -44,16 +44,17 @@ BASE = "as it is"
 
 @dataclasses.dataclass(frozen=True)
 class Options(Config):
-  """A run's settings, and how often."""
+  """The settings of a run, and the variants and seeds to train."""
 
-  seeds: int = option(5, "of each variant: --seed and the next", minimum=1)
+  seeds: int = option(5, "seeds of each variant: --seed and the following ones", minimum=1)
   only: str = option(
-    "", f"variants, with commas between; empty: {BASE} and all of {', '.join(VARIANTS)}"
+    "",
+    f"variants to train, with commas between; empty: {BASE} and all of {', '.join(VARIANTS)}",
   )
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags, trains what is missing, prints the table."""
+  """Trains the runs that are missing; prints the table after each variant."""
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
@@ -62,7 +63,7 @@ def main(argv: list[str]) -> None:
     raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
   if not options.evaluation.episodes:
     raise ConfigError(
-      "--evaluation.episodes=0: the table is made of evaluations; ask for one game at least."
+      "--evaluation.episodes=0: the table is made of evaluations; ask for one episode at least."
     )
   for number in (signal.SIGINT, signal.SIGTERM):
     signal.signal(number, stop)
@@ -79,11 +80,12 @@ def main(argv: list[str]) -> None:
 
 
 def plan(options: Options) -> dict[str, Config]:
-  """The variants by name. Those that the preset is already, or that cannot be, are left out, and it
-  is said.
+  """The configuration of each variant, by name.
+
+  Variants that equal the preset, or whose settings are invalid, are left out with a message.
 
   Raises:
-    ConfigError: a variant that was asked for is unknown.
+    ConfigError: there is no variant with a name in --only.
   """
   names = cli.chosen("only", "variant", options.only, [BASE, *VARIANTS])
   base = Config(
@@ -106,12 +108,12 @@ def plan(options: Options) -> dict[str, Config]:
 
 
 def stop(number: int, _: Any) -> None:
-  """Ends this process, once the run that is going on has saved itself."""
+  """A signal handler: ends this process after the current run has saved a checkpoint."""
   raise SystemExit(128 + number)
 
 
 def train(config: Config) -> None:
-  """One run, or what is left of it. What it says goes to a file beside its folder."""
+  """Trains or resumes one run in a subprocess; its output is written to WORKDIR.log."""
   begun, log = time.perf_counter(), Path(f"{config.workdir}.log")
   log.parent.mkdir(parents=True, exist_ok=True)
   defaults = configs.values(Config())
@@ -123,7 +125,7 @@ def train(config: Config) -> None:
     for name, value in changed.items()
   ]
   with open(log, "w") as file:
-    # In a session of its own: Ctrl-C reaches it once, through us.
+    # A new session, so that Ctrl-C does not signal the subprocess a second time: we terminate it.
     command = [sys.executable, "-m", "launch.train", *words]
     process = subprocess.Popen(
       command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
@@ -143,8 +145,14 @@ def train(config: Config) -> None:
 
 
 def score(folders: Sequence[str]) -> dict:
-  """What the seeds of one variant scored: a game's entry in `aggregate.aggregate`, and "training",
-  their `late` returns.
+  """The scores of one variant's seeds.
+
+  Args:
+    folders: the runs' folders, one for each seed.
+
+  Returns:
+    The game's entry in the result of `aggregate.aggregate`, and in addition "training", the `late`
+    return of each seed.
   """
   from muzero_jax.evaluation import aggregate
   from muzero_jax.runs import history
@@ -157,10 +165,14 @@ def score(folders: Sequence[str]) -> dict:
 
 
 def late(steps: Sequence[float], returns: Sequence[float]) -> float:
-  """The mean return of the training games of a run's last quarter; NaN where none ended.
+  """The mean return of training episodes in a run's last quarter; NaN where none ended.
 
-  It shows differences that greedy games hide where a game hardly varies, or where all agents are
-  perfect or stuck.
+  It shows differences between agents that evaluation, which does not explore, hides: in games whose
+  episodes hardly vary, or where all agents are perfect or stuck.
+
+  Args:
+    steps: agent steps at which rows of metrics were written.
+    returns: the mean return in each row; rows are weighted by the agent steps since the row before.
   """
   lengths = [step - before for step, before in zip(steps, [0, *steps], strict=False)]
   last = [
@@ -176,8 +188,13 @@ def late(steps: Sequence[float], returns: Sequence[float]) -> float:
 
 
 def table(rows: dict[str, dict]) -> str:
-  """Markdown: mean and standard deviation over seeds of late training games and of evaluations, and
-  each seed's evaluation.
+  """Formats scores as a Markdown table.
+
+  Its columns are the mean and standard deviation over seeds of late training returns and of
+  evaluations, and the evaluation of each seed.
+
+  Args:
+    rows: variant -> the result of `score`.
   """
   lines = [
     "| variant | training, last quarter | evaluation | each seed's evaluation |",
@@ -193,7 +210,7 @@ def table(rows: dict[str, dict]) -> str:
 
 
 def spread(values: Sequence[float]) -> str:
-  """Mean and standard deviation."""
+  """Formats mean and sample standard deviation; the mean alone for a single value."""
   return f"{statistics.mean(values):.2f}" + (
     f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
   )

@@ -1,11 +1,14 @@
-"""Measures a preset against its ideal: emulators, network, the loop without emulators and its
-parts, the real loop, all in one process.
+"""Measures the speed of the training loop and of its parts, and compares it with the ideal.
 
 muzero-jax benchmark --preset=NAME [--parts=NAME,...] [--profile] [--json=FILE] [--flag=value ...]
+muzero-jax benchmark --preset=NAME --growth=FILE.svg [--json=FILE] [--flag=value ...]
+muzero-jax benchmark --preset=NAME --autotune [--json=FILE] [--flag=value ...]
 
-With --parts only some are measured, with --profile the loop's largest costs are listed, too. With
---growth=FILE.svg the loop is measured at other sizes instead, with --autotune sizes are proposed
-that make it fast here.
+The parts are the emulators, the network, the loop without emulators, the parts of that loop, and
+the whole loop; all are measured in one process. With --parts only some of them are measured. With
+--profile the most expensive operations of the loop are listed, too.
+With --growth the loop is measured at other sizes instead of its parts; with --autotune the command
+searches for sizes that make the loop fast on this device.
 """
 
 import dataclasses
@@ -23,29 +26,29 @@ from muzero_jax.config import Config, ConfigError, option
 
 @dataclasses.dataclass(frozen=True)
 class Options(Config):
-  """A run's settings, and how to measure."""
+  """The settings of a run, and how to measure it."""
 
-  json: str = option("", "write the figures to this file, too")
-  ticks: int = option(32, "ticks per repeat", minimum=1)
-  repeats: int = option(7, "the median of so many is reported", minimum=1)
+  json: str = option("", "write the results to this file, too")
+  ticks: int = option(
+    32, "ticks (one step in every environment) per measurement of a part", minimum=1
+  )
+  repeats: int = option(7, "measurements of each part; the median is reported", minimum=1)
   parts: str = option(
     "", "measure only these, with commas between: see PARTS in launch/benchmark.py; empty: all"
   )
-  profile: bool = option(
-    False, "list what the loop spends most of its time on, by the compiler's operations"
-  )
+  profile: bool = option(False, "list the compiled operations that take most of the loop's time")
   growth: str = option(
-    "", "measure how the loop's cost grows with its sizes instead, and draw it to this SVG file"
+    "", "measure how the loop's cost grows with its sizes instead, and plot it to this SVG file"
   )
   autotune: bool = option(
     False,
-    "propose games, batch and simulations for this device instead: for speed, not for what is "
-    "learned",
+    "propose numbers of environments, examples per batch and simulations that are fast on this "
+    "device, instead; how well an agent learns with them is not considered",
   )
 
 
-# What is measured, by the name of a method of `muzero_jax.benchmark.workloads.Parts`, and what the
-# table calls it.
+# The parts: a method of `muzero_jax.benchmark.workloads.Parts` -> the part's name in the table. A
+# part that is indented is contained in the one above.
 PARTS = {
   "emulators": "emulators alone",
   "environment": "environment layer",
@@ -61,7 +64,7 @@ PARTS = {
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags, builds the run, measures its parts."""
+  """Measures what the flags ask for, and prints the results."""
   from muzero_jax import config as configs
   from muzero_jax import flags
 
@@ -77,7 +80,7 @@ def main(argv: list[str]) -> None:
 
 
 def sweep_sizes(options: Options) -> dict[str, Any]:
-  """The loop at other sizes: figures, printed."""
+  """Measures the loop at other sizes (--growth or --autotune); prints and returns the results."""
   import jax
 
   from muzero_jax.benchmark import sweep
@@ -96,7 +99,7 @@ def sweep_sizes(options: Options) -> dict[str, Any]:
 
 
 def measure_parts(options: Options) -> dict[str, Any]:
-  """The run and its parts: figures, printed."""
+  """Measures the loop and its parts; prints and returns the results."""
   from muzero_jax import build
   from muzero_jax.benchmark import memory
 
@@ -108,16 +111,23 @@ def measure_parts(options: Options) -> dict[str, Any]:
 
 
 def measure(run: Any, options: Options) -> dict[str, Any]:
-  """All figures. Times are seconds per tick; rates are per second."""
+  """Measures the parts of a run.
+
+  Args:
+    run: the run (`build.Experiment`).
+    options: which parts, and how often.
+
+  Returns:
+    All results by name, ready for JSON. Durations are seconds per tick; rates are per second.
+  """
   import jax
 
   from muzero_jax.benchmark.workloads import Parts
 
   names = named(options)
   parts = Parts(run, -(-options.ticks // run.loop.every) * run.loop.every)
-  works = (
-    {"loop": parts.loop()} if "loop" in names else {}
-  )  # first, while its memory is all that is taken
+  # The loop comes first: its memory is measured while no other part has allocated any.
+  works = {"loop": parts.loop()} if "loop" in names else {}
   memory = memory_taken(works["loop"]) if works else {}
   works = {name: works.get(name) or getattr(parts, name)() for name in names}
   works = {name: work for name, work in works.items() if work}
@@ -143,10 +153,10 @@ def measure(run: Any, options: Options) -> dict[str, Any]:
 
 
 def named(options: Options) -> list[str]:
-  """The parts asked for, in the order of `PARTS`.
+  """The parts that --parts asks for, in the order of `PARTS`.
 
   Raises:
-    ConfigError: there is no such part, or none whose costs could be listed.
+    ConfigError: there is no such part, or --profile is set and the loop is not among the parts.
   """
   asked = cli.chosen("parts", "part", options.parts, PARTS)
   if options.profile and "loop" not in asked:
@@ -157,7 +167,11 @@ def named(options: Options) -> list[str]:
 
 
 def memory_taken(loop: Any) -> dict[str, Any]:
-  """Bytes, right after the loop is compiled and warm."""
+  """Bytes of memory used so far by this process and by the compiled loop.
+
+  Args:
+    loop: the `workloads.Work` of the loop, which must be the only part so far.
+  """
   import jax
 
   analysis = loop.compiled.memory_analysis()
@@ -169,7 +183,13 @@ def memory_taken(loop: Any) -> dict[str, Any]:
 
 
 def rates(run: Any, options: Options, tick: float) -> dict[str, Any]:
-  """What the loop does in a second, when a tick takes so many seconds."""
+  """Rates of the loop per second, and the operations of its network.
+
+  Args:
+    run: the run (`build.Experiment`).
+    options: its settings.
+    tick: seconds per tick of the loop.
+  """
   import jax
 
   from muzero_jax import build
@@ -196,12 +216,12 @@ def rates(run: Any, options: Options, tick: float) -> dict[str, Any]:
 def ratios(
   seconds: dict[str, list[float]], *, shared: bool, complete: bool = True
 ) -> dict[str, list[float]]:
-  """What each repeat says of the run, from the times of its parts; see docs/benchmarks.md.
+  """Computes efficiency and other ratios for each repeat; docs/benchmarks.md explains them.
 
   Args:
-    seconds: per tick of each part that was measured.
-    shared: emulators and network share the cores; otherwise they overlap.
-    complete: emulators that were not measured do not exist.
+    seconds: part -> seconds per tick of each repeat.
+    shared: whether emulators and network share the CPU's cores. If not, they can overlap.
+    complete: whether a missing measurement of emulators means that the run has none.
   """
 
   def ideal(other: str) -> list[float]:
@@ -224,15 +244,15 @@ def ratios(
 
 
 def table(figures: dict[str, Any]) -> str:
-  """The figures in words."""
+  """Formats the result of `measure` as a text table."""
   parts = {
     name: figures["seconds_per_tick"][name] for name in PARTS if name in figures["seconds_per_tick"]
   }
   games = figures["games"]
   total = parts["loop"]["median"] if "loop" in parts else float("nan")
   lines = [
-    f"{figures['device']}, {figures['devices']} device(s), {games} games, {figures['simulations']} "
-    "simulations, "
+    f"{figures['device']}, {figures['devices']} device(s), {games} environments, "
+    f"{figures['simulations']} simulations, "
     f"{figures['updates_per_tick']:g} gradient steps of {figures['batch']} examples a tick",
     f"{'part':20} {'ms a tick':>10} {'least':>8} {'most':>8} {'steps/s':>10} {'of the loop':>12}",
   ]
@@ -254,9 +274,9 @@ def table(figures: dict[str, Any]) -> str:
   )
   for key, words in {
     "efficiency": f"efficiency: {{}} of the ideal, {meaning}",
-    "feed": "feed: {} of what the loop does without emulators",
-    "environment_ratio": "environment layer: {} of the emulators' own rate",
-    "tree_share": "tree operations: {} of search",
+    "feed": "feed: {} of the speed of the loop without emulators",
+    "environment_ratio": "environment layer: {} of the speed of the emulators alone",
+    "tree_share": "tree operations: {} of the time of the search",
   }.items():
     if key in figures:
       values = figures[key]
@@ -267,15 +287,15 @@ def table(figures: dict[str, Any]) -> str:
 
 
 def loop_lines(figures: dict[str, Any]) -> list[str]:
-  """What the table says of the loop alone."""
+  """The lines below the table, about the loop alone."""
   lines = [
     f"{figures['env_steps_per_second']:,.0f} env steps/s, {figures['frames_per_second']:,.0f} "
     "frames/s, "
     f"{figures['simulations_per_second']:,.0f} simulations/s, {figures['updates_per_second']:,.2f} "
     "updates/s, "
     f"{figures['samples_per_second']:,.0f} samples/s",
-    f"{figures['achieved_flops_per_second'] / 1e9:,.1f} GFLOP/s of "
-    f"{figures['peak_flops_per_second'] / 1e9:,.1f} in matrix products",
+    f"{figures['achieved_flops_per_second'] / 1e9:,.1f} GFLOP/s; matrix products alone reach "
+    f"{figures['peak_flops_per_second'] / 1e9:,.1f} GFLOP/s",
     f"{figures['bytes_per_example']:,.0f} bytes per example, temporary memory "
     f"{figures['memory']['temporary_bytes'] / 2**20:,.1f} MiB, "
     f"compiled in {figures['compile_seconds']:.1f} s",

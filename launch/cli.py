@@ -1,5 +1,7 @@
-"""What all commands share: mistakes of the user are one sentence and exit code 2, a run that
-diverged is one and exit code 1.
+"""Functions that all commands share.
+
+A mistake of the user ends a command with a one-sentence message and exit code 2; a run that
+diverged ends it with a one-sentence message and exit code 1.
 """
 
 import logging
@@ -9,29 +11,37 @@ import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-# EnvPool imports packages that warn about their own futures; nobody who trains can act on that.
+# EnvPool imports packages that print deprecation warnings, about which a user can do nothing.
 warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", module="gymnasium")
-# The video encoder is a subprocess; it is started with no program of ours running.
+# The video encoder is a subprocess. Forking is safe: no compiled program is running at that point.
 warnings.filterwarnings("ignore", message=".*os.fork.. was called", category=RuntimeWarning)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-logging.getLogger("absl").setLevel(
-  logging.ERROR
-)  # orbax reports every step of its work as a warning
+# Orbax logs its normal progress as warnings.
+logging.getLogger("absl").setLevel(logging.ERROR)
 
 
 def use_devices(cpu_devices: int) -> None:
-  """On the CPU, makes that many virtual devices. To be called before the first array is made."""
+  """Sets the number of virtual CPU devices; must be called before JAX creates its first array."""
   import jax
 
   jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
 def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
-  """The names in a flag's value, commas between; where there are none, all.
+  """Splits the comma-separated names in a flag's value.
+
+  Args:
+    flag: its name, for the error message.
+    noun: what the names stand for, for the error message.
+    given: the flag's value.
+    known: the valid names.
+
+  Returns:
+    The names in `given`; all valid names if it has none.
 
   Raises:
-    ConfigError: there is no such one.
+    ConfigError: a name is not valid.
   """
   from muzero_jax.config import ConfigError
 
@@ -43,7 +53,11 @@ def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
 
 
 def write(path: str, text: str) -> None:
-  """Puts the text into a file; without text, only sees whether that will be possible."""
+  """Writes a text to the file of --json; with "" only checks that the file can be written.
+
+  Raises:
+    ConfigError: it cannot.
+  """
   from muzero_jax.config import ConfigError
 
   try:
@@ -56,7 +70,7 @@ def write(path: str, text: str) -> None:
 
 
 def run(main: Callable[[list[str]], int | None]) -> None:
-  """Calls `main` with the command line and exits with what it returns."""
+  """Calls `main` with the command line and exits with its return value; handles errors."""
   from muzero_jax.config import ConfigError, DivergedError
 
   try:

@@ -1,8 +1,10 @@
-"""Plays whole games with a run's newest checkpoint, appends the scores to evaluations.jsonl and
-prints them.
+"""Plays full episodes with the newest checkpoints of runs, and prints their scores.
 
 muzero-jax evaluate --workdir=DIR[,DIR...] --episodes=N [--protocol=100k|machado] [--json=FILE]
 muzero-jax evaluate --aggregate --workdir=DIR[,DIR...] [--protocol=100k|machado] [--json=FILE]
+
+The scores are appended to evaluations.jsonl in each run's folder. Several runs are combined into
+one result. With --aggregate nothing is played: the newest evaluation of each run is read instead.
 """
 
 import dataclasses
@@ -15,26 +17,26 @@ from muzero_jax.config import option
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What to play."""
+  """What to evaluate."""
 
   workdir: str = option(
-    "", "folder of the run; several, with commas between, are seeds and games of one result"
+    "", "folder of the run; several, with commas between, are combined over seeds and games"
   )
-  episodes: int = option(30, "whole games", minimum=1)
+  episodes: int = option(30, "full episodes to play with each run", minimum=1)
   protocol: str = option(
     "auto",
-    "Atari: sticky actions and start (100k or machado); auto: that of the action set",
+    "Atari: the protocol, which sets sticky actions and no-op starts; auto: that of the action set",
     choices=("auto", "100k", "machado"),
   )
-  num_envs: int = option(32, "games at a time", minimum=1)
-  seed: int = option(0, "added to the run's: other games", minimum=0, maximum=2**20)
-  random: bool = option(False, "a random player instead of the agent")
-  aggregate: bool = option(False, "play nothing: sum up the newest evaluation in each folder")
-  json: str = option("", "write the result over all folders to this file, too")
+  num_envs: int = option(32, "environments that are stepped at the same time", minimum=1)
+  seed: int = option(0, "added to the run's seed, to play other episodes", minimum=0, maximum=2**20)
+  random: bool = option(False, "evaluate a random player instead of the agent")
+  aggregate: bool = option(False, "play nothing: combine the newest evaluation in each folder")
+  json: str = option("", "write the result of all folders to this file, too")
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags, plays or reads what was played, sums up."""
+  """Evaluates the runs, or reads their evaluations, and combines them into one result."""
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
@@ -43,7 +45,7 @@ def main(argv: list[str]) -> None:
 
   agent = "random" if options.random else "trained"
   if options.json:
-    cli.write(options.json, "")  # before any game: it may not be possible
+    cli.write(options.json, "")  # an unwritable file is reported before anything is played
   if options.aggregate:
     runs = [aggregate.newest(folder, agent, options.protocol) for folder in folders]
   else:
@@ -59,12 +61,14 @@ def main(argv: list[str]) -> None:
 
 
 def plan(folders: list[str], protocol: str) -> list[Any]:
-  """The runs (`aggregate.Run`) that are about to be played, without scores; what cannot be is
-  refused before the first game.
+  """Checks that all runs can be evaluated, before the first episode is played.
+
+  Returns:
+    The runs as `aggregate.Run`, whose rows have no scores yet.
 
   Raises:
-    ConfigError: a folder without a run, runs that do not belong together, a protocol that does not
-      fit.
+    ConfigError: a folder has no run or no checkpoint, the runs cannot be combined, or a run's
+      action set is not that of the protocol.
   """
   cli.use_devices(1)
   from muzero_jax.evaluation import aggregate, protocols, scoring
@@ -85,9 +89,7 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
 
 
 def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
-  """Plays one run's games, prints how they went and returns the row that evaluations.jsonl now
-  has.
-  """
+  """Evaluates one run, prints its scores, and returns the new row of evaluations.jsonl."""
   from muzero_jax.evaluation import scoring
   from muzero_jax.runs import restore
 
@@ -103,7 +105,7 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   )
   scores = scoring.Scoring(config, found.folder, found.model, found.search, options.protocol)
   row = scores.evaluate(found.params, found.env_steps, agent)
-  assert row is not None  # options ask for at least one game
+  assert row is not None  # --episodes is at least 1
   print(
     f"returns, protocol {row['protocol']}: {' '.join(f'{score:g}' for score in row['returns'])}"
   )

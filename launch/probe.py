@@ -1,7 +1,8 @@
-"""What an agent's hidden states know of an Atari game, and what its dynamics know of actions:
-regressions to the emulator's RAM.
+"""Measures what hidden states know about an Atari game, by regressions to the emulator's RAM.
 
 muzero-jax probe --workdir=DIR [--steps=500] [--num_envs=32] [--seed=N] [--json=FILE]
+
+The regressions also show whether the dynamics network predicts the effects of actions.
 """
 
 import dataclasses
@@ -13,20 +14,22 @@ from muzero_jax.config import ConfigError, option
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What to play, and how long."""
+  """What to record."""
 
   workdir: str = option("", "folder of the run")
-  steps: int = option(500, "agent steps in each game", minimum=10)
-  num_envs: int = option(32, "games: half of them are for fitting, half for testing", minimum=2)
-  seed: int = option(0, "added to the run's: other games", minimum=0, maximum=2**20)
+  steps: int = option(500, "agent steps in each environment", minimum=10)
+  num_envs: int = option(
+    32, "environments: half of them are for fitting, half for testing", minimum=2
+  )
+  seed: int = option(0, "added to the run's seed, to play other episodes", minimum=0, maximum=2**20)
   bytes: int = option(
-    16, "how many bytes to look at in a game whose memory is not described", minimum=1, maximum=128
+    16, "RAM bytes to predict in a game whose bytes have no known meaning", minimum=1, maximum=128
   )
   json: str = option("", "write the result to this file, too")
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags, plays, fits, prints the table."""
+  """Plays with the agent, fits the regressions, and prints the table."""
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
@@ -62,8 +65,8 @@ def main(argv: list[str]) -> None:
   labels = [f"{names[byte]} (byte {byte})" if byte in names else f"byte {byte}" for byte in chosen]
   found = probe.explained(recording, chosen, needed=list(names))
   print(
-    f"{task} after {agent.env_steps:,} steps: share of the variance explained in games left out of "
-    "the fit"
+    f"{task} after {agent.env_steps:,} steps: fraction of the variance explained in environments "
+    "left out of the fit"
   )
   print(probe.table(found, labels))
   if options.json:

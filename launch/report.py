@@ -1,7 +1,8 @@
-"""Makes a page of a run, or of several side by side: one HTML file with curves, scores, video and
-settings, which loads nothing.
+"""Writes an HTML report of a run, or of several runs side by side.
 
 muzero-jax report --workdir=DIR[,DIR ...] [--output=FILE.html]
+
+The report is a single file with learning curves, scores, a video and settings.
 """
 
 import dataclasses
@@ -12,16 +13,16 @@ from muzero_jax.config import option
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What to report."""
+  """The runs to report."""
 
   workdir: str = option("", "folder of the run, or of several with commas between")
   output: str = option(
-    "", "the file; empty: report.html in the run's folder, of several runs in the current folder"
+    "", "the file; empty: report.html in the run's folder, or the current folder for several runs"
   )
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags, reads the runs, writes."""
+  """Reads the runs and writes the report."""
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# From a bare clone to an agent that plays Atari Pong: installs into .venv, trains the quick-start preset, evaluates, records a video.
-# Run again, it goes on from its last checkpoint. Further flags are passed on:
+# Leads from a fresh clone to an agent that plays Atari Pong: installs the requirements into .venv,
+# trains with the quickstart preset, evaluates the agent and records a video. When started again, it
+# resumes from the last checkpoint. Flags are passed on to launch.train:
 #   launch/run.sh --env_steps=2000000 --workdir=runs/longer --seed=1
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -1,4 +1,4 @@
-"""Writes docs/settings.md from the configuration: `python -m launch.settings`."""
+"""Generates docs/settings.md from `muzero_jax/config.py`: `python -m launch.settings`."""
 
 import pathlib
 

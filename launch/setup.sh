@@ -1,5 +1,6 @@
-# Makes .venv and installs what the files named as arguments list. Sourced by run.sh and test.sh, from the repository's root.
-# PYTHON=/path/to/python chooses another interpreter.
+# Defines `install FILE...`, which creates .venv if necessary and installs the requirements in the
+# files. run.sh and test.sh source this script from the root of the repository.
+# PYTHON=/path/to/python selects another interpreter.
 
 find_python() {
   local name

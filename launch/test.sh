@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs into .venv, checks and tests. Without --all: linter, types, and the short tests (units, and a few
-# whole runs). With it: tests of learning and of whole commands, too. Further arguments go to pytest:
+# Installs the requirements into .venv, then runs the linter, the type checker and the tests. The
+# tests marked as long, of learning and of whole commands, run only if the first argument is --all.
+# Further arguments are passed on to pytest:
 #   launch/test.sh -k replay
 #   launch/test.sh --all --durations=15
 set -euo pipefail

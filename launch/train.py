@@ -1,4 +1,4 @@
-"""Trains an agent, or goes on training it.
+"""Trains an agent, or resumes the run in --workdir if there is one.
 
 muzero-jax train --preset=NAME --workdir=DIR [--flag=value ...]
 """
@@ -7,7 +7,7 @@ from launch import cli
 
 
 def main(argv: list[str]) -> int:
-  """Reads the flags, chooses the devices, trains."""
+  """Trains; returns the exit code."""
   from muzero_jax import config as configs
   from muzero_jax import flags
 

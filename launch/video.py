@@ -1,6 +1,8 @@
-"""Records a game played by a run's newest checkpoint: video/STEPS.mp4 in its folder.
+"""Records a video of an episode played by a run's newest checkpoint.
 
 muzero-jax video --workdir=DIR [--seed=N]
+
+The file is video/STEPS.mp4 in the run's folder.
 """
 
 import dataclasses
@@ -14,11 +16,13 @@ class Options:
   """What to record."""
 
   workdir: str = option("", "folder of the run")
-  seed: int = option(0, "added to the run's: another game", minimum=0, maximum=2**20)
+  seed: int = option(
+    0, "added to the run's seed, to play another episode", minimum=0, maximum=2**20
+  )
 
 
 def main(argv: list[str]) -> None:
-  """Reads the flags, restores, plays, writes."""
+  """Restores the agent and records the video."""
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)

@@ -1,1 +1,1 @@
-"""Measuring: a run's parts as programs of their own, stand-ins, operations, sizes and costs."""
+"""Measures the speed and memory of a run and of its parts, for `launch.benchmark`."""

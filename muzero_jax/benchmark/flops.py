@@ -1,4 +1,4 @@
-"""Operations of a run's network, and how many the device could do."""
+"""Counts the operations of a run's network, and measures how many the device could do."""
 
 import dataclasses
 import time
@@ -16,13 +16,14 @@ from muzero_jax.search.base import RecurrentFn
 
 
 def flops(run: Experiment) -> dict[str, float]:
-  """Floating point operations that XLA's cost analysis counts in the network's work of one tick, on
-  all devices.
+  """Floating point operations of the network in one tick, on all devices, by XLA's cost analysis.
 
-  XLA counts the body of a loop once; what a scan does more often is counted alone and added.
+  XLA counts the body of a loop only once. So the body of each scan is also counted separately and
+  added for its other iterations.
 
   Returns:
-    "act" and "learn".
+    "act" and "learn": the operations of acting and of gradient steps; the latter are averaged over
+    ticks, since the learner may not have a turn in every tick.
   """
   loop, model, ring = run.loop, run.loop.model, run.loop.ring
   spec, size, unroll = loop.environment.spec, loop.learner.batch_size, loop.learner.targets.unroll
@@ -38,7 +39,7 @@ def flops(run: Experiment) -> dict[str, float]:
     return jax.eval_shape(model.encode, params, frames), jax.ShapeDtypeStruct((count,), jnp.int32)
 
   def again(count: int) -> float:
-    """The model steps of a search after its first."""
+    """The operations of a search's model steps, except for the first one, for `count` roots."""
     node = RecurrentFn(model, 1.0)
     one = cost(
       lambda p, h, a: node(p, jax.random.key(0), a, (h, a.astype(jnp.float32))),
@@ -77,16 +78,26 @@ def flops(run: Experiment) -> dict[str, float]:
 
 
 def cost(fn: Callable, *shapes: Any) -> float:
-  """Floating point operations of a function, by XLA's count on the CPU: other backends do not count
-  before they compile.
+  """Floating point operations of a function, by XLA's cost analysis on the CPU.
+
+  Other backends can analyze a function only after compiling it.
+
+  Args:
+    fn: the function.
+    *shapes: its arguments; `jax.ShapeDtypeStruct` suffices.
   """
   with jax.default_device(jax.local_devices(backend="cpu")[0]):
     return float((jax.jit(fn).lower(*shapes).cost_analysis() or {}).get("flops", 0))
 
 
 def peak(dtype: Any) -> float:
-  """Floating point operations per second that this machine's CPU, or its first accelerator, reaches
-  in products of square matrices.
+  """Measures the floating point operations per second that products of square matrices reach.
+
+  Args:
+    dtype: of the matrices.
+
+  Returns:
+    The operations per second of this machine's CPU or of its first accelerator.
   """
   size = 1024 if jax.default_backend() == "cpu" else 8192
   a = jnp.ones((size, size), dtype)

@@ -1,18 +1,27 @@
-"""How the measuring commands take time."""
+"""Times programs, for the benchmark commands."""
 
 import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
 
-REST = 0.5  # seconds, more than a step of a thousand emulators takes on a host that feeds them
+# Longest pause between measurements, in seconds. A step of a thousand emulators takes less.
+REST = 0.5
 
 
 def in_turn(works: dict[str, Any], ticks: int, repeats: int) -> dict[str, list[float]]:
-  """Seconds per tick of each `workloads.Work`, measured in turn, so that they can be compared on a
-  machine that is now fast, now slow.
+  """Measures the seconds per tick of several workloads in turn.
 
-  The first round is not counted.
+  In turn, because the speed of a machine varies over time; so all workloads meet the same
+  conditions and can be compared. The first repeat of each one is a warm-up and is discarded.
+
+  Args:
+    works: name -> `workloads.Work`.
+    ticks: ticks that one call of each workload does.
+    repeats: measurements of each workload.
+
+  Returns:
+    name -> seconds per tick of each repeat.
   """
   import jax
 
@@ -23,10 +32,10 @@ def in_turn(works: dict[str, Any], ticks: int, repeats: int) -> dict[str, list[f
       begun = time.perf_counter()
       jax.block_until_ready(work.run())
       seconds[name].append((time.perf_counter() - begun) / ticks)
-      time.sleep(min(2 * seconds[name][-1], REST))  # the last step's emulators come to rest
+      time.sleep(min(2 * seconds[name][-1], REST))  # let emulators finish their last step
   return {name: values[1:] for name, values in seconds.items()}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
-  """Median, least and most."""
+  """The median, the minimum ("least") and the maximum ("most") of repeated measurements."""
   return dict(median=statistics.median(values), least=min(values), most=max(values))

@@ -1,4 +1,4 @@
-"""How much memory a run takes, before it takes it."""
+"""Computes how much memory a run will need, before it is allocated."""
 
 import math
 import os
@@ -14,13 +14,17 @@ GIB, MIB = 2**30, 2**20
 
 
 def plan(run: Experiment, replays: int = 1) -> str:
-  """What takes memory on each device, in a sentence; room is needed for so many replays.
+  """Describes in one sentence what a run needs memory for, and checks that there is enough.
+
+  Args:
+    run: the run.
+    replays: number of copies of the replay that there must be room for.
 
   Raises:
-    ConfigError: it does not fit into the memory of a device, or on the CPU of the host.
+    ConfigError: the run does not fit into the free memory of a device or, on the CPU, of the host.
   """
   taken, free, ring, devices = sizes(run), available(run), run.loop.ring, run.devices.size
-  here = devices if jax.default_backend() == "cpu" else 1  # devices that share the memory
+  here = devices if jax.default_backend() == "cpu" else 1  # number of devices that share one memory
   replay = replays * taken["replay"] * here
   rest = (sum(taken.values()) - taken["replay"]) * here
   if free is not None and replay + rest > 0.9 * free:
@@ -52,8 +56,9 @@ def plan(run: Experiment, replays: int = 1) -> str:
 
 
 def sizes(run: Experiment) -> dict[str, int]:
-  """Bytes on one device by what takes them. What the compiler needs besides is known once the
-  program is compiled.
+  """Bytes on one device for each use of memory.
+
+  The compiled program's temporary memory is not included: only the compiler knows it.
   """
   loop, targets = run.loop, run.config.targets
   learner = jax.eval_shape(loop.learner.init, jax.random.key(0))
@@ -64,8 +69,8 @@ def sizes(run: Experiment) -> dict[str, int]:
   )
   reanalyzed = round(targets.reanalyse * loop.learner.batch_size) * (targets.unroll + 1)
   num_envs, num_actions = loop.environment.spec.num_envs, loop.environment.spec.num_actions
-  # mctx's tree: for every node its latent, 6 numbers, and 6 numbers for each action; in ours, what
-  # lies between it and all others.
+  # A node of mctx's tree has its hidden state, 6 numbers, and 6 numbers for each action. A node of
+  # the batched tree also has 9 bytes for each node of the tree (`search.batched.Paths`).
   node = nbytes(hidden) // num_envs + 4 * (6 + 6 * num_actions)
   node += 9 * (loop.search.simulations + 1) if run.config.search.tree == "batched" else 0
   roots = max(num_envs, reanalyzed)
@@ -79,12 +84,12 @@ def sizes(run: Experiment) -> dict[str, int]:
 
 
 def nbytes(tree: Any) -> int:
-  """Bytes of all arrays (or their shapes) in a tree."""
+  """Bytes of all arrays (or of all `jax.ShapeDtypeStruct`) in a pytree."""
   return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
 def available(run: Experiment) -> int | None:
-  """Bytes free on a device (on the host, when that is the device), or None when nobody can tell."""
+  """Free bytes on a device (on the CPU: of the host), or None when the device does not tell."""
   device = run.devices.devices.flat[0]
   if device.platform != "cpu":
     stats = device.memory_stats() or {}

@@ -1,5 +1,6 @@
-"""What a compiled program spends its time on: the profiler's events, by the lines of the program
-that they come from.
+"""Finds what a compiled program spends its time on.
+
+The events of JAX's profiler are summed by the JAX operations that their instructions come from.
 """
 
 import collections
@@ -9,21 +10,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-NESTED = ("while", "conditional", "call")  # their time is that of what they hold
-LARGEST = 10
-# Of an operation's path these say where the compiler put it, not what it is.
+# Instructions that contain others. Their time is that of their contents.
+NESTED = ("while", "conditional", "call")
+LARGEST = 10  # number of operations that are reported
+# Parts of an operation's path that name control flow or transformations, not the operation itself.
 PLUMBING = re.compile(
   r"(?:jit|pjit|shard_map|while|body|cond|closed_call|branch_\d+_fun|custom_[jv]vp_call|rematted_computation|jvp\(\)).*"
 )
 
 
 def of(work: Any, ticks: int) -> list[dict[str, Any]]:
-  """The largest costs of a `workloads.Work` of so many ticks.
+  """Profiles a workload and returns its most expensive operations.
+
+  Args:
+    work: a `workloads.Work` with a compiled program.
+    ticks: ticks that one call of it does.
 
   Returns:
-    Dictionaries, largest first: "operation", "share" of the time of all operations, and
-      "seconds_per_tick", summed over threads and
-    devices.
+    Dictionaries, the most expensive first: "operation", its name; "share", its fraction of the time
+    of all operations; and "seconds_per_tick", summed over threads and devices.
   """
   import jax
 
@@ -43,8 +48,9 @@ def of(work: Any, ticks: int) -> list[dict[str, Any]]:
 
 
 def operations(program: str) -> dict[str, str]:
-  """Instruction -> what it does, of a compiled program's text; those that only hold others are left
-  out.
+  """Maps the instructions in a compiled program's text to the operations that they come from.
+
+  Instructions that contain others (`NESTED`) are left out.
   """
   found = {}
   for name, rest in re.findall(r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*)$", program, re.MULTILINE):
@@ -56,7 +62,9 @@ def operations(program: str) -> dict[str, str]:
 
 
 def readable(path: str) -> str:
-  """The last words of an operation's path: jit(f)/while/body/jvp(Encoder)/Dense_0/dot_general ->
+  """Shortens an operation's path to its last four parts, without those that match `PLUMBING`.
+
+  For example, jit(f)/while/body/jvp(Encoder)/Dense_0/dot_general becomes
   jvp(Encoder)/Dense_0/dot_general.
   """
   words = [word for word in path.split("/") if not PLUMBING.fullmatch(word)]
@@ -66,8 +74,15 @@ def readable(path: str) -> str:
 def largest(
   events: Iterable[tuple[str, float]], names: dict[str, str], ticks: int
 ) -> list[dict[str, Any]]:
-  """Sums up events (instruction, seconds) by what they do; events that are no instruction of the
-  program do not count.
+  """Sums the durations of events by operation, and returns the most expensive ones.
+
+  Args:
+    events: (instruction, seconds) pairs. Those of unknown instructions are ignored.
+    names: instruction -> operation, from `operations`.
+    ticks: ticks that the events are from.
+
+  Returns:
+    See `of`.
   """
   seconds: dict[str, float] = collections.defaultdict(float)
   for instruction, duration in events:
@@ -81,7 +96,7 @@ def largest(
 
 
 def lines(found: list[dict[str, Any]]) -> list[str]:
-  """In words."""
+  """Formats the result of `of` as lines of text."""
   return [
     f"{cost['share']:6.1%} {1e3 * cost['seconds_per_tick']:9.2f} ms a tick  {cost['operation']}"
     for cost in found

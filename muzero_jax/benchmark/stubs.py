@@ -1,7 +1,7 @@
-"""Stand-ins for measuring: each leaves out one part of a run and does the work of all others.
+"""Stubs for benchmarks: each one replaces one part of a run, so that the cost of the rest is seen.
 
-What a run would cost without a tree is measured with `Chain`, without a network with `free_model`,
-without the replay with `Fixed`, and without emulators with `Still`.
+`Chain` replaces the tree of the search, `free_model` the network, `Fixed` the replay, and `Still`
+the environment.
 """
 
 import dataclasses
@@ -19,8 +19,14 @@ from muzero_jax.types import Array, Decision, Key, Model, Params, Root, Sample, 
 
 @dataclasses.dataclass(frozen=True)
 class Chain:
-  """A search's network without its tree: as many model steps for as many roots, one after the
-  other.
+  """Does the network's work of a search without its tree: the same number of model steps per root.
+
+  Each model step continues from the hidden state of the one before.
+
+  Args:
+    model: the network.
+    discount: per agent step.
+    num_simulations: model steps per root.
   """
 
   model: Model
@@ -29,19 +35,16 @@ class Chain:
 
   @property
   def simulations(self) -> int:
-    """Model steps per root."""
     return self.num_simulations
 
   def for_evaluation(self) -> "Chain":
-    """The same."""
     return self
 
   def for_reanalysis(self) -> "Chain":
-    """The same."""
     return self
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `search.base.Search`; the decision is of no use, but depends on all that was computed."""
+    """See `search.base.Search`. The decision is meaningless, but depends on all model steps."""
     model = RecurrentFn(self.model, self.discount)
     size, num_actions = root.policy_logits.shape
 
@@ -62,7 +65,8 @@ class Chain:
     (_, logits, value), _ = jax.lax.scan(
       step, start, jnp.arange(self.num_simulations, dtype=jnp.int32)
     )
-    # Whoever takes the policy alone takes the values with it, or the compiler would leave them out.
+    # The policy depends on the values too. Otherwise the compiler would not compute them where the
+    # policy is all that is used.
     policy = jax.nn.softmax(logits + value[:, None])
     action = jnp.argmax(policy, -1).astype(jnp.int32)
     zeros = jnp.zeros_like(value)
@@ -70,17 +74,15 @@ class Chain:
 
 
 def without_tree(search: Any) -> Search:
-  """The network alone of a search with a model and a discount. One that has no tree is that
-  already.
-  """
+  """Replaces a search that has a tree by a `Chain`; returns one without a tree unchanged."""
   return Chain(search.model, search.discount, search.simulations) if search.simulations else search
 
 
 def free_model(model: Model, num_actions: int) -> Model:
-  """The model, but that it costs nothing beside a tree's own work, with latents of the same size:
-  predictions are read off the latent.
+  """Replaces the dynamics and prediction networks by functions of negligible cost.
 
-  Latents differ from node to node, so that trees are as deep as a real model's, or nearly.
+  Hidden states keep their size, and predictions are taken from their elements. Hidden states differ
+  from node to node, so that the trees are about as deep as those of the real model.
   """
 
   def predict(params: Params, hidden: Array) -> tuple[Array, Array]:
@@ -100,46 +102,44 @@ def free_model(model: Model, num_actions: int) -> Model:
 
 @dataclasses.dataclass(frozen=True)
 class Fixed:
-  """The same batch every time."""
+  """A sampler that returns the same batch every time."""
 
   batch: Sample
 
   def sample(self, ring: Ring, replay: Replay, key: Key, size: int, step: Array) -> Sample:
-    """See `replay.sampling.Sampler`."""
-    # Not before the last step's parameters: the compiler may not prepare what stays the same once
-    # and for all.
+    # The batch is made to depend on the step. Otherwise the compiler could move work on the
+    # constant batch out of the loop and do it only once.
     return jax.tree.map(lambda x: ordering.after(x, step), self.batch)
 
   def update(self, priorities: Priorities, sample: Sample, error: Array) -> Priorities:
-    """See `replay.sampling.Sampler`; nothing changes."""
     return priorities
 
 
 @record
 class StillState:
-  """Frames to show in turn."""
+  """The state of `Still`."""
 
-  step: Array  # i32[]   first: what is tied to the state is tied to the newest action
+  # i32[]   The first field, because `ordering.never` makes other arrays depend on the first one of
+  # a pytree; so what depends on this state depends on the newest action.
+  step: Array
   frames: Array  # [4, B, *frame_shape]
 
 
 @dataclasses.dataclass(frozen=True)
 class Still:
-  """An environment that costs nothing: it shows four frames of noise in turn, and ends never."""
+  """An environment of negligible cost: four frames of noise in turn, in an episode without end."""
 
   spec: Spec
 
   def reset(self, key: Key, device: int = 0) -> StillState:
-    """See `envs.base.Environment`."""
     noise = jax.random.randint(key, (4, self.spec.num_envs, *self.spec.frame_shape), 0, 255)
     return StillState(jnp.zeros((), jnp.int32), noise.astype(self.spec.frame_dtype))
 
   def send(self, state: StillState, action: Array) -> StillState:
-    """See `envs.base.Environment`; waits for the action, as every environment does."""
+    """See `envs.base.Environment`. The new state depends on the action, as in real environments."""
     return dataclasses.replace(state, step=ordering.after(state.step + 1, action))
 
   def recv(self, state: StillState, after: Array | None = None) -> tuple[StillState, TimeStep]:
-    """See `envs.base.Environment`."""
     zeros = jnp.zeros(self.spec.num_envs, jnp.float32)
     flags = jnp.zeros(self.spec.num_envs, bool)
     step = state.step if after is None else ordering.after(state.step, after)

@@ -1,5 +1,7 @@
-"""The real loop at other sizes: how its cost grows, and which sizes a device wants.
-`launch.benchmark --growth` and `--autotune`.
+"""Measures the training loop at other sizes, for `launch.benchmark --growth` and `--autotune`.
+
+The first shows how the cost of an agent step grows with each size; the second searches for sizes
+that are fast on this device.
 """
 
 import gc
@@ -11,31 +13,31 @@ from muzero_jax.benchmark.measure import in_turn, spread
 from muzero_jax.config import Config, ConfigError
 
 Changes = dict[str, Any]  # settings by dotted name
-Measure = Callable[
-  [Changes], "dict[str, float] | None"
-]  # seconds per agent step: median, least, most; None: does not fit
+# Returns "median", "least" and "most" seconds per agent step, or None if the run does not fit in
+# memory.
+Measure = Callable[[Changes], "dict[str, float] | None"]
 
-ENOUGH = 1.05  # a size is doubled as long as that makes the loop so many times as fast
-PATIENCE = (
-  2  # sizes in a row that do not, after which no larger one is tried: a single one may be noise
-)
-KEPT = 0.8  # share of the speed with the fewest simulations that more of them may leave
+ENOUGH = 1.05  # speedup that makes a size better than the best one so far
+PATIENCE = 2  # sizes in a row without that speedup after which `climb` ends; one may be noise
+KEPT = 0.8  # lowest acceptable speed, as a fraction of that with the fewest simulations
 
 
 def growth(
   options: Config, devices: int, measure: Measure
 ) -> dict[str, dict[str, dict[str, float]]]:
-  """Seconds per agent step against one size at a time, the others as configured.
+  """Measures the cost of an agent step as one size at a time varies; others stay as configured.
 
-  The samples learned from per step stay as they are: a larger batch comes less often.
+  The number of samples per agent step stays constant: with a larger batch, gradient steps are
+  rarer.
 
   Args:
-    options: all other settings.
-    devices: games are given in total, and shared out.
+    options: the settings that do not vary.
+    devices: number of devices, which the environments are divided among.
     measure: see `loop_time`.
 
   Returns:
-    name -> size -> spread of the seconds.
+    Name of the varied quantity -> size -> "median", "least" and "most" seconds per agent step.
+    Sizes that do not fit in memory are left out.
   """
   sweeps = {
     "environments": [
@@ -58,10 +60,19 @@ def growth(
 
 
 def autotune(options: Config, measure: Measure) -> Changes:
-  """Settings for speed: games, then batch, then simulations, each with those before it chosen.
+  """Searches for the sizes that make the loop fast on this device.
 
-  Games and batch are doubled until that has gained less than 5 % twice; then as many simulations as
-  leave four fifths of the speed.
+  First the number of environments is chosen, then the batch size, then the number of simulations.
+  The first two are doubled until two sizes in a row are not 5 % faster than the best one
+  (`climb`). The number of simulations is the largest that keeps four fifths of the speed
+  (`afford`).
+
+  Args:
+    options: the settings that do not vary.
+    measure: see `loop_time`.
+
+  Returns:
+    The chosen settings.
   """
   chosen = climb([{"env.num_envs": 8 * 2**i} for i in range(8)], measure)
   if options.learner.updates_per_step:
@@ -77,11 +88,16 @@ def autotune(options: Config, measure: Measure) -> Changes:
 
 
 def climb(sizes: Sequence[Changes], measure: Measure) -> Changes:
-  """The last size that was 5 % faster than the best before it; two in a row that are not, or one
-  that does not fit, end the climb.
+  """The last size that was at least 5 % faster than the best one before it.
+
+  Larger sizes are not tried after two in a row that are not, or after one that does not fit.
+
+  Args:
+    sizes: in increasing order.
+    measure: see `loop_time`.
 
   Raises:
-    ConfigError: not even the smallest fits.
+    ConfigError: the smallest size does not fit in memory.
   """
   best, seconds, idle = sizes[0], _first(sizes, measure), 0
   for size in sizes[1:]:
@@ -98,7 +114,11 @@ def climb(sizes: Sequence[Changes], measure: Measure) -> Changes:
 
 
 def afford(sizes: Sequence[Changes], measure: Measure) -> Changes:
-  """The last size that keeps four fifths of the first one's speed; ConfigError as in `climb`."""
+  """The largest size that keeps at least four fifths of the smallest size's speed.
+
+  Larger sizes are not tried after one that is slower or does not fit. Arguments and errors are as
+  in `climb`.
+  """
   best, seconds = sizes[0], _first(sizes, measure)
   for size in sizes[1:]:
     found = measure(size)
@@ -118,12 +138,12 @@ def _first(sizes: Sequence[Changes], measure: Measure) -> float:
 
 
 def simulations(number: int) -> Changes:
-  """So many, 0 being a look ahead without a tree."""
+  """The settings for this number of simulations; 0 selects the search without a tree."""
   return {"search.num_simulations": number} if number else {"search.kind": "none"}
 
 
 def batch(options: Config, size: int) -> Changes:
-  """Another batch with as many samples per step."""
+  """The settings for this batch size, with the same number of samples per agent step."""
   return {
     "learner.batch_size": size,
     "learner.updates_per_step": options.learner.updates_per_step
@@ -133,8 +153,13 @@ def batch(options: Config, size: int) -> Changes:
 
 
 def loop_time(options: Config, ticks: int, repeats: int) -> Measure:
-  """Measures the real loop, each size for about as many agent steps as `ticks` ticks of `options`
-  have; says what it finds.
+  """Makes a function that measures the training loop with changed settings and prints the result.
+
+  Args:
+    options: the settings that are changed.
+    ticks: duration of a measurement. It is converted to agent steps with the number of environments
+      in `options`, so that all sizes are measured for about equally many agent steps.
+    repeats: measurements of each size.
   """
   from muzero_jax import build
   from muzero_jax.benchmark import memory
@@ -155,7 +180,7 @@ def loop_time(options: Config, ticks: int, repeats: int) -> Measure:
       print(f"{flags(changes)}: left out ({str(error).splitlines()[0]})", flush=True)
       return None
     finally:
-      gc.collect()  # the replay, before the next one is made
+      gc.collect()  # free the replay before the next one is allocated
     found = spread([value / run.width for value in seconds])
     print(f"{flags(changes)}: {1 / found['median']:,.0f} steps/s", flush=True)
     return found
@@ -164,12 +189,12 @@ def loop_time(options: Config, ticks: int, repeats: int) -> Measure:
 
 
 def flags(changes: Changes) -> str:
-  """As they are given on the command line."""
+  """Formats changes as command line flags."""
   return " ".join(f"--{name}={value}" for name, value in changes.items())
 
 
 def table(found: dict[str, dict[str, dict[str, float]]]) -> str:
-  """Markdown: microseconds per agent step."""
+  """Formats the result of `growth` as a Markdown table, in microseconds per agent step."""
   lines = ["| | microseconds per agent step (least to most) |", "|---|---|"]
   for name, row in found.items():
     cells = [

@@ -1,4 +1,7 @@
-"""A run's parts as programs of their own, for measuring. `launch.benchmark` times them."""
+"""Compiles each part of a run as a separate program, which `launch.benchmark` times.
+
+A tick is one agent step in every environment, with the gradient steps that are due.
+"""
 
 import dataclasses
 import functools
@@ -24,37 +27,44 @@ from muzero_jax.types import Array, Key, Root, Sample, record
 
 
 class Work(NamedTuple):
-  """So many ticks' worth of work."""
+  """The program of a part, ready to be timed. One call of `run` does `Parts.ticks` ticks."""
 
-  run: Callable[[], Any]  # does it, and returns arrays to wait for
-  before: Callable[[], Any] = lambda: None  # to be done, and waited for, before the clock starts
-  compiled: Any = None
+  run: Callable[[], Any]  # does the work and returns arrays to wait for
+  before: Callable[[], Any] = lambda: None  # called, and waited for, before the timing
+  compiled: Any = None  # JAX's compiled program, where there is one
   compile_seconds: float = 0.0
 
 
 @record
 class Frozen:
-  """What parts work on that have neither replay nor environment."""
+  """The constant inputs of the parts that have neither replay nor environment."""
 
   batch: Sample
   stacks: Array  # [B, S, *frame_shape]
-  origin: Root  # of these stacks
+  origin: Root  # the search's root for these stacks
   key: Key
 
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-  """The parts of `run`, `ticks` ticks of each at a time.
+  """The parts of a run as separate programs.
 
-  The learner has as many turns as in the loop if `ticks` is a multiple of `run.loop.every`.
+  Args:
+    run: the run.
+    ticks: ticks that one call of each program does. It should be a multiple of `run.loop.every`, so
+      that there are as many gradient steps per tick as in the loop.
   """
 
   run: Experiment
   ticks: int
 
   def emulators(self) -> Work | None:
-    """EnvPool's own stepping: one pool, all devices' games and threads, driven from Python. None: a
-    pure-JAX game.
+    """EnvPool alone, stepped from Python with random actions.
+
+    There is one pool with the environments and threads of all devices.
+
+    Returns:
+      None for pure-JAX environments.
     """
     run = self.run
     config = replace(run.config, {"env.num_threads": run.config.env.num_threads * run.devices.size})
@@ -79,14 +89,16 @@ class Parts:
     return Work(work)
 
   def environment(self) -> Work:
-    """Random play through `send` and `recv` in the compiled loop, frames stored in the replay and
-    stacked; no network, no learner.
+    """The compiled loop with random actions, without network and learner.
+
+    It steps the environments through `send` and `recv`, stores frames in the replay and stacks
+    them.
     """
     num_actions = self.run.loop.environment.spec.num_actions
 
     def look(params, frames):
       pixel = frames.reshape(frames.shape[0], -1)[:, :1].astype(jnp.float32)
-      return ordering.after(pixel, frames)  # all of them are read
+      return ordering.after(pixel, frames)  # depends on all frames, so that they are computed
 
     def predict(params, hidden):
       return jnp.broadcast_to(hidden, (hidden.shape[0], num_actions)), jnp.zeros(
@@ -99,35 +111,40 @@ class Parts:
     return self._looped(dataclasses.replace(self.run.loop, model=model, search=Random(), updates=0))
 
   def loop(self) -> Work:
-    """The real thing, learning from the first tick on."""
+    """The training loop as it is, except that gradient steps begin with the first tick."""
     return self._looped(self._learning)
 
   def without_emulators(self) -> Work:
-    """The real thing on an environment that costs nothing."""
+    """The training loop with an environment of negligible cost."""
     return self._looped(
       dataclasses.replace(self._learning, environment=Still(self.run.loop.environment.spec))
     )
 
   def network(self) -> Work:
-    """The network alone: encodes, model steps and gradient steps of so many ticks, at the same
-    sizes; no tree, replay, environment.
+    """The network alone: the same encodings, model steps and gradient steps as in the loop.
+
+    There is no search tree, no replay and no environment.
     """
     run, search = self.run, without_tree(self.run.loop.search)
     learner = build.make_learner(run.config, run.loop.model, search, run.loop.ring)
     return self._still(dataclasses.replace(run.loop, search=search, learner=learner))
 
   def search(self) -> Work:
-    """Encoding and searching as many roots as there are games."""
+    """Acting alone: encodes the frames of all environments and searches from these roots."""
     return self._still(self.run.loop, learn=False)
 
   def search_network(self) -> Work:
-    """The same without the tree: encoding, and as many model steps for as many roots."""
+    """`search` without the tree: the same encodings and the same number of model steps."""
     return self._still(
       dataclasses.replace(self.run.loop, search=without_tree(self.run.loop.search)), learn=False
     )
 
   def tree(self) -> Work | None:
-    """The same search with a model that costs nothing. None: the search has no tree."""
+    """`search` without the network: its cost is that of tree operations.
+
+    Returns:
+      None when the search has no tree.
+    """
     search: Any = self.run.loop.search
     if not search.simulations:
       return None
@@ -137,14 +154,18 @@ class Parts:
     return self._still(dataclasses.replace(self.run.loop, search=free), learn=False, encode=False)
 
   def learner(self) -> Work | None:
-    """The gradient steps of so many ticks, with their targets and metrics, on a batch that stays
-    the same. None: there are none.
+    """The gradient steps, with targets and metrics, on a constant batch.
+
+    Returns:
+      None when the run has no gradient steps.
     """
     return self._still(self.run.loop, act=False) if self.run.loop.updates else None
 
   def replay(self) -> Work:
-    """Storing a step of every game, stacking the newest frames, and sampling the batches that the
-    learner would take.
+    """The replay alone.
+
+    It stores a step of every environment, stacks the newest frames, samples the batches of the
+    gradient steps, and updates priorities.
     """
     run, loop, ring = self.run, self.run.loop, self.run.loop.ring
     source = Still(loop.environment.spec)
@@ -189,20 +210,25 @@ class Parts:
 
   @property
   def _learning(self) -> Loop:
-    """The loop, but that it learns as soon as an example is complete."""
+    """The loop with the shortest possible warm-up: until the first example is complete."""
     ring = self.run.loop.ring
     return dataclasses.replace(self.run.loop, warmup=ring.smallest(ring.stack, ring.window))
 
   def _looped(self, tested: Loop) -> Work:
-    """A loop past its warm-up."""
+    """The program of a loop that has passed its warm-up."""
     run = dataclasses.replace(self.run, loop=tested)
     return self._going_on(tested.run, [run.shared(), run.local()], warmup=tested.warmup + 1)
 
   def _going_on(self, program: Callable, state: list, warmup: int = 1) -> Work:
-    """A program whose every call goes on where the one before stopped.
+    """Makes a workload of which each call continues from the state that the call before left.
 
-    A tick done right before the clock starts leaves the emulators with as much to do as they have
-    at the end.
+    When a call returns, emulators are still working on the step that was sent last. One tick right
+    before the timing starts makes them just as busy at the start, so the two effects cancel.
+
+    Args:
+      program: a function for `parallel.pmapped`.
+      state: its shared and local arguments, which are donated.
+      warmup: ticks to do before the first measurement.
     """
     begun = time.perf_counter()
     compiled = (
@@ -222,13 +248,13 @@ class Parts:
   def _still(
     self, tested: Loop, *, act: bool = True, learn: bool = True, encode: bool = True
   ) -> Work:
-    """Ticks of a loop without its replay and environment: stacks and batch stay the same.
+    """Makes a workload of a loop without replay and environment, on constant stacks and batches.
 
     Args:
-      tested: its model, search and learner are used.
-      act: with the search.
-      learn: with the gradient steps, as often as the loop would.
-      encode: the search's roots are encoded anew in every tick.
+      tested: the loop whose model, search and learner are used.
+      act: whether to search in every tick.
+      learn: whether to do gradient steps, as often as the loop does.
+      encode: whether to encode the roots of the search in every tick.
     """
     absent: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(Replay))
     nothing = Replay(**absent)
@@ -264,7 +290,7 @@ class Parts:
 
   @functools.cached_property
   def frozen(self) -> Frozen:
-    """A batch and stacks of random play."""
+    """Constant inputs, from random play."""
     learner, model = self.run.loop.learner, self.run.loop.model
 
     def program(shared: Shared, local: Local, count: Array):
@@ -288,18 +314,18 @@ class Parts:
 
 
 def turn(loop: Loop, tick: Array) -> Array:
-  """Whether the learner has its turn in a tick, bool[]."""
+  """Whether gradient steps are due in a tick, bool[]."""
   return tick % loop.every == loop.every - 1
 
 
 def read(tree: Any) -> Array:
-  """0.0, once all arrays of a tree are computed and read in full."""
+  """0.0, but such that the compiler must compute every array of the pytree in full."""
   arrays = [x.astype(jnp.int32) if x.dtype == bool else x for x in jax.tree.leaves(tree)]
   return sum((ordering.never(x).astype(jnp.float32) for x in arrays), jnp.float32(0))
 
 
 def filled(run: Experiment) -> Local:
-  """The games and a replay with some random play in it."""
+  """The local state after some random play: environments, and a replay with examples."""
   fill = dataclasses.replace(run.loop, search=Random(), updates=0)
   count = max(64, 2 * run.loop.ring.smallest(run.loop.ring.stack, run.loop.ring.window))
   return jax.block_until_ready(

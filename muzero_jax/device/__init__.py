@@ -1,3 +1,1 @@
-"""The devices: one-device functions mapped over all of them, and ties of order between what runs
-there.
-"""
+"""Maps functions written for one device over all devices, and enforces an order of execution."""

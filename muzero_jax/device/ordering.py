@@ -1,8 +1,9 @@
-"""Data ties: the only way to tell every supported XLA in which order to run things.
+"""Artificial data dependencies that make XLA run operations in a given order.
 
 EnvPool's `send` returns at once and its `recv` blocks, so the learner must run between the two. XLA
-sees no reason to keep that order, and jax 0.10 on the CPU ignores `optimization_barrier`, so the
-order is written as data: something that is never true, but that the compiler cannot know.
+does not keep that order by itself, and jax 0.10 on the CPU ignores `optimization_barrier`. So the
+later operation gets an input that depends on the earlier one: a condition that is never true, which
+the compiler cannot know.
 """
 
 from typing import Any
@@ -15,9 +16,7 @@ _NEVER = 0x7FC0BEEF  # the bits of a NaN that no arithmetic produces
 
 
 def never(tree: Any) -> Array:
-  """A bool[] that is always False and exists only once `tree` does: once its first array of numbers
-  does.
-  """
+  """A bool[] that is always False, but is computed from the first numeric array in `tree`."""
   on = next(x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.number))
   if jnp.issubdtype(on.dtype, jnp.floating):
     return jnp.any(jax.lax.bitcast_convert_type(on.astype(jnp.float32), jnp.uint32) == _NEVER)
@@ -25,5 +24,5 @@ def never(tree: Any) -> Array:
 
 
 def after(token: Array, on: Array) -> Array:
-  """`token`, unchanged, but not before `on` is computed."""
+  """Returns the value of `token`, but makes it depend on `on` being computed first."""
   return token + never(on).astype(token.dtype)

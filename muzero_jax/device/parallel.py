@@ -1,8 +1,7 @@
-"""Devices. Everything else in the package is written for one device; here that is mapped over all
-of them.
+"""Maps functions over all devices; the rest of the package is written for a single device.
 
-`pmapped` is what `jax.pmap` is today (jit of shard_map), written out: learner state is replicated,
-local state has a leading axis of devices outside and none inside.
+`pmapped` does what `jax.pmap` does today: it is the jit of a shard_map. The learner state is
+replicated. Local state has a leading device axis outside of the mapped function, and none inside.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,22 +18,22 @@ AXIS = "device"
 
 
 def mesh(devices: Sequence[Any] | None = None) -> Mesh:
-  """The one-axis mesh over `devices` (of JAX; default: all local ones)."""
+  """A mesh with one axis over `devices` (JAX devices; by default all local ones)."""
   return Mesh(np.array(devices or jax.local_devices()), (AXIS,))
 
 
 def pmapped(fn: Callable, devices: Mesh, donate: tuple[int, ...] = ()) -> Any:
-  """Maps a one-device function over all devices.
+  """Maps a function written for one device over all devices.
 
   Args:
-    fn: `(shared, local, count) -> (shared, local, metrics)`. `shared` must come out the same on
-      every device (`is_replicated` checks it); `local` and `metrics` differ by device. Inside,
-      `AXIS` names the devices for collectives.
+    fn: `(shared, local, count) -> (shared, local, metrics)`. The returned `shared` must be equal on
+      all devices (`is_replicated` checks that); `local` and `metrics` may differ. Within `fn`,
+      collectives use the axis name `AXIS`.
     devices: the mesh.
-    donate: arguments whose memory the outputs take over.
+    donate: positions of the arguments whose buffers are donated to the outputs.
 
   Returns:
-    A jitted function whose local arguments and results carry a leading axis of devices.
+    A jitted function in which `local` and `metrics` have a leading device axis.
   """
 
   def one_device(shared, local, count):
@@ -52,13 +51,13 @@ def pmapped(fn: Callable, devices: Mesh, donate: tuple[int, ...] = ()) -> Any:
 
 
 def axis_index() -> jax.Array:
-  """i32[]: which device this is. Only inside `pmapped`."""
+  """The index of the current device, i32[]. Only valid within `pmapped`."""
   return jax.lax.axis_index(AXIS)
 
 
 def mean(tree: Any) -> Any:
-  """The mean over devices, of arrays of one dtype. Only inside `pmapped`."""
-  flat, restore = ravel_pytree(tree)  # devices meet once, and not once for every array
+  """The mean over devices of a pytree whose arrays have one dtype. Only valid within `pmapped`."""
+  flat, restore = ravel_pytree(tree)  # one collective in total, not one for each array
   return restore(jax.lax.pmean(flat, AXIS))
 
 
@@ -68,17 +67,17 @@ def replicate(tree: Any, devices: Mesh) -> Any:
 
 
 def split(tree: Any, devices: Mesh) -> Any:
-  """Puts `x[d]` of every leaf of `tree` on device d."""
+  """Puts `x[d]` on device d, for every leaf `x` of `tree`."""
   return jax.device_put(tree, NamedSharding(devices, P(AXIS)))
 
 
 def stack(trees: Sequence[Any], devices: Mesh) -> Any:
-  """One tree per device -> one tree with a leading axis of devices, split over them."""
+  """Stacks one tree per device into one tree whose leading device axis is split over them."""
   return split(jax.tree.map(lambda *x: jnp.stack(x), *trees), devices)
 
 
 def is_replicated(tree: Any) -> bool:
-  """Whether every device holds bit for bit the same."""
+  """Whether all devices hold equal values of every array."""
 
   def same(x: jax.Array) -> bool:
     shards = [np.asarray(shard.data) for shard in x.addressable_shards]

@@ -1,1 +1,1 @@
-"""Environments: batches of games behind `reset`, `send` and `recv` (see `base.py`)."""
+"""Batched environments that share one interface: `reset`, `send` and `recv` (see `base.py`)."""

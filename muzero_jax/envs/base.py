@@ -1,19 +1,20 @@
-"""The environment protocol, and the one convention about time.
+"""The interface that every environment implements, and the meaning of the fields of a `TimeStep`.
 
 At step t the agent sees `frame_t` and chooses `a_t`; the environment answers with `reward_{t+1}`,
 `discount_{t+1}` and `frame_{t+1}`. So a `TimeStep` holds the frame to act on and the reward and
 discount of the transition *into* it.
 
-* `first`: the step begins an episode. A reset takes a step of its own: the action sent before it
-  was ignored, its reward is 0, its discount 1, and the pair (last, first) is no transition.
-* `last`: the step ends an episode. Its frame is the final one, its reward that of the final
+* `first`: the step begins an episode. A reset takes a step of its own: the environment ignores the
+  action that was sent before it, the reward of the step is 0, its discount is 1, and the pair
+  (last, first) is not a transition.
+* `last`: the step ends an episode. Its frame is the final one, and its reward is that of the final
   transition. The next step is a `first`.
-* `discount`: 0 where the return ends. An episode cut off by its time limit ends with `last` and
-  discount 1. A lost life may set it to 0 in mid-episode (a training setting): the episode, its
-  score, its length and the frame stack go on.
-* Rewards are raw, as the game scores. Whoever trains on them clips them.
-* Frames are single. Who needs S of them stacks them, repeating an episode's first frame where there
-  are fewer (`replay/frames.py`).
+* `discount`: 0 where the return ends. An episode truncated by its time limit ends with `last` and
+  discount 1. A training setting can make a lost life set the discount to 0 in the middle of an
+  episode; the episode, its score, its length and the frame stack continue.
+* Rewards are raw: the change of the game's score. The learner clips them.
+* A frame is a single observation, not a stack. Callers that need a stack of S frames build it; at
+  the beginning of an episode they repeat its first frame (`replay/frames.py`).
 """
 
 import dataclasses
@@ -30,12 +31,12 @@ EnvState = Any  # a pytree of arrays, per device
 
 
 class GameError(ConfigError):
-  """A game that cannot be made as asked; the message is one sentence that says what to change."""
+  """The environment cannot be made as requested; the message is a sentence with the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-  """Sizes of an environment."""
+  """The number of environments and actions, and the shape and dtype of frames."""
 
   num_envs: int  # B, per device
   num_actions: int  # A
@@ -44,37 +45,46 @@ class Spec:
 
 
 class Environment(Protocol):
-  """B games on one device. `send` and `recv` are pure functions for use under jit, called
-  alternately, `recv` first.
+  """B environments on one device.
+
+  `send` and `recv` are pure functions for use under jit. They are called alternately, beginning
+  with `recv`.
   """
 
   @property
-  def spec(self) -> Spec:
-    """Sizes."""
-    ...
+  def spec(self) -> Spec: ...
 
   def reset(self, key: Key, device: int = 0) -> EnvState:
-    """Starts every game of the given local device anew (on the host, between programs). The next
-    `recv` yields first steps.
+    """Resets all environments of the given local device; the next `recv` returns first steps.
+
+    Called on the host, while no compiled program is running.
     """
     ...
 
   def send(self, state: EnvState, action: Array) -> EnvState:
-    """Begins one agent step in every game. `action`: i32[B] in 0 .. A-1. May return before the
-    games have stepped.
+    """Starts one agent step in every environment; may return before the step is finished.
+
+    Args:
+      state: what the last `recv` returned.
+      action: i32[B] in 0 .. A-1.
     """
     ...
 
   def recv(self, state: EnvState, after: Array | None = None) -> tuple[EnvState, TimeStep]:
-    """Waits for the step that was begun, not before the array `after` is computed."""
+    """Waits for the step that the last `send` or `reset` started, and returns its result.
+
+    Args:
+      state: what the last `send` or `reset` returned.
+      after: an array that must be computed before the wait begins.
+    """
     ...
 
 
 def check_step(spec: Spec, time: TimeStep) -> None:
-  """Compares shapes and dtypes with what `TimeStep` and the sizes promise, while tracing.
+  """Checks, at trace time, that shapes and dtypes are those of `TimeStep` and of `spec`.
 
   Raises:
-    AssertionError: one differs.
+    AssertionError: a shape or dtype differs.
   """
   shape = (spec.num_envs, *spec.frame_shape)
   chex.assert_shape(time.frame, shape, custom_message="of the environment's frames")

@@ -1,5 +1,7 @@
-"""Catch, the tests' game: a ball falls, a paddle at the bottom catches it. Episodes of rows-1
-transitions, return +1 or -1.
+"""Catch, a tiny pure-JAX environment that tests and the `catch` preset use.
+
+A ball falls, and the agent moves a paddle at the bottom to catch it. An episode has rows-1
+transitions; its return is +1 or -1.
 """
 
 import jax
@@ -11,7 +13,7 @@ from muzero_jax.types import Array, Key, record
 
 @record
 class CatchState:
-  """Of one game; all i32[]."""
+  """The state of one environment; all fields are i32[]."""
 
   ball_row: Array
   ball_column: Array
@@ -19,10 +21,10 @@ class CatchState:
 
 
 def catch(rows: int = 10, columns: int = 5) -> Game:
-  """The rules. Frames u8[rows, columns] of 0 and 255; actions left, stay, right.
+  """The rules of Catch. Frames are u8[rows, columns] of 0 and 255; actions are left, stay, right.
 
   As in bsuite (Osband et al. 2020): the ball starts in a random column of the top row, the paddle
-  in the middle of the bottom row, and the game terminates when the ball reaches the bottom row.
+  in the middle of the bottom row, and the episode terminates when the ball reaches the bottom row.
   """
 
   def draw(state: CatchState) -> Array:

@@ -1,7 +1,8 @@
 """EnvPool: batched emulators on host threads, stepped from inside a compiled program.
 
-Through EnvPool's XLA custom calls on CPU and GPU, or through `callback.py` anywhere. One pool per
-device; single frames cross the border. What XLA must be told, and how, stands in docs/design.md.
+The program calls EnvPool through its XLA custom calls (CPU and GPU) or through `callback.py`
+(anywhere). Each device has a pool of its own. Frames are transferred singly, not as stacks.
+docs/design.md explains how XLA is made to keep the order of these calls.
 """
 
 import dataclasses
@@ -27,23 +28,21 @@ BACKENDS = ("auto", "ffi", "callback")
 
 @dataclasses.dataclass(frozen=True)
 class Atari:
-  """Atari settings. Frame skip and episode cap are in emulator frames and agent steps
-  respectively.
-  """
+  """Settings of EnvPool's Atari emulator."""
 
   frame_height: int = 84
   frame_width: int = 84
   color: bool = False
-  frame_skip: int = 4
+  frame_skip: int = 4  # emulator frames per agent step
   sticky: float = 0.0  # probability that the emulator repeats the previous action
   full_action_set: bool = False
-  noop_max: int = 30  # a game starts with 1..noop_max no-ops; 0 crashes EnvPool
+  noop_max: int = 30  # an episode starts with 1..noop_max no-ops; 0 crashes EnvPool
   fire_reset: bool = True
   life_loss_ends_return: bool = False  # discount 0 at a lost life
-  max_episode_steps: int = 27000  # agent steps
+  max_episode_steps: int = 27000  # agent steps after which an episode is truncated
 
   def options(self) -> dict[str, Any]:
-    """The same in EnvPool's words."""
+    """The settings as keyword arguments of `envpool.make`."""
     return dict(
       img_height=self.frame_height,
       img_width=self.frame_width,
@@ -60,7 +59,11 @@ class Atari:
 
 
 def check_task(task: str) -> None:
-  """Raises `GameError`, with the nearest name, when EnvPool has no such task."""
+  """Checks that EnvPool has the task.
+
+  Raises:
+    GameError: it has not; the message suggests the most similar name.
+  """
   if task not in (tasks := envpool.list_all_envs()):
     near = difflib.get_close_matches(task, tasks, 1)
     raise GameError(
@@ -85,19 +88,20 @@ def make(
   num_threads: int = 0,
   atari: Atari | None = None,
 ) -> "EnvPool":
-  """The environment of `num_pools` devices with `num_envs` games each.
+  """Makes the environment of `num_pools` devices, with `num_envs` environments on each.
 
   Args:
     task: EnvPool's name, for example "Pong-v5".
-    num_envs: per device.
-    num_pools: devices of this process that step games.
-    seed: game i of device d is seeded with `seed + d * num_envs + i`.
+    num_envs: environments per device.
+    num_pools: devices of this process that step environments; each gets a pool.
+    seed: environment i of device d is seeded with `seed + d * num_envs + i`.
     backend: one of `BACKENDS`; "auto" is the custom call where it works.
-    num_threads: emulator threads per device; 0 shares the cores out.
+    num_threads: emulator threads per device; 0 divides the cores among the devices.
     atari: settings of an Atari game; ignored by other tasks.
 
   Raises:
-    GameError: no such task, or one without a flat observation and discrete actions.
+    GameError: there is no such task, or its observation is not one array, or its actions are not
+      discrete.
   """
   check_task(task)
   options = (atari or Atari()).options() if is_atari(task) else {}
@@ -122,8 +126,16 @@ def make(
 
 
 def renderer(task: str, seed: int, atari: Atari) -> Any:
-  """A pool of one Atari game that shows the emulator's own picture, u8[1, 3, 210, 160], and else
-  plays like `make`'s first game.
+  """A pool of one Atari environment that returns the emulator's own image, for videos.
+
+  Args:
+    task: EnvPool's name of an Atari game.
+    seed: with the seed given to `make` and the same actions, this environment takes the same course
+      as the first environment that `make` returns.
+    atari: settings, except for the size and color of frames.
+
+  Returns:
+    The pool; its observations are u8[1, 3, 210, 160].
   """
   picture = dict(img_height=210, img_width=160, gray_scale=False)
   return envpool.make(
@@ -132,13 +144,13 @@ def renderer(task: str, seed: int, atari: Atari) -> Any:
 
 
 class Observed:
-  """Atari games stepped from Python, whose emulators' RAM is seen beside their frames.
+  """Atari environments, stepped from Python, that return the emulators' RAM besides frames.
 
   Args:
     task: EnvPool's name of an Atari game.
     num_envs: B.
-    seed: game i is seeded with `seed + i`.
-    atari: settings.
+    seed: environment i is seeded with `seed + i`.
+    atari: settings of the emulator.
   """
 
   def __init__(self, task: str, num_envs: int, seed: int, atari: Atari):
@@ -149,12 +161,12 @@ class Observed:
     self.num_actions = int(self._pool.action_space.n)
 
   def reset(self) -> tuple[TimeStep, np.ndarray]:
-    """Starts all games; as `step`."""
+    """Resets all environments; returns what `step` returns."""
     self._pool.async_reset()
     return self._answer()
 
   def step(self, action: np.ndarray) -> tuple[TimeStep, np.ndarray]:
-    """After actions i32[B]: what the agents see, and the RAM, u8[B, 128]."""
+    """Steps all environments with actions i32[B]; returns the time step and the RAM, u8[B, 128]."""
     self._pool._send([self._ids, self._ids, np.array(action, np.int32)])
     return self._answer()
 
@@ -164,8 +176,10 @@ class Observed:
 
 
 def choose_backend(backend: str) -> str:
-  """ "ffi" or "callback": what was asked for, or for "auto" what works on the default JAX
-  platform.
+  """Resolves "auto" to the backend that works on the default JAX platform.
+
+  Returns:
+    "ffi" (EnvPool's custom calls) or "callback".
   """
   if backend != "auto":
     return backend
@@ -188,15 +202,21 @@ def choose_backend(backend: str) -> str:
 
 
 class EnvPool:
-  """See `base.Environment`. Its state is the token u8[8] that orders all calls: whoever holds the
-  newest one is next.
+  """A `base.Environment` on EnvPool, with one pool per device.
 
-  Holds the pools: keep it alive as long as a program that steps it may run.
+  The environment state is a token u8[8] without content: each call takes the token that the call
+  before returned, which makes XLA keep the calls in order.
+
+  This object owns the pools: keep a reference to it as long as a program that steps it may run.
+
+  Args:
+    pools: one for each device, with equal settings.
+    backend: "ffi" or "callback".
   """
 
   def __init__(self, pools: list[Any], backend: str):
-    # A pool's address stands in the programs that step it: kept on disk, they would never be found
-    # again, or worse, be found.
+    # A compiled program contains the memory address of its pool. A program cached on disk would
+    # therefore be useless in another process, or, if the addresses happened to match, wrong.
     jax.config.update("jax_enable_compilation_cache", False)
     self.pools = pools
     self._started = [False] * len(pools)
@@ -209,19 +229,19 @@ class EnvPool:
     self.spec = Spec(len(pools[0]), int(pools[0].action_space.n), shape, np.dtype(frame.dtype).type)
 
   def reset(self, key: Key, device: int = 0) -> Array:
-    """See `base.Environment`. Games draw from EnvPool's own generators, so `key` is unused. No
-    program may be running.
-    """
+    """See `base.Environment`. `key` is unused, because EnvPool has random generators of its own."""
     del key
     if self._started[device]:
-      self.pools[device].recv()  # the step that was begun last
+      self.pools[device].recv()  # finish the step that was started last
     self.pools[device].async_reset()
     self._started[device] = True
     return jnp.zeros(8, jnp.uint8)
 
   def send(self, state: Array, action: Array) -> Array:
-    """See `base.Environment`; raises ValueError on a wrong shape or dtype, and clips: EnvPool would
-    read out of bounds.
+    """See `base.Environment`. Actions out of range are clipped: EnvPool would read out of bounds.
+
+    Raises:
+      ValueError: `action` has another shape or dtype than i32[B].
     """
     if action.shape != (self.spec.num_envs,) or action.dtype != jnp.int32:
       raise ValueError(
@@ -231,7 +251,6 @@ class EnvPool:
     return self._on_own_pool(self._sends, state, action)
 
   def recv(self, state: Array, after: Array | None = None) -> tuple[Array, TimeStep]:
-    """See `base.Environment`."""
     if after is not None:
       state = ordering.after(state, after)
     return self._on_own_pool(self._recvs, state)
@@ -250,16 +269,14 @@ def _ffi_calls(pool: Any) -> tuple[Callable, Callable]:
 
 
 def _frame_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-  """EnvPool's [1, H, W] or [3, H, W] -> [H, W] or [H, W, 3]; no axis of size 1, which XLA would
-  pad.
-  """
+  """Maps [1, H, W] to [H, W] (XLA would pad an axis of size 1), and [3, H, W] to [H, W, 3]."""
   if len(shape) != 3:
     return shape
   return shape[1:] if shape[0] == 1 else (*shape[1:], shape[0])
 
 
 def _named(recv: Callable, pool: Any) -> Callable[[Array], tuple[Array, TimeStep]]:
-  """Turns EnvPool's raw fields into a `TimeStep`."""
+  """Wraps `recv` so that it returns a `TimeStep` in place of EnvPool's raw fields."""
   names = list(pool._state_keys)
 
   def named_recv(token: Array) -> tuple[Array, TimeStep]:
@@ -270,11 +287,11 @@ def _named(recv: Callable, pool: Any) -> Callable[[Array], tuple[Array, TimeStep
 
 
 def time_step(raw: dict[str, Array]) -> TimeStep:
-  """From EnvPool's fields.
+  """Converts EnvPool's fields to a `TimeStep`.
 
-  EnvPool's own discount is 0 also where an episode is truncated. Atari says with `info:terminated`
-  whether the game is over, other games by `done` without `trunc`; a game over exactly at the step
-  limit counts as over.
+  EnvPool's discount cannot be used at the end of an episode, because it is 0 for truncated episodes
+  too. Whether an episode terminated, Atari tells by `info:terminated`, other tasks by `done`
+  without `trunc`. An Atari episode that terminates exactly at the step limit counts as terminated.
   """
   frame = raw["obs"]
   if frame.ndim == 4:

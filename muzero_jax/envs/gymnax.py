@@ -1,6 +1,4 @@
-"""Adapter: any pure-JAX environment with gymnax's interface (Lange 2022), for example MinAtar
-Breakout.
-"""
+"""Adapter for pure-JAX environments with gymnax's interface (Lange 2022), such as MinAtar."""
 
 import difflib
 from typing import Any
@@ -14,10 +12,10 @@ from muzero_jax.envs.pure import Game
 
 
 def make(task: str) -> Game:
-  """The game that gymnax calls `task`, for example "Breakout-MinAtar".
+  """Makes the environment that gymnax calls `task`, for example "Breakout-MinAtar".
 
   Raises:
-    GameError: gymnax is not installed, or knows no such task.
+    GameError: gymnax is not installed, or has no such task.
   """
   try:
     import gymnax
@@ -35,11 +33,11 @@ def make(task: str) -> Game:
 
 
 def adapt(env: Any, params: Any) -> Game:
-  """A `Game` from an object with gymnax's `reset_env`, `step_env`, `is_truncated` and spaces.
+  """Makes a `Game` from an object with gymnax's `reset_env`, `step_env`, `is_truncated` and spaces.
 
-  Observations keep their shape; a rank-3 one is an image (H, W, channels). Those that gymnax bounds
-  to 0..1 in rank 3 (MinAtar's planes) become u8 0..255, so that they take a byte in the replay;
-  others stay float32.
+  Observations keep their shape; one of rank 3 is an image (H, W, channels). If its space is bounded
+  by 0 and 1 (as MinAtar's planes are), it is converted to u8 in 0..255, so that an element takes
+  one byte in the replay; all other observations are float32.
   """
   space = env.observation_space(params)
   shape = tuple(space.shape)
@@ -52,8 +50,8 @@ def adapt(env: Any, params: Any) -> Game:
     return (observation * 255).astype(dtype) if planes else observation.astype(dtype)
 
   def stable(state):
-    # gymnax mixes Python numbers and weak types into its states: fix the dtypes, or a scan would
-    # not close.
+    # gymnax states contain Python numbers and weakly typed arrays. Without fixed dtypes, a scan
+    # would reject the state: its carry must have the same types on input and output.
     return jax.tree.map(
       lambda x: jnp.asarray(x, jax.dtypes.canonicalize_dtype(jnp.result_type(x))), state
     )

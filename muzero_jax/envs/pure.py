@@ -1,4 +1,4 @@
-"""Environments that are JAX programs themselves: one game's rules in, a batched environment out."""
+"""Turns the rules of one environment, written in JAX, into a batched `base.Environment`."""
 
 import dataclasses
 from collections.abc import Callable
@@ -13,11 +13,11 @@ from muzero_jax.types import Array, Key, TimeStep, record
 
 
 class Game(NamedTuple):
-  """The rules of one game, for one game."""
+  """The rules of an environment, as pure functions for a single instance."""
 
   reset: Callable[[Key], tuple[Any, Array]]  # key -> state, frame
   step: Callable[[Key, Any, Array], tuple[Any, Array, Array, Array, Array]]
-  """key, state, action i32 -> state, frame, reward f32, discount f32, last bool"""
+  """key, state, action i32[] -> state, frame, reward f32[], discount f32[], last bool[]"""
   num_actions: int
   frame_shape: tuple[int, ...]
   frame_dtype: Any = np.uint8
@@ -25,34 +25,33 @@ class Game(NamedTuple):
 
 @record
 class PureState:
-  """Of B games."""
+  """The state of B environments."""
 
   key: Key
-  games: Any
-  time: TimeStep
+  games: Any  # the states of the `Game`, with a leading axis B
+  time: TimeStep  # what `recv` returns
 
 
 @dataclasses.dataclass(frozen=True)
 class PureEnvironment:
-  """B copies of a `Game`, each reset in a step of its own after its last step."""
+  """B instances of a `Game`; the step after an episode's last step is a reset."""
 
   game: Game
   num_envs: int
 
   @property
   def spec(self) -> Spec:
-    """Sizes."""
     return Spec(self.num_envs, self.game.num_actions, self.game.frame_shape, self.game.frame_dtype)
 
   def reset(self, key: Key, device: int = 0) -> PureState:
-    """See `base.Environment`; the same on every device but for the key."""
+    """See `base.Environment`. `device` is unused; devices differ by their keys."""
     del device
     key, games_key = jax.random.split(key)
     games, frame = jax.vmap(self.game.reset)(jax.random.split(games_key, self.num_envs))
     return PureState(key, games, self._first(frame))
 
   def send(self, state: PureState, action: Array) -> PureState:
-    """See `base.Environment`; the step is made here."""
+    """See `base.Environment`. The whole step happens here; `recv` only returns its result."""
     key, step_key, reset_key = jax.random.split(state.key, 3)
     keys = jax.random.split(step_key, self.num_envs)
     games, frame, reward, discount, last = jax.vmap(self.game.step)(keys, state.games, action)
@@ -72,7 +71,6 @@ class PureEnvironment:
     return PureState(key, games, time)
 
   def recv(self, state: PureState, after: Array | None = None) -> tuple[PureState, TimeStep]:
-    """See `base.Environment`; there is nothing to wait for."""
     del after
     return state, state.time
 

@@ -1,3 +1,1 @@
-"""How good an agent is: whole games, their statistics, scores of a run and of several runs
-together, a video.
-"""
+"""Evaluates agents: plays full episodes and computes scores of one run and of several runs."""

@@ -1,5 +1,6 @@
-"""Several runs' evaluations as one result: seeds of a game, and human-normalized scores over
-games.
+"""Combines the evaluations of several runs into scores of each game over seeds, and over all games.
+
+Scores over games are human-normalized.
 """
 
 import dataclasses
@@ -15,31 +16,29 @@ from muzero_jax.evaluation import intervals, protocols
 from muzero_jax.evaluation.evaluator import references
 from muzero_jax.runs import metrics, workdir
 
-# What may differ between the runs of one result without a note.
+# Settings that are expected to differ between runs; `differing` does not report them.
 _EXPECTED = (*configs.FREE, "seed", "env.task", "env.num_threads", "env.backend", "cpu_devices")
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One run: its folder as the user named it, and one of its evaluations (a row of
-  evaluations.jsonl).
-  """
+  """A run together with one of its evaluations."""
 
-  folder: str
+  folder: str  # as the user wrote it
   config: Config
-  row: dict[str, Any]
+  row: dict[str, Any]  # of evaluations.jsonl
 
 
 def newest(folder: str, agent: str, protocol: str) -> Run:
-  """A run with its newest evaluation.
+  """Reads a run and its newest evaluation.
 
   Args:
-    folder: of the run.
-    agent: "trained" or "random".
-    protocol: "auto" takes any.
+    folder: the run's folder.
+    agent: "trained" or "random": whose evaluation is wanted.
+    protocol: the evaluation's protocol; "auto" accepts any.
 
   Raises:
-    ConfigError: there is no run in the folder, or no such evaluation, or it cannot be played under
+    ConfigError: the folder has no run or no such evaluation, or the run's action set is not that of
       the protocol.
   """
   path, config = workdir.find(folder)
@@ -60,8 +59,10 @@ def newest(folder: str, agent: str, protocol: str) -> Run:
 
 
 def check(runs: Sequence[Run]) -> None:
-  """Raises ConfigError when the runs are no seeds and games of one result: other protocols, or a
-  seed of a game twice.
+  """Checks that the runs can be combined into one result.
+
+  Raises:
+    ConfigError: protocols differ, or two runs have the same game and seed.
   """
   for a, b in itertools.combinations(runs, 2):
     if a.row["protocol"] != b.row["protocol"]:
@@ -80,18 +81,19 @@ def check(runs: Sequence[Run]) -> None:
 
 
 def aggregate(runs: Sequence[Run]) -> dict[str, Any]:
-  """The result, ready for JSON.
+  """Combines runs into one result that can be written as JSON.
 
   Args:
-    runs: one at least, all of the trained or all of the random player.
+    runs: at least one; the evaluations are all of trained agents, or all of the random player.
 
   Returns:
-    protocol, agent; tasks: a dictionary for each game; over_tasks: statistics of human-normalized
-    scores, None when no game has references; left_out: games without; differing: settings that are
-    not the same in all runs.
+    A dictionary: "protocol"; "agent"; "tasks", a dictionary for each game; "over_tasks", statistics
+    of human-normalized scores over games, or None when no game has published references;
+    "left_out", the games without references; "differing", the settings that are not equal in all
+    runs.
 
   Raises:
-    ConfigError: the runs do not belong together (`check`).
+    ConfigError: the runs cannot be combined (`check`).
   """
   check(runs)
   protocol = runs[0].row["protocol"]
@@ -112,7 +114,7 @@ def aggregate(runs: Sequence[Run]) -> dict[str, Any]:
 
 
 def _task(task: str, runs: Sequence[Run], protocol: str) -> dict[str, Any]:
-  """One game: what its seeds scored, and what others did."""
+  """The entry of one game: the scores of its seeds, and published scores."""
   reference = references().get(task)
   rows = []
   for run in sorted(runs, key=lambda run: run.config.seed):
@@ -136,7 +138,7 @@ def _episodes(rows: Sequence[dict[str, Any]]) -> int:
 
 
 def _spread(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-  """Mean and standard deviation (n - 1; None of one) over seeds."""
+  """Mean and sample standard deviation over seeds; the latter is None for a single seed."""
   values = np.array([row[name] for row in rows], np.float64)
   return {
     name: float(values.mean()),
@@ -145,7 +147,7 @@ def _spread(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, float | None
 
 
 def _over_tasks(tasks: Sequence[dict[str, Any]], protocol: str) -> dict[str, Any]:
-  """Statistics over games and seeds; `seeds` is a list, a number for each game."""
+  """Statistics over games and seeds; "seeds" lists the number of seeds of each game."""
   scores = [[run["hns"] for run in task["runs"]] for task in tasks]
   size = {
     "tasks": len(tasks),
@@ -156,8 +158,8 @@ def _over_tasks(tasks: Sequence[dict[str, Any]], protocol: str) -> dict[str, Any
 
 
 def differing(runs: Sequence[Config]) -> list[str]:
-  """Settings that are not the same in all runs, but for those that may differ between seeds, games
-  and machines.
+  """Names of the settings that are not equal in all runs, except those that are expected to differ
+  between seeds, games and machines (`_EXPECTED`).
   """
   first, *rest = [configs.values(config) for config in runs]
   names = [name for name in first if not name.startswith(_EXPECTED)]
@@ -165,7 +167,7 @@ def differing(runs: Sequence[Config]) -> list[str]:
 
 
 def table(result: dict[str, Any]) -> str:
-  """The result for people."""
+  """Formats the result of `aggregate` as plain text."""
   width = max(len(task["task"]) for task in result["tasks"])
   columns = f"{'seeds':>5} {'games':>6} {'steps':>23} {'mean':>10} {'sd':>9} {'hns':>7}"
   lines = [
@@ -208,7 +210,7 @@ def _range(numbers: Sequence[int]) -> str:
 
 
 def _lines(task: dict[str, Any], width: int) -> list[str]:
-  """A game's row, and what was published."""
+  """The lines of one game: its scores, and published scores where there are any."""
   steps = _range([run["env_steps"] for run in task["runs"]])
   sd = "-" if task["mean_sd"] is None else f"{task['mean_sd']:.2f}"
   hns = f"{task['hns']:.3f}" if "hns" in task else "-"

@@ -1,4 +1,4 @@
-"""Playing whole games to see how good an agent is."""
+"""Plays full episodes with an agent, and computes statistics of their returns."""
 
 import csv
 import dataclasses
@@ -21,7 +21,7 @@ from muzero_jax.types import Array, Decision, Key, Model, Params, SearchFn, Time
 
 @record
 class Player:
-  """B games being played by an agent that only watches: a stack of frames instead of a replay."""
+  """The state of playing in B environments; there is no replay, so it has stacks of frames."""
 
   env: Any
   frames: Array  # u8[B, S, *frame_shape]
@@ -30,18 +30,25 @@ class Player:
 
 @record
 class Games:
-  """Up to G finished games in each of B environments."""
+  """The results of up to G finished episodes in each of B environments."""
 
-  episodes: EpisodeStatistics
-  played: Array  # i32[B]
-  score: Array  # f32[B, G]
-  length: Array  # i32[B, G]
+  episodes: EpisodeStatistics  # of the episodes that are in progress
+  played: Array  # i32[B]   finished episodes
+  score: Array  # f32[B, G]   raw return
+  length: Array  # i32[B, G]   agent steps
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluator:
-  """Plays the same number of whole games in every environment: no game is preferred for being
-  short.
+  """Plays the same number of full episodes in every environment.
+
+  Taking the first episodes to finish instead would favor short ones.
+
+  Args:
+    environment: of B environments, on one device.
+    model: the agent's network.
+    search: chooses the actions.
+    stack: frames that the network sees.
   """
 
   environment: Environment
@@ -50,14 +57,14 @@ class Evaluator:
   stack: int
 
   def start(self, key: Key) -> Player:
-    """New games. On the host, with no program running."""
+    """Resets the environments. Called on the host, while no compiled program is running."""
     env_key, key = jax.random.split(key)
     spec = self.environment.spec
     frames = jnp.zeros((spec.num_envs, self.stack, *spec.frame_shape), spec.frame_dtype)
     return Player(self.environment.reset(env_key), frames, key)
 
   def step(self, params: Params, player: Player) -> tuple[Player, TimeStep, Decision]:
-    """One step of every game: look, think, act."""
+    """One agent step in every environment: receives frames, searches, sends actions."""
     key, search_key = jax.random.split(player.key)
     env, time = self.environment.recv(player.env)
     check_step(self.environment.spec, time)
@@ -68,16 +75,18 @@ class Evaluator:
   def play(
     self, params: Params, key: Key, episodes: int, between: Callable[[int], None] | None = None
   ) -> dict[str, list]:
-    """Plays.
+    """Plays a number of full episodes.
 
     Args:
-      params: of the model, on one device.
-      key: of the search, and of pure-JAX games.
-      episodes: whole games.
-      between: told every few seconds how many games are over.
+      params: the model's parameters, on one device.
+      key: for the search, and for pure-JAX environments.
+      episodes: how many episodes; rounded up to the same number in every environment, the surplus
+        is discarded.
+      between: called after every program of up to 256 steps with the number of finished episodes.
 
     Returns:
-      returns: list of floats, raw scores; lengths: list of agent steps.
+      A dictionary of two lists of length `episodes`: "returns", the raw returns, and "lengths", the
+      agent steps of the episodes.
     """
     spec = self.environment.spec
     rounds = -(-episodes // spec.num_envs)
@@ -94,14 +103,13 @@ class Evaluator:
       if between:
         between(int(games.played.sum()))
     jax.block_until_ready(player)
-    # Game by game over all environments, so that a rest is cut off without a look at how long games
-    # took.
+    # All first episodes of the environments come first, then all second ones, and so on. So the
+    # choice of the episodes that are discarded does not depend on their lengths.
     scores, lengths = np.asarray(games.score).T.reshape(-1), np.asarray(games.length).T.reshape(-1)
     return {"returns": scores[:episodes].tolist(), "lengths": lengths[:episodes].tolist()}
 
   @functools.cached_property
   def _program(self) -> Callable:
-    """Up to 256 steps."""
     return jax.jit(functools.partial(self._chunk, steps=256))
 
   def _chunk(
@@ -123,8 +131,16 @@ class Evaluator:
 
 
 def push(frames: Array, time: TimeStep) -> Array:
-  """The stacks u8[B, S, ...] after one more step; a first frame fills its stack (the ring's rule,
-  `replay/frames.py`).
+  """Appends a step's frames to the stacks.
+
+  The first frame of an episode fills its whole stack, as in the replay (`replay/frames.py`).
+
+  Args:
+    frames: the stacks u8[B, S, *frame_shape]; the newest frame is last.
+    time: the step.
+
+  Returns:
+    The new stacks, in the same shape.
   """
   pushed = jnp.concatenate([frames[:, 1:], time.frame[:, None]], 1)
   filled = jnp.broadcast_to(time.frame[:, None], frames.shape)
@@ -132,9 +148,7 @@ def push(frames: Array, time: TimeStep) -> Array:
 
 
 def finish(games: Games, time: TimeStep) -> Games:
-  """Writes down the games that end with this step, unless an environment has played all of its
-  games.
-  """
+  """Records the episodes that end with this step; an environment's surplus ones are dropped."""
   episodes = actor.count(games.episodes, time)
   envs = jnp.arange(games.played.shape[0])
   slot = jnp.where(time.last, games.played, games.score.shape[1])  # out of range: not written
@@ -147,16 +161,17 @@ def finish(games: Games, time: TimeStep) -> Games:
 
 
 def summary(returns: list[float], task: str) -> dict[str, Any]:
-  """Statistics of one run's games.
+  """Statistics of the returns of one run's evaluation.
 
   Args:
-    returns: of whole games, one at least.
+    returns: raw returns of full episodes, at least one.
     task: the game.
 
   Returns:
-    episodes; seeds (1: it is one run); mean, median, iqm; returns; hns, the human-normalized score,
-    where the game has published references; and, of two games or more, intervals (bootstrap over
-    games, [low, high] each) of these, and their level.
+    A dictionary: "episodes", their number; "seeds", 1 because it is one run; "mean", "median" and
+    "iqm"; "returns"; "hns", the human-normalized score, where the game has published references.
+    For two episodes or more, also "intervals", a bootstrap interval over episodes [low, high] for
+    each statistic, and "level", their confidence level.
   """
   row: dict[str, Any] = {"episodes": len(returns), "seeds": 1, "returns": list(returns)}
   row |= {
@@ -176,8 +191,10 @@ def summary(returns: list[float], task: str) -> dict[str, Any]:
 
 
 def references() -> dict[str, dict[str, float]]:
-  """Published scores by task: random and human (DQN Zoo), and of agents after 100k steps (IRIS
-  result files).
+  """Published scores by task, from `atari_scores.csv`.
+
+  Random and human scores are from DQN Zoo, scores of agents after 100,000 steps from IRIS's result
+  files.
   """
   with resources.files("muzero_jax").joinpath("evaluation/atari_scores.csv").open() as file:
     return {

@@ -1,5 +1,6 @@
-"""Statistics of scores: means that outliers do not move, normalization, bootstrap intervals. Pure
-functions on arrays.
+"""Statistics of scores: inter-quartile mean, human normalization, bootstrap confidence intervals.
+
+All of them are pure functions of arrays.
 """
 
 import math
@@ -13,7 +14,7 @@ RESAMPLES = 10_000
 
 
 def iqm(values: np.ndarray, axis: int = -1) -> np.ndarray:
-  """Inter-quartile mean: of what is left when int(n / 4) values are cut off at either end."""
+  """Inter-quartile mean: the mean without the int(n / 4) lowest and int(n / 4) highest values."""
   return stats.trim_mean(values, 0.25, axis=axis)
 
 
@@ -21,21 +22,24 @@ SUMMARIES: dict[str, Callable] = {"mean": np.mean, "median": np.median, "iqm": i
 
 
 def normalized(score: float, random: float, human: float) -> float:
-  """0 is random play, 1 a human."""
+  """The human-normalized score: 0 is random play, 1 is the human score."""
   return (score - random) / (human - random)
 
 
 def interval(statistic: Callable, *samples: Sequence[float] | np.ndarray) -> list[float] | None:
-  """The percentile bootstrap's confidence interval; the same every time, as its random numbers are.
+  """The confidence interval of a statistic by the percentile bootstrap.
+
+  The random generator has a fixed seed: equal samples give equal intervals.
 
   Args:
     statistic: called as `statistic(*samples, axis=-1)` with resampled samples [..., n]; returns
       [...].
-    samples: each is resampled by itself and keeps its size: several are the strata of a stratified
-      bootstrap.
+    samples: arrays of n values. Each one is resampled separately and keeps its size, so several
+      samples are the strata of a stratified bootstrap.
 
   Returns:
-    [low, high]; None when a sample has less than two values, which say nothing about their spread.
+    [low, high]; None when a sample has fewer than two values, from which no variation can be
+    estimated.
   """
   if min(len(sample) for sample in samples) < 2:
     return None
@@ -44,7 +48,7 @@ def interval(statistic: Callable, *samples: Sequence[float] | np.ndarray) -> lis
     statistic,
     vectorized=True,
     n_resamples=RESAMPLES,
-    batch=100,  # a matter of memory
+    batch=100,  # resamples computed at once; limits the memory
     confidence_level=LEVEL,
     method="percentile",  # BCa is not defined when all values are equal
     rng=np.random.default_rng(0),
@@ -53,11 +57,17 @@ def interval(statistic: Callable, *samples: Sequence[float] | np.ndarray) -> lis
 
 
 def pooled(games: Sequence[np.ndarray]) -> np.ndarray:
-  """The scores of all seeds of all games, [..., seeds of one game] each -> [..., all]; every game
-  has the same weight.
+  """Concatenates the scores of all seeds of all games, such that every game has the same weight.
 
-  With unequal numbers of seeds, scores are repeated up to the least common multiple: the weighted
-  mean and quantiles, exactly.
+  Where games have different numbers of seeds, scores are repeated until each game has as many as
+  the least common multiple of these numbers. Means and quantiles of the result are then exactly the
+  weighted ones.
+
+  Args:
+    games: for each game, [..., its seeds].
+
+  Returns:
+    [..., all scores].
   """
   common = math.lcm(*(game.shape[-1] for game in games))
   return np.concatenate(
@@ -70,7 +80,7 @@ def _mean(*games: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def _median(*games: np.ndarray, axis: int = -1) -> np.ndarray:
-  """Over games, of their means over seeds."""
+  """The median over games of each game's mean over seeds."""
   return np.median([game.mean(axis) for game in games], axis=0)
 
 
@@ -79,7 +89,7 @@ def _iqm(*games: np.ndarray, axis: int = -1) -> np.ndarray:
 
 
 def _optimality_gap(*games: np.ndarray, axis: int = -1) -> np.ndarray:
-  """By how much runs fall short of a human on average; more than human counts as human."""
+  """The mean shortfall from the human score; scores above it count as equal to it."""
   return 1 - np.minimum(pooled(games), 1).mean(axis)
 
 
@@ -92,16 +102,17 @@ OVER_GAMES: dict[str, Callable] = {
 
 
 def over_games(scores: Sequence[Sequence[float]]) -> dict[str, dict]:
-  """Mean, median, IQM and optimality gap of normalized scores, with intervals of a bootstrap that
-  resamples the seeds of each game.
+  """Mean, median, IQM and optimality gap of human-normalized scores over games.
 
+  Their intervals are those of a stratified bootstrap, which resamples the seeds of each game:
   Agarwal et al. 2021, Deep RL at the Edge of the Statistical Precipice, section 4.
 
   Args:
-    scores: for each game, those of its seeds.
+    scores: for each game, the scores of its seeds.
 
   Returns:
-    By statistic: value; interval [low, high], None when a game has one seed only.
+    For each statistic a dictionary: "value", and "interval", [low, high] or None when a game has
+    only one seed.
   """
   games = [np.asarray(game, np.float64) for game in scores]
   return {
@@ -111,5 +122,5 @@ def over_games(scores: Sequence[Sequence[float]]) -> dict[str, dict]:
 
 
 def in_words(value: float, bounds: list[float] | None) -> str:
-  """A value with its interval."""
+  """Formats a value with its interval: "1.23 [0.98, 1.50]"."""
   return f"{value:.2f}" if bounds is None else f"{value:.2f} [{bounds[0]:.2f}, {bounds[1]:.2f}]"

@@ -1,9 +1,10 @@
-"""What hidden states know of the game: linear regressions from them to the emulator's RAM.
+"""Probes hidden states for information about the game: linear regressions to the emulator's RAM.
 
-Three questions for every byte of RAM that changes: does the hidden state of a step know it (`now`);
-does the hidden state that the dynamics predicts from it know the byte one step later (`predicted`);
-and how well could one guess that without knowing the action (`without_action`)? Where the last two
-are equal, the dynamics carry nothing of the action.
+For every RAM byte, three regressions are fitted. `now`: from the hidden state of step t to the byte
+at t. `predicted`: from the hidden state that the dynamics network predicts for t+1 to the byte at
+t+1. `without_action`: from the hidden state of step t to the byte at t+1, thus without knowledge of
+the action. Where the last two explain equally much, the dynamics network has not encoded the effect
+of the action.
 """
 
 import dataclasses
@@ -18,8 +19,8 @@ from muzero_jax.networks.model import initial_inference
 from muzero_jax.search.base import Search
 from muzero_jax.types import Array, Key, Model, Params, TimeStep
 
-# RAM bytes with known meanings (Anand et al. 2019, "AtariARI"). Steps at which one of a game's
-# bytes is 0 (no ball in play) are left out.
+# RAM bytes with known meanings (Anand et al. 2019, "AtariARI"). Steps at which one of these bytes
+# is 0 are left out, since then, for example, no ball is in play.
 NAMES = {
   "Pong-v5": {51: "own paddle", 50: "other paddle", 49: "ball x", 54: "ball y"},
   "Breakout-v5": {72: "paddle", 99: "ball x", 101: "ball y"},
@@ -27,18 +28,18 @@ NAMES = {
   "Freeway-v5": {14: "chicken y"},
   "MsPacman-v5": {10: "own x", 16: "own y"},
 }
-RIDGE = 0.1  # of the regressions, on features of 0..1
+RIDGE = 0.1  # regularization of the regressions; features are within 0..1
 
 
 @dataclasses.dataclass(frozen=True)
 class Recording:
-  """T transitions of B games; the last axis of the hidden states is all of their units."""
+  """T transitions t -> t+1 in each of B environments. Hidden states are flattened to D units."""
 
-  hidden: np.ndarray  # f32[T, B, D]   at t
-  predicted: np.ndarray  # f32[T, B, D]   for t+1, from t and its action
+  hidden: np.ndarray  # f32[T, B, D]   encoded at t
+  predicted: np.ndarray  # f32[T, B, D]   by the dynamics network, from `hidden` and the action
   before: np.ndarray  # u8[T, B, 128]   RAM at t
   after: np.ndarray  # u8[T, B, 128]   RAM at t+1
-  valid: np.ndarray  # bool[T, B]   no episode ends or begins here
+  valid: np.ndarray  # bool[T, B]   t and t+1 belong to the same episode
 
 
 def record(
@@ -52,17 +53,18 @@ def record(
   steps: int,
   random: float = 0.5,
 ) -> Recording:
-  """Plays, and takes down hidden states and RAM.
+  """Plays, and records hidden states and RAM.
 
   Args:
-    model: of the agent.
-    params: what `search` takes.
-    search: acts.
-    games: stepped here.
-    key: of all chance.
-    stack: S.
-    steps: T.
-    random: share of actions that are drawn at random, so that actions are not known from states.
+    model: the agent's network.
+    params: the parameters of the model and the search.
+    search: chooses the actions that are not random.
+    games: B environments, which this function resets and steps.
+    key: for the search and for random actions.
+    stack: S, frames that the network sees.
+    steps: T, agent steps in each environment.
+    random: fraction of actions that are uniformly random. Without these, the action could be
+      inferred from the state, and the regression `without_action` would know it.
   """
 
   @jax.jit
@@ -93,16 +95,18 @@ def record(
 def explained(
   recording: Recording, bytes_of: list[int], needed: list[int]
 ) -> dict[str, np.ndarray]:
-  """Shares of the variance of RAM bytes that linear regressions explain in games that they were not
-  fitted to.
+  """The fraction of the variance of RAM bytes that the regressions explain.
+
+  They are fitted on the first half of the environments and tested on the second half.
 
   Args:
-    recording: at least two games.
-    bytes_of: which bytes.
+    recording: of at least two environments.
+    bytes_of: the RAM bytes to predict.
     needed: steps at which one of these bytes is 0 are left out.
 
   Returns:
-    "now", "predicted", "without_action": f64[bytes] each; NaN where a byte does not change.
+    "now", "predicted" and "without_action", f64[len(bytes_of)] each; NaN where a byte does not
+    change.
   """
   valid = (
     recording.valid
@@ -123,8 +127,16 @@ def explained(
 
 
 def _regress(x: np.ndarray, y: np.ndarray, fitted: np.ndarray, tested: np.ndarray) -> np.ndarray:
-  """The share of the variance of y [T, B, K] on `tested` that a ridge regression from x [T, B, D],
-  fitted on `fitted`, explains.
+  """The fraction of variance explained by a ridge regression from x [T, B, D] to y [T, B, K].
+
+  Args:
+    x: features.
+    y: targets.
+    fitted: bool[T, B], the steps that the regression is fitted on.
+    tested: bool[T, B], the steps that the result is for.
+
+  Returns:
+    f64[K]; NaN where y is constant.
   """
   features, values = x[fitted].astype(np.float64), y[fitted]
   center, middle = features.mean(0), values.mean(0)
@@ -139,14 +151,19 @@ def _regress(x: np.ndarray, y: np.ndarray, fitted: np.ndarray, tested: np.ndarra
 
 
 def changing(recording: Recording, count: int) -> list[int]:
-  """The bytes that take the most different values, at most `count`; for games without `NAMES`."""
+  """The RAM bytes that take the most different values, for games that are not in `NAMES`.
+
+  Args:
+    recording: of the game.
+    count: how many bytes at most; those with fewer than three values are left out.
+  """
   kinds = [len(np.unique(recording.after[..., byte])) for byte in range(recording.after.shape[-1])]
   order = sorted(range(len(kinds)), key=lambda byte: -kinds[byte])
   return sorted(byte for byte in order[:count] if kinds[byte] > 2)
 
 
 def table(found: dict[str, np.ndarray], labels: list[str]) -> str:
-  """Markdown."""
+  """Formats the result of `explained` as a Markdown table."""
   lines = [
     "| RAM | now | next, from the predicted hidden state | next, without the action |",
     "|---|---|---|---|",

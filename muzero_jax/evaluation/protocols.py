@@ -1,4 +1,4 @@
-"""The rules under which a run's agent is scored, and environments that follow them."""
+"""Evaluation protocols: the environment settings under which agents are scored."""
 
 import dataclasses
 
@@ -9,12 +9,16 @@ from muzero_jax.types import Model, SearchFn
 
 
 def for_protocol(config: Config, protocol: str) -> tuple[str, Config]:
-  """How games are played to be scored: the protocol's name, and the configuration with its rules.
+  """Changes a run's configuration to the environment settings of an evaluation protocol.
 
   Args:
-    config: of the run.
-    protocol: "100k", "machado", or "auto" for the one that has the run's action set; games other
-      than Atari have one, "own".
+    config: the run's configuration.
+    protocol: "100k", "machado", or "auto" for the one with the action set that the run was trained
+      on. Ignored for environments other than Atari, whose only protocol is "own": the run's own
+      settings.
+
+  Returns:
+    The protocol's name and the changed configuration.
 
   Raises:
     ConfigError: the run was trained on another action set than the protocol's.
@@ -40,7 +44,15 @@ def for_protocol(config: Config, protocol: str) -> tuple[str, Config]:
 def make_evaluator(
   config: Config, search: SearchFn, model: Model, num_envs: int, offset: int = -1
 ) -> Evaluator:
-  """An evaluator with games of its own; `offset` gives other games for the same seed."""
+  """Makes an evaluator with environments of its own.
+
+  Args:
+    config: the configuration that `for_protocol` returned.
+    search: chooses the actions.
+    model: the agent's network.
+    num_envs: environments that are stepped at the same time.
+    offset: environments with different offsets are seeded differently (`build.env_seed`).
+  """
   environment = build.make_environment(
     config, num_pools=1, seed=build.env_seed(config.seed, offset), num_envs=num_envs
   )

@@ -1,5 +1,6 @@
-"""How good the agent of a run is: evaluations.jsonl, and what is made at the end (a random player's
-score, curve, video).
+"""Evaluates the agent of a run, writes evaluations.jsonl, and makes the outputs of a finished run.
+
+These outputs are the score of a random player, the learning curve, a video and the report page.
 """
 
 import dataclasses
@@ -29,8 +30,15 @@ from muzero_jax.types import Key, Model, Params
 class Scoring:
   """Evaluates a run's agent under one protocol.
 
+  Args:
+    config: the run's configuration.
+    folder: the run's folder.
+    model: the agent's network.
+    search: the search of training; its variant for evaluation is used.
+    protocol: see `protocols.for_protocol`; "" is the configured one.
+
   Raises:
-    ConfigError: the protocol does not fit the run.
+    ConfigError: the run was trained on another action set than the protocol's.
   """
 
   def __init__(
@@ -47,12 +55,15 @@ class Scoring:
   def evaluate(
     self, params: Params, env_steps: int, agent: str = "trained"
   ) -> dict[str, Any] | None:
-    """Plays the configured number of games and writes a row; None when that number is 0.
+    """Plays the configured number of episodes and appends a row to evaluations.jsonl.
 
     Args:
-      params: of the model, on one device.
-      env_steps: the agent's age.
+      params: the model's parameters, on one device.
+      env_steps: agent steps that the agent was trained for.
       agent: "trained", or "random" for a random player.
+
+    Returns:
+      The row, or None when the configured number of episodes is 0.
     """
     settings = self.config.evaluation
     episodes = settings.episodes if agent == "trained" else settings.random_episodes
@@ -85,12 +96,12 @@ class Scoring:
     return row
 
   def _key(self, env_steps: int, use: int) -> Key:
-    """Of one evaluation, apart from all keys of training."""
+    """The key of one evaluation or video; it differs from all keys that training uses."""
     key = jax.random.fold_in(jax.random.key(self.config.seed), 2**31 + use)
     return jax.random.fold_in(key, env_steps)
 
   def _player(self, agent: str, num_envs: int) -> Evaluator:
-    """The evaluator; it keeps its games and its program for the next time."""
+    """The evaluator, which is kept so that later evaluations need not compile again."""
     if self._evaluator is None or self._evaluator.environment.spec.num_envs != num_envs:
       search = self._search.for_evaluation()
       self._evaluator = protocols.make_evaluator(self.config, search, self._model, num_envs)
@@ -99,7 +110,7 @@ class Scoring:
     return self._evaluator
 
   def record(self, params: Params, env_steps: int) -> Path:
-    """Records one game in `video/`, in color where it is Atari."""
+    """Records one episode as `video/STEPS.mp4`; Atari is recorded in color."""
     offset = -2 - env_steps
     evaluator = protocols.make_evaluator(
       self.config, self._search.for_evaluation(), self._model, 1, offset
@@ -110,11 +121,15 @@ class Scoring:
     )
     path = self.folder / "video" / f"{env_steps}.mp4"
     score, steps = record_game(evaluator, params, self._key(env_steps, 1), path, renderer=renderer)
-    print(f"video: {path} (a game of {steps:,} steps with a score of {score:g})", flush=True)
+    print(f"video: {path} (an episode of {steps:,} steps with a score of {score:g})", flush=True)
     return path
 
   def finish(self, params: Params, env_steps: int) -> None:
-    """What is made at the end of a run; what is there already is not made again."""
+    """Makes the outputs of a finished run, and prints a summary.
+
+    Evaluations of the agent and of the random player, and the video, are not repeated if they
+    exist; curve and report are made anew.
+    """
     done = metrics.read(self.folder / "evaluations.jsonl")
     rows = {}
     for agent in ("trained", "random"):
@@ -133,12 +148,17 @@ class Scoring:
 
 
 def task_name(config: Config) -> str:
-  """Under which a run's scores are filed."""
+  """The name of the task in evaluations.jsonl."""
   return "catch" if config.env.kind == "catch" else config.env.task
 
 
 def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -> str:
-  """An evaluation in words."""
+  """Describes an evaluation in one sentence.
+
+  Args:
+    row: of evaluations.jsonl; None if there was no evaluation.
+    chance: the row of the random player, if it is to be mentioned.
+  """
   if row is None:
     return "done (no evaluation was asked for)."
   text = (
@@ -155,7 +175,7 @@ def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -
 
 
 def details(row: dict[str, Any]) -> str:
-  """The statistics of an evaluation with their intervals, in words."""
+  """Describes the statistics of an evaluation and their intervals in one line."""
   intervals = row.get("intervals", {})
   labels = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-normalized"}
   facts = [

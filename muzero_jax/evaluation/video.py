@@ -1,4 +1,4 @@
-"""One game as an .mp4 file."""
+"""Records one episode as an .mp4 file."""
 
 import os
 from pathlib import Path
@@ -22,20 +22,21 @@ def record_game(
   fps: int = 30,
   max_steps: int = 27000,
 ) -> tuple[float, int]:
-  """Plays a game and writes it.
+  """Plays an episode and writes it to a video file.
 
   Args:
-    evaluator: of one environment.
-    params: of the model, on one device.
-    key: of the search.
-    path: the file; its folder is made. It appears once it is complete.
-    renderer: an EnvPool with the same seed and settings but for the picture, which is stepped
-      along; None draws what the agent sees.
+    evaluator: with one environment.
+    params: the model's parameters, on one device.
+    key: for the search.
+    path: the file, which appears when it is complete. Its folder is created if necessary.
+    renderer: an EnvPool of one environment with the same seed and settings except for the size and
+      color of its images (`envs.envpool.renderer`). It is stepped with the same actions, and its
+      images make the video. None makes the video of the frames that the agent sees.
     fps: agent steps per second of video (15 is the speed of Atari at a frame skip of 4).
     max_steps: agent steps after which the recording stops.
 
   Returns:
-    The raw score and the agent steps.
+    The raw return and the number of agent steps.
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   draft = path.with_name(f".{path.name}.part.mp4")
@@ -62,14 +63,18 @@ def record_game(
 
 
 def _image(frame: np.ndarray) -> np.ndarray:
-  """u8[H, W, 3] of at least 160 pixels in height, even in both, from a frame of any kind."""
+  """Converts a frame of any shape and dtype to an image u8[H, W, 3].
+
+  Frames whose shorter side is below 160 pixels are enlarged to at least that. The factor is even,
+  because the video encoder needs an even height and width.
+  """
   if frame.dtype != np.uint8:
     frame = (255 * np.clip(frame, 0, 1)).astype(np.uint8)
   if frame.ndim == 1:
     frame = frame[None]
   if frame.ndim == 2:
     frame = np.repeat(frame[..., None], 3, -1)
-  elif frame.shape[-1] != 3:  # planes: the highest that is set, as a shade of gray
+  elif frame.shape[-1] != 3:  # planes: each one has a shade of gray, and the lightest one wins
     shades = np.linspace(255, 100, frame.shape[-1])
     frame = np.repeat((shades * (frame > 0)).max(-1).astype(np.uint8)[..., None], 3, -1)
   scale = 2 * -(-80 // min(frame.shape[:2])) if min(frame.shape[:2]) < 160 else 1

@@ -1,1 +1,1 @@
-"""What a reader sees of runs: plots and a page."""
+"""Presents runs to a reader: plots, and an HTML report."""

@@ -1,4 +1,7 @@
-"""Runs as one page: an HTML file that holds everything it shows and loads nothing."""
+"""Writes the report of one or several runs: an HTML page in a single file.
+
+The file contains all plots and videos that the page shows; it loads nothing from elsewhere.
+"""
 
 import base64
 import datetime
@@ -22,15 +25,18 @@ from muzero_jax.reporting import plots
 from muzero_jax.runs import history, workdir
 from muzero_jax.runs.history import Group, Run
 
-VIDEO_BYTES = 20 * 2**20  # a larger video is named, not embedded
+VIDEO_BYTES = 20 * 2**20  # of a larger video only the name is shown
+# Kinds of metrics whose sections come first, in this order, and the headings of these sections.
 _SECTIONS = {
   "throughput": "Throughput",
   "loss": "Losses",
   "replay": "Replay",
   "search": "Search",
   "learner": "Learner",
-}  # the first
-_AXES = ("env_steps", "frames", "updates", "seconds", "episode/return")  # shown elsewhere
+}
+# Metrics without a plot in the sections of metrics, because they are axes or learning curves.
+_AXES = ("env_steps", "frames", "updates", "seconds", "episode/return")
+# Fields of evaluations.jsonl, and the column heads of the table of evaluations.
 _COLUMNS = {
   "task": "game",
   "agent": "agent",
@@ -39,22 +45,23 @@ _COLUMNS = {
   "episodes": "games",
 }
 _SCORES = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-normalized"}
+# All other fields get columns of their own.
 _KNOWN = {*_COLUMNS, *_SCORES, "returns", "lengths", "intervals", "level", "seeds"}
 
 
 def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
-  """Writes the page.
+  """Writes the report of one or several runs.
 
   Args:
     workdirs: the folders of the runs.
-    output: the file; "" is `report.html`, in the run's folder or, for several runs, in the current
-      one.
+    output: the file; "" stands for `report.html` in the run's folder, or, for several runs, in the
+      current folder.
 
   Returns:
-    Where it is.
+    The file's path.
 
   Raises:
-    ConfigError: no folder was named, there is no run in one, or the file cannot be written.
+    ConfigError: no folder was named, one of them has no run, or the file cannot be written.
   """
   folders = list(dict.fromkeys(workdir.place(folder) for folder in workdirs if str(folder)))
   if not folders:
@@ -78,11 +85,10 @@ def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
 
 
 def page(found: Sequence[Run]) -> str:
-  """The whole HTML text."""
+  """The text of the HTML page."""
   groups = history.grouped(found)
-  points = max(
-    100, min(500, 5000 // len(found))
-  )  # of a line, in small pictures half as many: keeps the file small
+  # Points per line in a plot; small plots have half as many. The limit keeps the file small.
+  points = max(100, min(500, 5000 // len(found)))
   body = _tag(
     "body",
     _tag("h1", title := _title(found)),
@@ -100,7 +106,7 @@ def page(found: Sequence[Run]) -> str:
 
 
 def _tag(name: str, *children: Element | str, **attributes: str) -> Element:
-  """An element; the writer of the tree escapes all text and attributes."""
+  """Makes an element. Text and attributes need no escaping: the serializer does that."""
   element = Element(name, {key.strip("_"): value for key, value in attributes.items()})
   for child in children:
     if not isinstance(child, str):
@@ -115,8 +121,12 @@ def _tag(name: str, *children: Element | str, **attributes: str) -> Element:
 def _table(
   header: Iterable[str], rows: Iterable[Sequence[str]], marked: Sequence[str] = ()
 ) -> Element:
-  """A table that scrolls where it is too wide; rows whose first cell is in `marked` are
-  highlighted.
+  """Makes a table that can be scrolled if it is too wide.
+
+  Args:
+    header: the heads of the columns.
+    rows: the cells of each row.
+    marked: rows whose first cell is one of these are highlighted.
   """
   lines = [_tag("tr", *(_tag("th", cell) for cell in header))]
   for row in rows:
@@ -130,7 +140,7 @@ def _note(text: str) -> Element:
 
 
 def _number(value: Any) -> str:
-  """For a reader; "" for nothing."""
+  """Formats a number for a reader; None becomes ""."""
   if not history.is_number(value):
     return "" if value is None else str(value)
   return (
@@ -152,7 +162,7 @@ def _title(found: Sequence[Run]) -> str:
 
 
 def _names(found: Sequence[Run]) -> list[str]:
-  """The folders' names, or their paths where two have the same name."""
+  """The names of the runs' folders, or their paths where several have the same name."""
   names = [run.folder.name for run in found]
   return [
     str(run.folder) if names.count(name) > 1 else name
@@ -161,7 +171,7 @@ def _names(found: Sequence[Run]) -> list[str]:
 
 
 def _head(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
-  """What was run and what came of it, a line a run."""
+  """The summary: for each run its game, seed, progress and scores."""
   rows = [[name, *_facts(run).values()] for name, run in zip(_names(found), found, strict=True)]
   header = ["run", *_facts(found[0])]
   table = (
@@ -178,7 +188,7 @@ def _head(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
       )
   if len(groups) > 1:
     parts += [
-      _tag("p", "Runs that differ in more than the seed, and their colors in all pictures:"),
+      _tag("p", "Runs that differ in more than the seed, and their colors in all plots:"),
       _tag("ul", *map(_key, groups)),
     ]
   return parts
@@ -225,7 +235,7 @@ def _score(row: dict[str, Any]) -> str:
 
 
 def _curves(groups: Sequence[Group], points: int) -> list[Element]:
-  """Two learning curves a game."""
+  """For each game, the returns against agent steps and against wall-clock time."""
   parts = [_tag("h2", "Learning curves")]
   for task in dict.fromkeys(group.task for group in groups):
     same = [group for group in groups if group.task == task]
@@ -241,7 +251,7 @@ def _curves(groups: Sequence[Group], points: int) -> list[Element]:
       picture = _tag("img", src=address, alt=f"{task}: return against {name}")
       parts.append(_tag("figure", picture, _tag("figcaption", f"{task}: return against {name}")))
   text = (
-    "Bands reach from the lowest to the highest seed, as far as all seeds of a group have come."
+    "Bands extend from the lowest to the highest seed, as far as all seeds of a group have come."
   )
   return [
     *parts,
@@ -287,7 +297,7 @@ def _evaluations(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]
 
 
 def _published(groups: Sequence[Group]) -> list[Element]:
-  """Last evaluations beside published scores, where there are such."""
+  """A table of last evaluations and published scores, for the games that have the latter."""
   known = references()
   if not any(group.task in known for group in groups):
     return [_note("There are no published scores to compare with.")]
@@ -309,8 +319,8 @@ def _published(groups: Sequence[Group]) -> list[Element]:
     rows.append([group.task, group.name if len(groups) > 1 else "", str(len(last)), steps, *cells])
   header = ["game", "settings", "seeds", "agent steps", "ours, mean", *columns]
   note = (
-    "In parentheses: human-normalized (0 is random play, 1 a human). "
-    "Published: no-op starts, not sticky; agents after 100,000 steps."
+    "In parentheses: human-normalized scores (0 is random play, 1 is a human). Published scores "
+    "are with no-op starts and no sticky actions; those of agents are after 100,000 steps."
   )
   return (
     [_tag("h3", "Last evaluations beside published scores"), _table(header, rows), _note(note)]
@@ -328,7 +338,7 @@ def _beside(score: float | None, reference: dict[str, float]) -> str:
 
 
 def _metrics(groups: Sequence[Group], points: int) -> list[Element]:
-  """A section for each kind of metric, whatever metrics there are, and their newest values."""
+  """A section of plots for each kind of metric, and a table of all newest values."""
   found = [run for group in groups for run in group.runs]
   names = sorted(
     {
@@ -362,13 +372,13 @@ def _metrics(groups: Sequence[Group], points: int) -> list[Element]:
     parts += [
       _tag("h2", "Newest values"),
       table,
-      _note("Against agent steps above; here the newest of each run, the mean of seeds."),
+      _note("The last value of every metric that is plotted above, averaged over the seeds."),
     ]
   return parts
 
 
 def _kind(name: str) -> str:
-  """Under which heading a metric stands: what is before its first slash."""
+  """The kind of a metric: the part of its name before the first slash, except for rates."""
   return (
     "throughput"
     if name.endswith("_per_second")
@@ -384,11 +394,12 @@ def _newest(group: Group, name: str) -> str:
 
 
 def _video(found: Sequence[Run]) -> list[Element]:
-  """The newest of the first run that has any."""
+  """The newest video of the first run that has one."""
   for name, run in zip(_names(found), found, strict=True):
+    # A leading dot marks a video that is not complete.
     videos = [
       path for path in (run.folder / "video").glob("*.mp4") if not path.name.startswith(".")
-    ]  # with a dot: being made
+    ]
     if videos:
       newest = max(videos, key=lambda path: path.stat().st_mtime)
       text = f"{newest.name} of {name}"
@@ -401,7 +412,7 @@ def _video(found: Sequence[Run]) -> list[Element]:
 
 
 def _settings(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
-  """All settings, and with what they were run."""
+  """A table of all settings, and the command line and package versions of each run."""
   names = dict.fromkeys(name for run in found for name in run.settings)
   defaults = configs.values(Config())
   rows = [

@@ -1,4 +1,4 @@
-"""Learning curves, and curves of any other metric, as pictures."""
+"""Plots learning curves, curves of other metrics, and benchmark results, with matplotlib."""
 
 import base64
 import io
@@ -30,18 +30,25 @@ COLORS = [
   "#1fa3b0",
   "#777777",
 ]
-GRAY = "#808080"  # can be read on white and on black: the pictures have no background of their own
+GRAY = "#808080"  # readable on white and on black, because plots are transparent
 _PLAIN: Any = {"svg.fonttype": "none", "svg.hashsalt": "muzero_jax", "text.parse_math": False}
+# Units of time: the duration in seconds from which a unit is used, its length in seconds, its name.
 _TIMES = [
   (2 * 3600, 3600, "hours"),
   (2 * 60, 60, "minutes"),
   (0, 1, "seconds"),
-]  # from so many seconds on, the unit
+]
 
 
 def draw_curve(workdir: Path, title: str) -> Path:
-  """Draws `workdir/curve.png`: mean returns of training games, and of evaluations, against agent
-  steps.
+  """Plots the mean returns of training and of evaluations against agent steps.
+
+  Args:
+    workdir: the run's folder.
+    title: the plot's title.
+
+  Returns:
+    The path of the image, `workdir/curve.png`.
   """
   with plt.rc_context(_PLAIN):
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
@@ -54,12 +61,16 @@ def draw_curve(workdir: Path, title: str) -> Path:
 
 
 def returns(groups: Sequence[Group], x: str, points: int) -> str:
-  """The learning curve of one game's groups as a `data:` address of an SVG picture.
+  """Plots the learning curves of the groups of runs of one game.
 
   Args:
-    groups: of runs; a run's line is faint where its group has several.
-    x: "env_steps" or "seconds".
-    points: of a line, at most.
+    groups: each has a color. In a group of several runs, their lines are faint, and the mean is
+      plotted too.
+    x: "env_steps" or "seconds", the horizontal axis.
+    points: maximal number of points per line.
+
+  Returns:
+    A `data:` URL of an SVG image.
   """
   with plt.rc_context(_PLAIN):
     figure, axes = plt.subplots(figsize=(6.4, 4), layout="constrained")
@@ -68,7 +79,7 @@ def returns(groups: Sequence[Group], x: str, points: int) -> str:
 
 
 def metric(groups: Sequence[Group], name: str, points: int) -> str:
-  """Any other metric against agent steps, in the same way."""
+  """Plots a metric against agent steps; arguments and result are as in `returns`."""
   with plt.rc_context(_PLAIN):
     figure, axes = plt.subplots(figsize=(4, 2.2), layout="constrained")
     for group in groups:
@@ -79,8 +90,12 @@ def metric(groups: Sequence[Group], name: str, points: int) -> str:
 
 
 def draw_growth(path: Path, found: dict[str, dict[str, dict[str, float]]]) -> None:
-  """Draws an SVG picture of seconds per agent step against sizes, name -> size -> median, least and
-  most.
+  """Plots the cost of an agent step against sizes, in one panel for each kind of size.
+
+  Args:
+    path: the SVG file to write.
+    found: kind of size -> size -> "median", "least" and "most" seconds per agent step, as
+      `benchmark.sweep.growth` returns them.
   """
   with plt.rc_context(_PLAIN):
     figure, panels = plt.subplots(
@@ -111,7 +126,7 @@ def draw_growth(path: Path, found: dict[str, dict[str, dict[str, float]]]) -> No
 
 
 def color(group: Group) -> str:
-  """Of a group, the same in all pictures."""
+  """The color of a group, which is the same in all plots."""
   return COLORS[group.number % len(COLORS)]
 
 
@@ -131,15 +146,14 @@ def _returns(axes: Axes, groups: Sequence[Group], x: str, points: int) -> None:
   if x == "env_steps":
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
   _dress(axes)
-  labelled = dict(
-    zip(*reversed(axes.get_legend_handles_labels()), strict=True)
-  )  # one entry for all groups
+  # A dictionary, so that a label that several groups have gets one entry in the legend.
+  labelled = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
   if labelled:
     axes.legend(labelled.values(), labelled.keys(), framealpha=0, labelcolor=GRAY, fontsize="small")
 
 
 def _lines(axes: Axes, group: Group, x: str, y: str, points: int, scale: float) -> None:
-  """Each run's line; of several seeds also the mean, and a band from the lowest to the highest."""
+  """Plots a line per run; for several runs also their mean, and a band from lowest to highest."""
   lines = [
     history.thin((a / scale, b), points)
     for a, b in (run.line(x, y) for run in group.runs)
@@ -163,7 +177,7 @@ def _lines(axes: Axes, group: Group, x: str, y: str, points: int, scale: float) 
 
 
 def _evaluations(axes: Axes, run: Run, x: str, scale: float, look: str) -> None:
-  """Dots, with their intervals where the rows have them."""
+  """Plots the evaluations as dots, with confidence intervals where the rows have them."""
   rows = [row for row in run.scores("trained") if history.is_number(row.get("env_steps"))]
   at = np.asarray([row["env_steps"] for row in rows], np.float64)
   if x == "seconds":
@@ -177,13 +191,13 @@ def _evaluations(axes: Axes, run: Run, x: str, scale: float, look: str) -> None:
 
 
 def interval(row: dict, name: str) -> list[float] | None:
-  """The confidence interval of an evaluation's number; None in rows without one."""
+  """The confidence interval of a statistic in a row of evaluations.jsonl, or None."""
   bounds = (row.get("intervals") or {}).get(name)
   return bounds if isinstance(bounds, list) and len(bounds) == 2 else None
 
 
 def _unit(groups: Sequence[Group]) -> tuple[float, str]:
-  """In which the longest run's seconds are shown: how many of them one is, and its name."""
+  """The unit of time that suits the longest run: its length in seconds, and its name."""
   longest = max(run.newest("seconds") or 0.0 for group in groups for run in group.runs)
   return next((size, name) for least, size, name in _TIMES if longest >= least)
 

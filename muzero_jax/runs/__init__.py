@@ -1,1 +1,1 @@
-"""A run on disk: its folder, metrics, checkpoints, and how they are read back."""
+"""The folder of a run on disk: writes and reads its settings, metrics and checkpoints."""

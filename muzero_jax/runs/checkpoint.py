@@ -1,4 +1,8 @@
-"""What a run goes on from, with orbax: written in the background, complete or not there at all."""
+"""Saves and restores checkpoints with orbax.
+
+Checkpoints are written in the background. An interrupted write never leaves an incomplete
+checkpoint that could be restored.
+"""
 
 import dataclasses
 import re
@@ -13,18 +17,20 @@ from etils import epath
 from muzero_jax.config import ConfigError
 
 _ITEMS = ("learner", "local", "replay", "progress")
-# What checkpoints of earlier versions lack, by path within an item; it starts as in a new run.
+# Paths of leaves that checkpoints of earlier versions lack. When such a checkpoint is restored,
+# these leaves keep their initial values.
 _ADDED = ("learner/statistics/",)
 
 
 class Checkpoints:
-  """The checkpoints below `workdir/checkpoints`, by agent steps. A context: on leaving it, all is
-  written.
+  """The checkpoints in `workdir/checkpoints`, named by agent steps.
+
+  A context manager: on exit it waits until everything is written.
 
   Args:
-    workdir: of the run.
-    keep: how many of the newest are kept.
-    read_only: for who only looks, perhaps while the run goes on.
+    workdir: the run's folder.
+    keep: number of newest checkpoints to keep; older ones are deleted.
+    read_only: never write or delete, so that a run that is still training is not disturbed.
   """
 
   def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
@@ -37,8 +43,8 @@ class Checkpoints:
       read_only=read_only,
     )
     self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=_ITEMS)
-    # Closing does not wait for what clears away half-written checkpoints: a process that ends at
-    # once would print a traceback.
+    # Orbax deletes incomplete checkpoints in a thread that `close` does not wait for. Without this
+    # wait, a process that ends soon would print a traceback.
     if clearing := getattr(self._manager, "_cleanup_tmp_directory_future", None):
       clearing.result()
 
@@ -49,20 +55,22 @@ class Checkpoints:
     self.close()
 
   def latest(self) -> int | None:
-    """The newest checkpoint's agent steps, or None."""
+    """The agent steps of the newest checkpoint, or None."""
     return self._manager.latest_step()
 
   def save(
     self, env_steps: int, progress: dict[str, Any], learner: Any, local: Any, replay: Any = None
   ) -> None:
-    """Starts to save; what is saved may be donated once this returns.
+    """Starts to save a checkpoint; does nothing if the newest one has the same agent steps.
+
+    The arrays may be donated as soon as this method returns.
 
     Args:
-      env_steps: the checkpoint's name.
-      progress: plain numbers and strings.
-      learner: pytree of what is the same on all devices: parameters, optimizer, counters.
-      local: pytree of each device's state, without the replay.
-      replay: pytree, or None to leave it out.
+      env_steps: agent steps so far, the checkpoint's name.
+      progress: a dictionary that can be written as JSON.
+      learner: pytree of the state that is equal on all devices: parameters, optimizer, counters.
+      local: pytree of the state that differs between devices, without the replay.
+      replay: pytree of the replay, or None to leave it out.
     """
     if self.latest() == env_steps:
       return
@@ -75,24 +83,27 @@ class Checkpoints:
       items["replay"] = ocp.args.StandardSave(replay)
     self._manager.save(env_steps, args=ocp.args.Composite(**items))
     if jax.default_backend() == "cpu":
-      # On the CPU orbax reads the arrays where they are: XLA would copy instead of updating them in
-      # place meanwhile.
+      # On the CPU orbax writes the arrays without copying them first. Until it has finished, XLA
+      # could not update them in place and would copy them.
       self._manager.wait_until_finished()
 
   def progress(self) -> dict[str, Any]:
-    """Of the newest checkpoint."""
+    """The dictionary `progress` of the newest checkpoint."""
     return self._restore(progress=ocp.args.JsonRestore())["progress"]
 
   def restore(self, **abstract: Any) -> dict[str, Any]:
-    """Items of the newest checkpoint.
+    """Restores items of the newest checkpoint.
 
     Args:
-      **abstract: name -> pytree of arrays or of `jax.ShapeDtypeStruct` with shardings, in the shape
-        of what was saved.
+      **abstract: for each item, a pytree of arrays or of `jax.ShapeDtypeStruct` with shardings, in
+        the structure and shapes that were saved.
+
+    Returns:
+      A dictionary of the restored items.
 
     Raises:
-      ConfigError: the checkpoint has other shapes, so it is of another network or of another number
-        of games.
+      ConfigError: the checkpoint has other shapes, so it is of another network, game or number of
+        environments.
     """
     for name, tree in abstract.items():
       if not self.fits(name, tree):
@@ -115,11 +126,11 @@ class Checkpoints:
     return {name: _filled(tree, found[name]) for name, tree in abstract.items()}
 
   def has(self, item: str) -> bool:
-    """Whether the newest checkpoint holds anything under this name."""
+    """Whether the newest checkpoint has this item."""
     return (self.folder / str(self.latest()) / item).exists()
 
   def fits(self, item: str, tree: Any) -> bool:
-    """Whether the newest checkpoint holds, under this name, what has the shapes of `tree`."""
+    """Whether the newest checkpoint has this item, and with the shapes of `tree`."""
     if not self.has(item):
       return False
     saved = _shapes(self._saved(item))
@@ -130,7 +141,7 @@ class Checkpoints:
     }
 
   def _saved(self, item: str) -> Any:
-    """What the newest checkpoint holds under a name, as a pytree of shapes, without reading it."""
+    """The metadata of an item of the newest checkpoint: a pytree with shapes in place of arrays."""
     return (
       ocp.StandardCheckpointHandler()
       .metadata(epath.Path(self.folder / str(self.latest()) / item))
@@ -141,14 +152,16 @@ class Checkpoints:
     return dict(self._manager.restore(self.latest(), args=ocp.args.Composite(**targets)))
 
   def close(self) -> None:
-    """Waits until all is written."""
+    """Waits until everything is written, and closes the manager."""
     self._manager.wait_until_finished()
     self._manager.close()
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-  """Path -> shape of every leaf, the same for dataclasses, tuples and the dictionaries that
-  metadata comes in.
+  """Maps the path of every leaf to its shape.
+
+  Paths do not depend on whether a node is a dataclass, a tuple or a dictionary, because orbax's
+  metadata has dictionaries in place of dataclasses.
   """
 
   def shape(leaf: Any) -> tuple[int, ...]:
@@ -160,8 +173,10 @@ def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
 
 
 def _without(tree: Any, names: set[str], path: str = "") -> Any:
-  """The tree without the leaves of these names, its dataclasses as dictionaries; the tree itself
-  where there are none to leave out.
+  """Removes the leaves with these paths from a tree.
+
+  A dataclass that contains a removed leaf becomes a dictionary; all other parts of the tree stay as
+  they are.
   """
   if not names:
     return tree
@@ -187,13 +202,13 @@ def _without(tree: Any, names: set[str], path: str = "") -> Any:
 
 
 def _filled(tree: Any, found: Any) -> Any:
-  """The tree with the leaves that were found, by name; its own where there are none."""
+  """Replaces the leaves of `tree` by those of `found` with the same path, where there are any."""
   leaves = {_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(found)[0]}
   return jax.tree_util.tree_map_with_path(lambda path, leaf: leaves.get(_name(path), leaf), tree)
 
 
 def _name(path: Any) -> str:
-  """Of a leaf, the same for dataclasses, tuples and dictionaries: "learner/params/model/..."."""
+  """Formats a leaf's path: "learner/params/model/...", for dataclasses and dictionaries alike."""
   return "/".join(re.findall(r"\w+", jax.tree_util.keystr(path)))
 
 

@@ -1,5 +1,7 @@
-"""What runs left behind, read back: also of runs that are going on, were killed, or were made by
-another version.
+"""Reads the settings, metrics and evaluations of runs, for reports and plots.
+
+The runs may still be training, may have been killed, or may have been made by an earlier version of
+the package.
 """
 
 import dataclasses
@@ -13,32 +15,30 @@ from muzero_jax import config as configs
 from muzero_jax.config import Config
 from muzero_jax.runs import metrics, workdir
 
-Line = tuple[np.ndarray, np.ndarray]  # x f64[n], y f64[n]
+Line = tuple[np.ndarray, np.ndarray]  # a curve: x f64[n], y f64[n]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-  """One run's files."""
+  """The contents of a run's folder."""
 
   folder: Path
-  facts: dict[str, Any]  # config.json
-  settings: dict[
-    str, Any
-  ]  # dotted name -> value; today's defaults for those that the run's version did not have
-  rows: list[dict[str, Any]]  # metrics.jsonl
-  evaluations: list[dict[str, Any]]  # evaluations.jsonl, as far as there is a score in them
+  facts: dict[str, Any]  # the contents of config.json
+  # dotted name -> value. A setting that did not exist in the run's version has today's default.
+  settings: dict[str, Any]
+  rows: list[dict[str, Any]]  # of metrics.jsonl
+  evaluations: list[dict[str, Any]]  # the rows of evaluations.jsonl that have a score
 
   @property
   def task(self) -> str:
-    """The game."""
     return "catch" if self.settings["env.kind"] == "catch" else str(self.settings["env.task"])
 
   def newest(self, name: str) -> Any:
-    """A metric's newest value; None when there is none."""
+    """The last value of a metric in `rows`, or None when it has none."""
     return next((row[name] for row in reversed(self.rows) if is_number(row.get(name))), None)
 
   def line(self, x: str, y: str) -> Line:
-    """One metric against another, as far as both were written."""
+    """The curve of metric y over metric x, from the rows that have both."""
     pairs = [
       (row[x], row[y]) for row in self.rows if is_number(row.get(x)) and is_number(row.get(y))
     ]
@@ -46,7 +46,7 @@ class Run:
     return columns[:, 0], columns[:, 1]
 
   def scores(self, agent: str) -> list[dict[str, Any]]:
-    """The evaluations of the "trained" agent or of a "random" player."""
+    """The evaluations of the "trained" agent or of the "random" player."""
     return [
       row for row in self.evaluations if (row.get("agent") == "random") == (agent == "random")
     ]
@@ -54,27 +54,27 @@ class Run:
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-  """Runs that differ in nothing but the seed and what may differ when a run goes on
-  (`config.FREE`).
+  """Runs whose settings are equal, except for the seed and the settings in `config.FREE`.
+
+  The latter are those that may change when a run is resumed.
   """
 
-  number: int  # 0 for the first; its color
-  label: str  # what sets it apart from the other groups
+  number: int  # counts groups from 0; selects the color
+  label: str  # the settings in which the groups differ
   runs: list[Run]
 
   @property
   def task(self) -> str:
-    """The game."""
     return self.runs[0].task
 
   @property
   def name(self) -> str:
-    """The label where it is short enough for the head of a column."""
+    """A name for the head of a column: the label, or a number where the label is too long."""
     return self.label if len(self.label) <= 40 else f"settings {self.number + 1}"
 
   @property
   def seeds(self) -> str:
-    """For example: seed 3; seeds 0, 1."""
+    """Lists the seeds: "seed 3" or "seeds 0, 1"."""
     seeds = [str(run.settings["seed"]) for run in self.runs]
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
 
@@ -83,7 +83,7 @@ def read(name: str | Path) -> Run:
   """Reads a run's folder.
 
   Raises:
-    ConfigError: there is no run in it.
+    ConfigError: the folder has no run.
   """
   folder = workdir.place(name)
   facts = workdir.facts(folder)
@@ -93,7 +93,7 @@ def read(name: str | Path) -> Run:
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
-  """Runs by their settings, in the order given."""
+  """Groups runs with equal settings (see `Group`), in the order of each group's first run."""
   names = [name for name in differing(runs) if name != "seed" and not name.startswith(configs.FREE)]
   groups: dict[tuple, list[Run]] = {}
   for run in runs:
@@ -106,19 +106,20 @@ def grouped(runs: Sequence[Run]) -> list[Group]:
 
 
 def differing(runs: Sequence[Run]) -> list[str]:
-  """Names of the settings that are not the same in all runs."""
+  """Names of the settings that are not equal in all runs."""
   names = dict.fromkeys(name for run in runs for name in run.settings)
   return [name for name in names if len({str(run.settings.get(name)) for run in runs}) > 1]
 
 
 def is_number(value: Any) -> bool:
-  """Of what JSON has; a switch is none."""
+  """Whether a JSON value is a number; true and false are not."""
   return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def thin(line: Line, points: int) -> Line:
-  """At most that many points, each the mean of equally many neighbors (the last of fewer), at the x
-  where these end.
+  """Reduces a curve to at most `points` points by averaging y over equally many neighbors.
+
+  Each new point has the largest x of its neighbors. The last point may have fewer neighbors.
   """
   size = -(-len(line[0]) // points)
   if size <= 1:
@@ -129,11 +130,14 @@ def thin(line: Line, points: int) -> Line:
 
 
 def spread(lines: Sequence[Line], points: int) -> tuple[np.ndarray, np.ndarray] | None:
-  """Lines side by side, over the x that all of them have reached.
+  """Interpolates several curves linearly to the same x, over the range that all of them cover.
+
+  Args:
+    lines: the curves.
+    points: number of x values, evenly spaced.
 
   Returns:
-    x f64[points] and each line's y there, f64[lines, points], linear between its points; None where
-    they share no x.
+    x f64[points] and y f64[lines, points]; None when the curves have no range in common.
   """
   if not lines or not all(len(x) for x, _ in lines):
     return None

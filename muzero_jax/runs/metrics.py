@@ -1,5 +1,6 @@
-"""What is reported of a run: metrics.jsonl, TensorBoard events, and a bar or lines for whoever
-watches.
+"""Reports the metrics of a run: metrics.jsonl, TensorBoard events, and the terminal.
+
+On a terminal there is a progress bar; where the output is redirected, lines are printed instead.
 """
 
 import json
@@ -19,6 +20,7 @@ from muzero_jax.types import Metrics
 
 Sums = dict[str, tuple[float, float]]  # name -> (sum, weight)
 
+# Metrics that are shown on the terminal, and their labels there.
 _SHOWN = {
   "episode/return": "return",
   "loss/total": "loss",
@@ -30,35 +32,41 @@ _SHOWN = {
 
 
 def sums(metrics: Metrics) -> Sums:
-  """Over devices, on the host: f32[D, 2] each -> (sum, weight). Waits for the program that computes
-  them.
+  """Sums metrics over devices, on the host; waits for the program that computes them.
+
+  Args:
+    metrics: name -> f32[D, 2], (sum, weight) on each of D devices.
+
+  Returns:
+    name -> (sum, weight).
   """
   host = {name: np.asarray(x, np.float64).sum(0) for name, x in jax.device_get(metrics).items()}
   return {name: (float(total), float(weight)) for name, (total, weight) in host.items()}
 
 
 def add(a: Sums, b: Sums) -> Sums:
-  """The sums of both."""
+  """Adds the sums and weights of `b` to those of `a`. The names are those of `b`."""
   return {
     name: (a.get(name, (0, 0))[0] + s, a.get(name, (0, 0))[1] + w) for name, (s, w) in b.items()
   }
 
 
 def means(total: Sums) -> dict[str, float]:
-  """sum / weight of what was seen at all."""
+  """sum / weight of every metric whose weight is not 0."""
   return {name: s / w for name, (s, w) in total.items() if w > 0}
 
 
 def append(path: Path, row: dict[str, Any]) -> None:
-  """Adds one JSON object to a .jsonl file, in one write, so that a kill leaves at most one torn
-  line.
+  """Appends a row to a .jsonl file.
+
+  It is a single write, so that a killed process leaves at most one incomplete line.
   """
   with open(path, "a") as file:
     file.write(json.dumps(row) + "\n")
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-  """All whole lines of a .jsonl file; [] when there is none."""
+  """The rows of a .jsonl file, without incomplete lines; [] when there is no file."""
   if not path.exists():
     return []
   rows = []
@@ -66,13 +74,14 @@ def read(path: Path) -> list[dict[str, Any]]:
     try:
       rows.append(json.loads(line))
     except json.JSONDecodeError:
-      continue  # torn by a kill
+      continue  # incomplete, because the process was killed
   return rows
 
 
 def forget(path: Path, after: int) -> None:
-  """Drops what was written after the checkpoint that a run goes on from: rows of more than `after`
-  env_steps.
+  """Removes the rows of a .jsonl file with more than `after` env_steps.
+
+  A resumed run calls it to remove the rows that were written after its checkpoint was saved.
   """
   if path.exists():
     kept = [row for row in read(path) if row.get("env_steps", 0) <= after]
@@ -82,18 +91,21 @@ def forget(path: Path, after: int) -> None:
 
 
 class Reporter:
-  """Collects what rounds report, and writes a row now and then.
+  """Accumulates the metrics of training and writes their means as rows.
+
+  A round is the part of training that the device does in one call of the compiled program; `add` is
+  called after each. `write` is called whenever a row is due.
 
   Args:
-    workdir: where metrics.jsonl and the events go.
-    total: env_steps at the end.
-    start: env_steps done before.
-    simulations: per agent step.
-    frames: per agent step.
-    devices: that report.
-    updates: gradient steps done before.
+    workdir: the run's folder, where metrics.jsonl and the TensorBoard events are written.
+    total: agent steps at the end of the run.
+    start: agent steps done so far; not 0 when the run is resumed.
+    simulations: search simulations per agent step.
+    frames: emulator frames per agent step.
+    devices: number of devices that report metrics.
+    updates: gradient steps done so far.
     seconds: wall-clock time of the run so far.
-    pending: what was collected since the last row.
+    pending: sums accumulated since the last row.
   """
 
   def __init__(
@@ -118,11 +130,8 @@ class Reporter:
       seconds,
       dict(pending),
     )
-    self._since = (
-      0,
-      0,
-      0.0,
-    )  # agent steps, gradient steps and seconds of training since the last row
+    # Agent steps, gradient steps and seconds of training since the last row.
+    self._since = (0, 0, 0.0)
     self._clock = time.perf_counter()
     self._events = SummaryWriter(str(workdir), purge_step=start if start else None)
     self._bar = tqdm(
@@ -142,11 +151,10 @@ class Reporter:
     self._events.close()
 
   def add(self, env_steps: int, metrics: Metrics) -> None:
-    """Takes the metrics of the round that ended at `env_steps`; waits for it."""
+    """Accumulates the metrics of the round that ended at `env_steps`; waits for it to finish."""
     new = sums(metrics)
-    updates = round(
-      new.get("loss/total", (0, 0))[1] / self._devices
-    )  # without a learner there is no loss
+    # The loss has weight 1 per gradient step and device. Without gradient steps it is absent.
+    updates = round(new.get("loss/total", (0, 0))[1] / self._devices)
     self.pending = add(self.pending, new)
     now = time.perf_counter()
     since = (env_steps - self.env_steps, updates, now - self._clock)
@@ -158,15 +166,16 @@ class Reporter:
     self.env_steps = env_steps
 
   def resume_clock(self) -> None:
-    """What happened since the last round (a save, an evaluation) took wall-clock time, but was not
-    training.
+    """Excludes the time since the last round from the rates of training, but not from `seconds`.
+
+    Called after something other than training, such as a save or an evaluation.
     """
     now = time.perf_counter()
     self.seconds += now - self._clock
     self._clock = now
 
   def write(self) -> dict[str, float]:
-    """Writes a row and starts to collect anew."""
+    """Writes a row with the means since the last one, resets the sums, and returns the row."""
     steps, updates, seconds = self._since
     rate = steps / max(seconds, 1e-9)
     row = {
@@ -201,5 +210,5 @@ class Reporter:
       self._bar.set_postfix(shown, refresh=True)
 
   def say(self, text: str) -> None:
-    """A line beside the bar."""
+    """Prints a line without disturbing the progress bar."""
     tqdm.write(text) if not self._bar.disable else print(text, flush=True)

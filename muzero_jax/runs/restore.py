@@ -1,4 +1,4 @@
-"""A trained agent from a run's folder, on one device, whatever it was trained on."""
+"""Restores a trained agent from a run's folder to one device, however many it was trained on."""
 
 import dataclasses
 from pathlib import Path
@@ -18,7 +18,7 @@ from muzero_jax.types import Model, Params
 
 @dataclasses.dataclass(frozen=True)
 class Agent:
-  """What it takes to play."""
+  """A trained agent: its network, parameters, search and settings."""
 
   folder: Path
   config: Config
@@ -26,23 +26,23 @@ class Agent:
   search: Search
   params: Params  # of the model, on one device
   env_steps: int  # agent steps it was trained for
-  spec: Spec  # of the game that it was trained on; num_envs says nothing
+  spec: Spec  # of the environment that it was trained on; its num_envs has no meaning
 
   def player(self, seed: int = 0) -> Player:
-    """The agent, acting as well as it can in environments that the caller steps."""
+    """A player that acts without exploration in environments that the caller steps."""
     search, stack = self.search.for_evaluation(), self.config.env.stack
     return Player(self.model, search, self.params, self.spec, stack, seed)
 
   def envpool_options(self) -> dict[str, Any]:
-    """What `envpool.make` needs for Atari games as in training; {} where it was no Atari game."""
+    """Keyword arguments of `envpool.make` for Atari as in training; {} for other environments."""
     return build.atari(self.config).options() if build.is_atari(self.config) else {}
 
 
 def restore(folder: str) -> Agent:
-  """The agent of the newest checkpoint.
+  """Restores the agent of a run's newest checkpoint.
 
   Raises:
-    ConfigError: there is no run in the folder, or no checkpoint yet.
+    ConfigError: the folder has no run, or the run has no checkpoint yet.
   """
   path, config = workdir.find(folder)
   env_steps = newest(folder)
@@ -55,10 +55,10 @@ def restore(folder: str) -> Agent:
 
 
 def newest(folder: str) -> int:
-  """The agent steps of the newest checkpoint.
+  """The agent steps of a run's newest checkpoint.
 
   Raises:
-    ConfigError: there is no run in the folder, or no checkpoint yet.
+    ConfigError: the folder has no run, or the run has no checkpoint yet.
   """
   path, _ = workdir.find(folder)
   if (path / "checkpoints").exists():

@@ -1,4 +1,7 @@
-"""The folder of a run: what it is made of, and that one run at a time writes to it."""
+"""The folder of a run: creates and locks it, and writes and reads its config.json.
+
+The lock ensures that only one process at a time trains in a folder.
+"""
 
 import fcntl
 import importlib.metadata
@@ -18,11 +21,13 @@ _PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "envpool", "orbax-checkpo
 
 
 def open_workdir(config: Config) -> tuple[Path, IO]:
-  """Makes or enters the folder; the lock that comes with it is held until it is closed or the
-  process ends.
+  """Creates the folder if necessary, and locks it.
+
+  Returns:
+    The folder, and the lock: a file that holds the lock until it is closed or the process ends.
 
   Raises:
-    ConfigError: no folder was named, it cannot be written, or another run is using it.
+    ConfigError: no folder was named, it cannot be written, or another process has locked it.
   """
   if not config.workdir:
     raise ConfigError(
@@ -46,10 +51,11 @@ def open_workdir(config: Config) -> tuple[Path, IO]:
 
 
 def compare(config: Config, folder: Path) -> None:
-  """Compares the settings with those that the folder's checkpoints were made with.
+  """Checks that a run can be resumed with these settings.
 
   Raises:
-    ConfigError: a setting differs that may not, and `override_config` is off.
+    ConfigError: a setting differs from the folder's config.json, is not one of `config.FREE`, and
+      `override_config` is off.
   """
   if (folder / "config.json").exists() and not config.override_config:
     different = configs.differences(load(folder), config)
@@ -62,7 +68,10 @@ def compare(config: Config, folder: Path) -> None:
 
 
 def describe(config: Config, folder: Path) -> None:
-  """Writes config.json: the settings, and what else one needs to know to run the same again."""
+  """Writes config.json: the settings, and what else is needed to reproduce the run.
+
+  These are the versions of packages, the devices, the command line and the git revision.
+  """
   facts = {
     "config": configs.values(config),
     "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}
@@ -77,10 +86,11 @@ def describe(config: Config, folder: Path) -> None:
 
 
 def find(folder: str) -> tuple[Path, Config]:
-  """The place and the settings of the run that --workdir names.
+  """The absolute path and the settings of the run that --workdir names.
 
   Raises:
-    ConfigError: no folder was named, there is no run in it, or one of another version.
+    ConfigError: no folder was named, it has no run, or the run has settings that this version does
+      not know.
   """
   if not folder:
     raise ConfigError("--workdir is missing: name the folder of a run.")
@@ -89,19 +99,19 @@ def find(folder: str) -> tuple[Path, Config]:
 
 
 def load(folder: Path) -> Config:
-  """The settings of a run.
+  """The settings of the run in a folder.
 
   Raises:
-    ConfigError: there is no run, or one of another version.
+    ConfigError: the folder has no run, or the run has settings that this version does not know.
   """
   return configs.replace(Config(), configs.upgraded(facts(folder)["config"]))
 
 
 def facts(folder: Path) -> dict[str, Any]:
-  """What config.json holds.
+  """The contents of a run's config.json.
 
   Raises:
-    ConfigError: there is no run.
+    ConfigError: the folder has no run.
   """
   try:
     found = json.loads((folder / "config.json").read_text())
@@ -116,19 +126,21 @@ def facts(folder: Path) -> dict[str, Any]:
 
 
 def place(name: str | Path) -> Path:
-  """The folder or file that a flag names.
+  """The absolute path of a folder or file that a flag names, with ~ expanded.
 
   Raises:
-    ConfigError: ~ stands for a user who does not exist.
+    ConfigError: the path begins with ~ and a name that is not a user's.
   """
   try:
     return Path(name).expanduser().absolute()
   except RuntimeError as error:
-    raise ConfigError(f"{name} names no place ({error}); write the path without ~.") from error
+    raise ConfigError(
+      f"{name}: the path cannot be expanded ({error}); write it without ~."
+    ) from error
 
 
 def _revision() -> str:
-  """Of the git checkout that the code is run from; "" when there is none."""
+  """The revision of the git checkout that the code is in; "" when it is not in one."""
   call = subprocess.run(
     ["git", "describe", "--always", "--dirty"],
     cwd=Path(__file__).parent,
