@@ -71,7 +71,7 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
       action set is not that of the protocol.
   """
   cli.use_devices(1)
-  from muzero_jax.evaluation import aggregate, protocols, scoring
+  from muzero_jax.evaluation import aggregate, protocols, scores
   from muzero_jax.runs import restore, workdir
 
   runs = []
@@ -79,7 +79,7 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
     _, config = workdir.find(folder)
     row = {
       "protocol": protocols.for_protocol(config, protocol)[0],
-      "task": scoring.task_name(config),
+      "task": scores.task_name(config),
     }
     runs.append(aggregate.Run(folder, config, row))
   aggregate.check(runs)
@@ -90,7 +90,7 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
 
 def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   """Evaluates one run, prints its scores, and returns the new row of evaluations.jsonl."""
-  from muzero_jax.evaluation import scoring
+  from muzero_jax.evaluation import scores, scoring
   from muzero_jax.runs import restore
 
   found = restore.restore(folder)
@@ -103,13 +103,13 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   config = dataclasses.replace(
     found.config, evaluation=evaluation, seed=found.config.seed + options.seed
   )
-  scores = scoring.Scoring(config, found.folder, found.model, found.search, options.protocol)
-  row = scores.evaluate(found.params, found.env_steps, agent)
+  scorer = scoring.Scoring(config, found.folder, found.model, found.search, options.protocol)
+  row = scorer.evaluate(found.params, found.env_steps, agent)
   assert row is not None  # --episodes is at least 1
   print(
     f"returns, protocol {row['protocol']}: {' '.join(f'{score:g}' for score in row['returns'])}"
   )
-  print(scoring.details(row), scoring.sentence(row), sep="\n", flush=True)
+  print(scores.details(row), scores.sentence(row), sep="\n", flush=True)
   return row
 
 

@@ -21,7 +21,9 @@ from muzero_jax.benchmark import memory
 from muzero_jax.build import Experiment
 from muzero_jax.config import Config, DivergedError
 from muzero_jax.device import parallel
-from muzero_jax.evaluation import scoring
+from muzero_jax.evaluation.scores import sentence
+from muzero_jax.evaluation.scoring import Scoring
+from muzero_jax.reporting.final import finish
 from muzero_jax.runs import metrics, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.types import record
@@ -120,7 +122,7 @@ class Training:
     self.ticks = int(self.state.shared.ticks)
     # The tick at which learning starts.
     self.warm = self.ticks + run.loop.warmup - int(self.state.local.replay.head[0])
-    self.scores = scoring.Scoring(config, folder, run.loop.model, run.loop.search)
+    self.scoring = Scoring(config, folder, run.loop.model, run.loop.search)
 
   @property
   def env_steps(self) -> int:
@@ -142,7 +144,7 @@ class Training:
         flush=True,
       )
     else:
-      self.scores.finish(self._params(), self.env_steps)
+      finish(self.scoring, self._params(), self.env_steps)
     return 128 + stop.signal if stop.signal else 0
 
   def _rounds(self, reporter: metrics.Reporter, stop: Stop) -> None:
@@ -202,9 +204,9 @@ class Training:
   def _duties(self, reporter: metrics.Reporter) -> None:
     """Evaluates and saves, if due."""
     if self._due(self.config.evaluate_every) and self.ticks < self.total:
-      row = self.scores.evaluate(self._params(), self.env_steps)
+      row = self.scoring.evaluate(self._params(), self.env_steps)
       if row:
-        reporter.say(scoring.sentence(row))
+        reporter.say(sentence(row))
     if self._due(self.config.save_every):
       self._save(reporter)
     reporter.resume_clock()
@@ -239,7 +241,7 @@ class Training:
       total=self.total * self.run.width,
       start=self.env_steps,
       simulations=self.run.loop.search.simulations,
-      frames=self.config.env.frame_skip if self.scores.atari else 1,
+      frames=self.config.env.frame_skip if self.scoring.atari else 1,
       devices=self.run.devices.size,
       updates=int(self.state.shared.learner.step),
       seconds=self.progress.get("seconds", 0.0),

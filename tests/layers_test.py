@@ -15,13 +15,13 @@ LAYERS = [
   ["envs", "networks", "replay", "targets"],
   ["search", "losses", "diagnostics"],
   ["actor", "learner"],
-  ["loop", "evaluation.evaluator", "evaluation.probe"],
+  ["loop", "evaluation.evaluator", "evaluation.probe", "evaluation.scores"],
   ["flags", "custom", "player"],
   ["build"],
   ["evaluation.protocols", "evaluation.video", "runs"],
+  ["evaluation"],
   ["reporting", "benchmark"],
-  ["evaluation.scoring"],
-  ["train", "evaluation.aggregate"],
+  ["train"],
   ["api"],
 ]
 HOMES = {

@@ -13,7 +13,7 @@ import numpy as np
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import intervals, protocols
-from muzero_jax.evaluation.evaluator import references
+from muzero_jax.evaluation.scores import references
 from muzero_jax.runs import metrics, workdir
 
 # Settings that are expected to differ between runs; `differing` does not report them.

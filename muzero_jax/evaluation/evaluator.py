@@ -1,10 +1,8 @@
 """Plays full episodes with an agent, and computes statistics of their returns."""
 
-import csv
 import dataclasses
 import functools
 from collections.abc import Callable
-from importlib import resources
 from typing import Any
 
 import jax
@@ -14,7 +12,6 @@ import numpy as np
 from muzero_jax import actor
 from muzero_jax.actor import EpisodeStatistics
 from muzero_jax.envs.base import Environment, check_step
-from muzero_jax.evaluation import intervals as statistics
 from muzero_jax.networks.model import initial_inference
 from muzero_jax.types import Array, Decision, Key, Model, Params, SearchFn, TimeStep, record
 
@@ -158,46 +155,3 @@ def finish(games: Games, time: TimeStep) -> Games:
     games.score.at[envs, slot].set(episodes.score, mode="drop"),
     games.length.at[envs, slot].set(episodes.length, mode="drop"),
   )
-
-
-def summary(returns: list[float], task: str) -> dict[str, Any]:
-  """Statistics of the returns of one run's evaluation.
-
-  Args:
-    returns: raw returns of full episodes, at least one.
-    task: the game.
-
-  Returns:
-    A dictionary: "episodes", their number; "seeds", 1 because it is one run; "mean", "median" and
-    "iqm"; "returns"; "hns", the human-normalized score, where the game has published references.
-    For two episodes or more, also "intervals", a bootstrap interval over episodes [low, high] for
-    each statistic, and "level", their confidence level.
-  """
-  row: dict[str, Any] = {"episodes": len(returns), "seeds": 1, "returns": list(returns)}
-  row |= {
-    name: float(of(np.asarray(returns, np.float64))) for name, of in statistics.SUMMARIES.items()
-  }
-  intervals = {name: statistics.interval(of, returns) for name, of in statistics.SUMMARIES.items()}
-  reference = references().get(task)
-  if reference:
-    scale = functools.partial(
-      statistics.normalized, random=reference["random"], human=reference["human"]
-    )
-    row["hns"] = scale(row["mean"])
-    intervals["hns"] = intervals["mean"] and [scale(bound) for bound in intervals["mean"]]
-  if len(returns) > 1:
-    row |= {"intervals": intervals, "level": statistics.LEVEL}
-  return row
-
-
-def references() -> dict[str, dict[str, float]]:
-  """Published scores by task, from `atari_scores.csv`.
-
-  Random and human scores are from DQN Zoo, scores of agents after 100,000 steps from IRIS's result
-  files.
-  """
-  with resources.files("muzero_jax").joinpath("evaluation/atari_scores.csv").open() as file:
-    return {
-      row.pop("task"): {name: float(value) for name, value in row.items() if value}
-      for row in csv.DictReader(file)
-    }

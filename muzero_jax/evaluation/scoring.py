@@ -1,7 +1,4 @@
-"""Evaluates the agent of a run, writes evaluations.jsonl, and makes the outputs of a finished run.
-
-These outputs are the score of a random player, the learning curve, a video and the report page.
-"""
+"""Evaluates the agent of a run under a protocol, and appends the scores to evaluations.jsonl."""
 
 import dataclasses
 import sys
@@ -15,12 +12,10 @@ from tqdm import tqdm
 from muzero_jax import build
 from muzero_jax.config import Config
 from muzero_jax.envs import envpool
-from muzero_jax.evaluation import intervals as statistics
 from muzero_jax.evaluation import protocols
-from muzero_jax.evaluation.evaluator import Evaluator, references, summary
+from muzero_jax.evaluation.evaluator import Evaluator
+from muzero_jax.evaluation.scores import summary, task_name
 from muzero_jax.evaluation.video import record_game
-from muzero_jax.reporting import page
-from muzero_jax.reporting.plots import draw_curve
 from muzero_jax.runs import metrics
 from muzero_jax.search.base import Search
 from muzero_jax.search.random import Random
@@ -123,66 +118,3 @@ class Scoring:
     score, steps = record_game(evaluator, params, self._key(env_steps, 1), path, renderer=renderer)
     print(f"video: {path} (an episode of {steps:,} steps with a score of {score:g})", flush=True)
     return path
-
-  def finish(self, params: Params, env_steps: int) -> None:
-    """Makes the outputs of a finished run, and prints a summary.
-
-    Evaluations of the agent and of the random player, and the video, are not repeated if they
-    exist; curve and report are made anew.
-    """
-    done = metrics.read(self.folder / "evaluations.jsonl")
-    rows = {}
-    for agent in ("trained", "random"):
-      found = [
-        row for row in done if row.get("agent") == agent and row["protocol"] == self.protocol
-      ]
-      found = [row for row in found if agent == "random" or row["env_steps"] == env_steps]
-      rows[agent] = found[-1] if found else self.evaluate(params, env_steps, agent)
-    curve = draw_curve(self.folder, f"{self.task}, seed {self.config.seed}")
-    video = self.folder / "video" / f"{env_steps}.mp4"
-    if self.config.video and not video.exists():
-      self.record(params, env_steps)
-    places = f"curve: {curve}" + (f"  video: {video}" if video.exists() else "")
-    places += f"  report: {page.write([self.folder])}"
-    print(f"{sentence(rows['trained'], rows['random'])}  {places}", flush=True)
-
-
-def task_name(config: Config) -> str:
-  """The name of the task in evaluations.jsonl."""
-  return "catch" if config.env.kind == "catch" else config.env.task
-
-
-def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -> str:
-  """Describes an evaluation in one sentence.
-
-  Args:
-    row: of evaluations.jsonl; None if there was no evaluation.
-    chance: the row of the random player, if it is to be mentioned.
-  """
-  if row is None:
-    return "done (no evaluation was asked for)."
-  text = (
-    f"{row['task']} after {row['env_steps']:,} steps: "
-    f"mean return {row['mean']:.2f} of {row['episodes']} games"
-  )
-  facts = [f"protocol {row['protocol']}"]
-  if chance:
-    facts.append(f"random play {chance['mean']:.2f} of {chance['episodes']}")
-  published = references().get(row["task"])
-  if published:
-    facts.append(f"published: random {published['random']:g}, human {published['human']:g}")
-  return f"{text} ({', '.join(facts)})."
-
-
-def details(row: dict[str, Any]) -> str:
-  """Describes the statistics of an evaluation and their intervals in one line."""
-  intervals = row.get("intervals", {})
-  labels = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-normalized"}
-  facts = [
-    f"{label} {statistics.in_words(row[name], intervals.get(name))}"
-    for name, label in labels.items()
-    if name in row
-  ]
-  level = f"; [{row['level']:.0%} bootstrap interval over games]" if intervals else ""
-  games = f"{row['episodes']} game{'s' * (row['episodes'] > 1)}"
-  return f"{', '.join(facts)} (protocol {row['protocol']}, {games}, 1 seed{level})"

@@ -20,7 +20,7 @@ import numpy as np
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import intervals
-from muzero_jax.evaluation.evaluator import references
+from muzero_jax.evaluation.scores import references
 from muzero_jax.reporting import plots
 from muzero_jax.runs import history, workdir
 from muzero_jax.runs.history import Group, Run

@@ -10,7 +10,7 @@ from launch import evaluate as command
 from muzero_jax import build
 from muzero_jax import config as configs
 from muzero_jax.config import ConfigError
-from muzero_jax.evaluation import aggregate, evaluator, scoring
+from muzero_jax.evaluation import aggregate, scores
 from muzero_jax.runs import metrics, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 
@@ -42,7 +42,7 @@ def write(tmp_path):
         "task": task,
         "protocol": protocol,
         "agent": agent,
-        **evaluator.summary(games, task),
+        **scores.summary(games, task),
       }
       metrics.append(folder / "evaluations.jsonl", row)
     return str(folder)
@@ -95,13 +95,13 @@ def test_every_number_has_its_protocol_games_and_seeds_beside_it(write):
     in aggregate.table(result)
   )
   assert "published (no-op starts, not sticky): random -20.7, human 14.6" in aggregate.table(result)
-  said = scoring.details({"protocol": "100k", **evaluator.summary([0.0, 1.0], "Pong-v5")})
+  said = scores.details({"protocol": "100k", **scores.summary([0.0, 1.0], "Pong-v5")})
   assert said == (
     "mean 0.50 [0.00, 1.00], median 0.50 [0.00, 1.00], IQM 0.50 [0.00, 1.00], human-normalized "
     "0.60 [0.59, 0.61] "
     "(protocol 100k, 2 games, 1 seed; [95% bootstrap interval over games])"
   )
-  one = scoring.details({"protocol": "own", **evaluator.summary([4.0], "none")})
+  one = scores.details({"protocol": "own", **scores.summary([4.0], "none")})
   assert one == "mean 4.00, median 4.00, IQM 4.00 (protocol own, 1 game, 1 seed)"
 
 

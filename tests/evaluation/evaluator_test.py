@@ -10,6 +10,7 @@ import pytest
 from muzero_jax import actor
 from muzero_jax.envs import catch, pure
 from muzero_jax.evaluation import evaluator as evaluate
+from muzero_jax.evaluation import scores
 from muzero_jax.replay.frames import Ring
 from muzero_jax.types import Decision, Model, TimeStep, record
 
@@ -219,7 +220,7 @@ def test_summary_by_hand():
   """1 .. 7 and 100: mean 128 / 8 = 16, median (4 + 5) / 2 = 4.5; a quarter of 8 is 2 at either end:
   (3 + 4 + 5 + 6) / 4 = 4.5.
   """
-  row = evaluate.summary([5.0, 1.0, 100.0, 2.0, 7.0, 3.0, 6.0, 4.0], "Catch-v0")
+  row = scores.summary([5.0, 1.0, 100.0, 2.0, 7.0, 3.0, 6.0, 4.0], "Catch-v0")
   assert row["episodes"] == 8
   assert row["mean"] == 16.0
   assert row["median"] == 4.5
@@ -232,14 +233,14 @@ def test_the_iqm_of_an_uneven_number_of_games():
   """6 games: int(0.25 * 6) = 1 is cut at either end: (2 + 3 + 4 + 7) / 4 = 4. One game is its own
   mean.
   """
-  assert evaluate.summary([0.0, 2.0, 3.0, 4.0, 7.0, 50.0], "none")["iqm"] == 4.0
-  assert evaluate.summary([3.0], "none")["iqm"] == 3.0
+  assert scores.summary([0.0, 2.0, 3.0, 4.0, 7.0, 50.0], "none")["iqm"] == 4.0
+  assert scores.summary([3.0], "none")["iqm"] == 3.0
 
 
 def test_the_human_normalised_score_of_pong():
   """Random -20.7, human 14.6 (Mnih et al. 2015): a mean of 10 is (10 + 20.7) / (14.6 + 20.7) = 30.7
   / 35.3.
   """
-  np.testing.assert_allclose(evaluate.summary([8.0, 12.0], "Pong-v5")["hns"], 30.7 / 35.3)
-  np.testing.assert_allclose(evaluate.summary([-20.7], "Pong-v5")["hns"], 0.0, atol=1e-12)
-  np.testing.assert_allclose(evaluate.summary([14.6], "Pong-v5")["hns"], 1.0)
+  np.testing.assert_allclose(scores.summary([8.0, 12.0], "Pong-v5")["hns"], 30.7 / 35.3)
+  np.testing.assert_allclose(scores.summary([-20.7], "Pong-v5")["hns"], 0.0, atol=1e-12)
+  np.testing.assert_allclose(scores.summary([14.6], "Pong-v5")["hns"], 1.0)

@@ -5,7 +5,7 @@ import warnings
 import numpy as np
 import pytest
 
-from muzero_jax.evaluation import evaluator, intervals
+from muzero_jax.evaluation import intervals, scores
 
 
 @pytest.fixture(autouse=True)
@@ -59,9 +59,9 @@ def test_the_interval_is_the_same_every_time():
 def test_degenerate_games_have_a_sensible_interval_or_none():
   """One game says nothing about the spread; equal games have none (their interval is a point)."""
   assert intervals.interval(np.mean, [7.0]) is None
-  row = evaluator.summary([7.0], "Pong-v5")
+  row = scores.summary([7.0], "Pong-v5")
   assert "intervals" not in row and row["mean"] == row["iqm"] == 7.0
-  row = evaluator.summary([-21.0] * 8, "Pong-v5")
+  row = scores.summary([-21.0] * 8, "Pong-v5")
   assert [row["intervals"][name] for name in ("mean", "median", "iqm")] == [[-21.0, -21.0]] * 3
 
 
@@ -69,10 +69,10 @@ def test_intervals_of_a_row():
   """Pong, 0 and 1: the interval [0, 1] in human-normalized scores is (0 + 20.7) / 35.3 to 21.7 /
   35.3 (random -20.7, human 14.6).
   """
-  row = evaluator.summary([0.0, 1.0], "Pong-v5")
+  row = scores.summary([0.0, 1.0], "Pong-v5")
   assert row["intervals"]["mean"] == [0.0, 1.0] and row["level"] == 0.95 and row["seeds"] == 1
   np.testing.assert_allclose(row["intervals"]["hns"], [20.7 / 35.3, 21.7 / 35.3])
-  assert set(evaluator.summary([0.0, 1.0], "unheard-of")["intervals"]) == {"mean", "median", "iqm"}
+  assert set(scores.summary([0.0, 1.0], "unheard-of")["intervals"]) == {"mean", "median", "iqm"}
 
 
 def test_normalised_by_hand():

@@ -16,7 +16,7 @@ import pytest
 from muzero_jax import build, train
 from muzero_jax import config as configs
 from muzero_jax.config import ConfigError, DivergedError
-from muzero_jax.evaluation import protocols, scoring
+from muzero_jax.evaluation import protocols, scores
 from muzero_jax.runs import metrics, restore
 from muzero_jax.runs.checkpoint import Checkpoints
 
@@ -326,7 +326,7 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, words):
 
 def test_scores_in_words():
   row = dict(task="Pong-v5", env_steps=1000, mean=-3.5, episodes=4, protocol="100k")
-  said = scoring.sentence(row, dict(mean=-20.5, episodes=8))
+  said = scores.sentence(row, dict(mean=-20.5, episodes=8))
   assert said == (
     "Pong-v5 after 1,000 steps: mean return -3.50 of 4 games "
     "(protocol 100k, random play -20.50 of 8, published: random -20.7, human 14.6)."
