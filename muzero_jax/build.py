@@ -6,6 +6,7 @@ No component knows the configuration; an option is connected to the code here, a
 import dataclasses
 from fractions import Fraction
 from functools import partial
+from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
@@ -33,6 +34,8 @@ from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,14 +174,22 @@ def is_atari(config: Config) -> bool:
 
 
 def atari(config: Config) -> envpool.Atari:
-  """The settings of `config.env` that concern Atari, as `envpool.Atari`."""
-  env, size = config.env, config.env.frame_size
-  names = {field.name for field in dataclasses.fields(envpool.Atari)} & {
-    field.name for field in dataclasses.fields(env)
-  }
-  return envpool.Atari(
-    frame_height=size, frame_width=size, **{name: getattr(env, name) for name in names}
-  )
+  """The configured Atari settings, as `envs/envpool.py` takes them."""
+  size = config.env.frame_size
+  return from_settings(envpool.Atari, config.env, frame_height=size, frame_width=size)
+
+
+def from_settings(kind: type[T], settings: Any, **given: Any) -> T:
+  """Makes a component from the settings that have the names of its fields.
+
+  Args:
+    kind: a dataclass.
+    settings: a group of the configuration.
+    **given: fields that are not taken from the settings.
+  """
+  names = {field.name for field in dataclasses.fields(cast(Any, kind))}
+  names &= {field.name for field in dataclasses.fields(settings)}
+  return kind(**{name: getattr(settings, name) for name in names - set(given)}, **given)
 
 
 def check_frames(config: Config, spec: Spec) -> None:
@@ -226,35 +237,9 @@ def make_search(config: Config, model: Model) -> Search:
   qtransform = kinds[search.kind] if search.qtransform == "auto" else search.qtransform
   if search.kind == "none":
     return NoSearch(model, discount, search.advantage_scale, search.advantage_clip, qtransform)
-  if search.kind == "puct":
-    return Puct(
-      model,
-      discount,
-      search.num_simulations,
-      qtransform=qtransform,
-      epsilon=search.epsilon,
-      unvisited=search.unvisited,
-      pb_c_init=search.pb_c_init,
-      pb_c_base=search.pb_c_base,
-      dirichlet_alpha=search.dirichlet_alpha,
-      dirichlet_fraction=search.dirichlet_fraction,
-      temperature=search.temperature,
-      max_depth=depth,
-      tree=search.tree,
-    )
-  return Gumbel(
-    model,
-    discount,
-    search.num_simulations,
-    max_considered=search.max_considered,
-    value_scale=search.value_scale,
-    visit_offset=search.visit_offset,
-    epsilon=search.epsilon,
-    prior_exponent=search.prior_exponent,
-    qtransform=qtransform,
-    acting=search.acting,
-    max_depth=depth,
-    tree=search.tree,
+  kind = Puct if search.kind == "puct" else Gumbel
+  return from_settings(
+    kind, search, model=model, discount=discount, qtransform=qtransform, max_depth=depth
   )
 
 
