@@ -21,7 +21,8 @@ from muzero_jax.replay.sampling import Prioritized
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
-from muzero_jax.types import Decision, Example, Model, Sample, Targets, Term, TimeStep
+from muzero_jax.types import Model, Sample, Term
+from tests import builders
 
 ACTIONS, UNROLL, STACK = 4, 2, 1
 
@@ -44,40 +45,18 @@ def linear_model():
   )
 
 
-def example(frames, action=None, unroll=UNROLL):
+def example(frames, action=0):
   """Examples whose root shows `frames` (one number each)."""
-  size, length = len(frames), unroll + 2
-  shown = np.zeros((size, STACK + length - 1, 1), np.float32)
+  size = len(frames)
+  shown = np.zeros((size, STACK + UNROLL + 1, 1), np.float32)
   shown[:, STACK - 1, 0] = frames
-  return Example(
-    frames=jnp.asarray(shown),
-    first=jnp.zeros((size, STACK + length - 1), bool),
-    action=jnp.zeros((size, length - 1), jnp.int32)
-    if action is None
-    else jnp.asarray(action, jnp.int32),
-    reward=jnp.zeros((size, length - 1)),
-    discount=jnp.ones((size, length - 1)),
-    last=jnp.zeros((size, length), bool),
-    policy=jnp.full((size, unroll + 1, ACTIONS), 1 / ACTIONS),
-    value=jnp.zeros((size, length)),
-    log_prob=jnp.zeros((size, length - 1)),
-    advantage=jnp.zeros(size),
-    age=jnp.arange(size, dtype=jnp.int32),
+  return builders.example(
+    size, unroll=UNROLL, num_actions=ACTIONS, frames=shown, action=action, age=jnp.arange(size)
   )
 
 
-def targets(size, unroll=UNROLL, **given):
-  ones = jnp.ones((size, unroll + 1))
-  made = Targets(
-    jnp.zeros((size, unroll)),
-    ones * 0,
-    jnp.full((size, unroll + 1, ACTIONS), 1 / ACTIONS),
-    ones,
-    ones,
-  )
-  return dataclasses.replace(
-    made, **{name: jnp.asarray(x, jnp.float32) for name, x in given.items()}
-  )
+def targets(size, **given):
+  return builders.targets(size, UNROLL, ACTIONS, **given)
 
 
 def term(loss):
@@ -218,16 +197,11 @@ def test_root_stack_is_the_one_that_was_acted_on(key):
     encode=lambda params, frames: frames[..., 0] @ jnp.array([[100.0], [10.0], [1.0]])
   )
   replay, acted, add = ring.init(), [], jax.jit(ring.add)
-  zero = jnp.zeros(1)
-  decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, ACTIONS)), zero, zero, zero, zero)
+  decision = builders.decision(1, ACTIONS)
   for t in range(8):
-    flag = jnp.array([t in (0, 4)])
-    replay = add(
-      replay,
-      decision,
-      TimeStep(jnp.full((1, 1), t + 1.0), jnp.zeros(1), jnp.ones(1), flag, ~flag),
-      jnp.int32(0),
-    )
+    first = t in (0, 4)
+    time = builders.time_step(1, frame=jnp.full((1, 1), t + 1.0), first=first, last=not first)
+    replay = add(replay, decision, time, jnp.int32(0))
     acted.append(float(model.encode(None, ring.recent(replay))[0, 0]))
   assert acted == [111, 112, 123, 234, 555, 556, 567, 678]
   examples = jax.vmap(lambda i: ring.example(replay, i, jnp.int32(0)))(jnp.arange(8))
@@ -583,14 +557,14 @@ def recorded_game(ring):
   for t in range(ring.rows - 1):
     at = np.full(ring.num_envs, t % 3)
     frame = np.eye(3, dtype=np.float32)[at]
-    zeros, second = jnp.zeros(ring.num_envs), jnp.tile(jnp.array([0.0, 1.0]), (ring.num_envs, 1))
-    decided = Decision(jnp.asarray(action), second, zeros, zeros, zeros, zeros)
-    time = TimeStep(
-      jnp.asarray(frame),
-      jnp.asarray(np.where(at == 1, action, 0), jnp.float32),
-      jnp.asarray(at != 2, jnp.float32),
-      jnp.asarray(at == 0),
-      jnp.asarray(at == 2),
+    decided = builders.decision(ring.num_envs, action=action, policy=[0.0, 1.0])
+    time = builders.time_step(
+      ring.num_envs,
+      frame=frame,
+      reward=np.where(at == 1, action, 0),
+      discount=at != 2,
+      first=at == 0,
+      last=at == 2,
     )
     replay = add(replay, decided, time, jnp.int32(0))
     action = random.integers(0, 2, ring.num_envs).astype(np.int32)
