@@ -7,20 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from muzero_jax import actor
-from muzero_jax.types import TimeStep
+from tests import builders
 
 
 def steps(reward, first, last, discount=None):
   """One environment's steps as a list of batches of one."""
   discount = [1.0] * len(reward) if discount is None else discount
   return [
-    TimeStep(
-      frame=jnp.zeros((1, 2), jnp.uint8),
-      reward=jnp.full(1, r, jnp.float32),
-      discount=jnp.full(1, d, jnp.float32),
-      first=jnp.full(1, bool(f)),
-      last=jnp.full(1, bool(e)),
-    )
+    builders.time_step(1, reward=r, discount=d, first=f, last=e)
     for r, d, f, e in zip(reward, discount, first, last, strict=True)
   ]
 
@@ -64,13 +58,7 @@ def test_a_truncated_game_is_reported_as_well():
 def test_episode_metrics_look_only_at_games_that_end():
   """Three games, the first and the last end: 10 + 30 over 2, lengths 1 + 3 over 2."""
   episodes = actor.EpisodeStatistics(jnp.array([10.0, 20.0, 30.0]), jnp.array([1, 2, 3], jnp.int32))
-  time = TimeStep(
-    jnp.zeros((3, 2), jnp.uint8),
-    jnp.zeros(3),
-    jnp.ones(3),
-    jnp.zeros(3, bool),
-    jnp.array([True, False, True]),
-  )
+  time = builders.time_step(3, last=[True, False, True])
   metrics = actor.episode_metrics(episodes, time)
   np.testing.assert_array_equal(metrics["episode/return"], [40.0, 2.0])
   np.testing.assert_array_equal(metrics["episode/length"], [4.0, 2.0])

@@ -9,7 +9,8 @@ from muzero_jax import diagnostics
 from muzero_jax.diagnostics import Calibration
 from muzero_jax.replay.frames import Ring
 from muzero_jax.targets.returns import Returns
-from muzero_jax.types import Context, Decision, Model, Root, Targets, TimeStep
+from muzero_jax.types import Context, Model, Root, Targets
+from tests import builders
 
 
 def test_search_metrics():
@@ -23,14 +24,7 @@ def test_search_metrics():
   metrics = diagnostics.search_metrics(
     {},
     root,
-    Decision(
-      jnp.zeros(2, jnp.int32),
-      policy,
-      jnp.array([3.0, 5.0]),
-      jnp.zeros(2),
-      jnp.zeros(2),
-      jnp.array([2.0, 4.0]),
-    ),
+    builders.decision(2, 4, policy=policy, value=[3.0, 5.0], depth=[2.0, 4.0]),
     None,
   )
   first = -(0.4 * np.log(0.4) + 3 * 0.2 * np.log(0.2))
@@ -48,15 +42,21 @@ def test_errors_by_unroll_step_count_known_targets_only():
   before its last step.
   """
   model = Model(None, None, None, None, lambda logits: logits[..., 0], None)
-  targets = Targets(
+  targets = builders.filled(
+    Targets,
+    None,
     reward=jnp.array([[1.0], [5.0]]),
     value=jnp.array([[2.0, 4.0], [0.0, 9.0]]),
-    policy=None,
-    policy_mask=None,
     target_mask=jnp.array([[1.0, 1.0], [1.0, 0.0]]),
   )
   value = jnp.array([[1.0, 4.5], [-3.0, 0.0]])[..., None]
-  context = Context(None, targets, None, None, value, jnp.array([[0.25], [0.0]])[..., None])
+  context = builders.filled(
+    Context,
+    None,
+    targets=targets,
+    value_logits=value,
+    reward_logits=jnp.array([[0.25], [0.0]])[..., None],
+  )
   metrics = diagnostics.unroll_errors(model, context)
   expected = {
     "unroll/value_error_0": [4.0, 2.0],
@@ -83,16 +83,8 @@ def play(steps, gamma=0.5):
   """
   calibration, probe, reports = Calibration(gamma), diagnostics.new_probe(1), []
   for reward, discount, first, last, value in steps:
-    time = TimeStep(
-      jnp.zeros(1),
-      *(jnp.array([x], jnp.float32) for x in (reward, discount)),
-      jnp.array([first]),
-      jnp.array([last]),
-    )
-    zero = jnp.zeros(1)
-    decision = Decision(
-      jnp.zeros(1, jnp.int32), jnp.ones((1, 1)), jnp.array([value], jnp.float32), zero, zero, zero
-    )
+    time = builders.time_step(1, reward=reward, discount=discount, first=first, last=last)
+    decision = builders.decision(1, 1, policy=1, value=value)
     probe, metrics = calibration.step(probe, time, decision)
     reports.append({name.split("/")[1]: tuple(np.asarray(pair)) for name, pair in metrics.items()})
   return reports
@@ -191,18 +183,12 @@ def measured(clip=True):
     [],
   )
   add, measure = jax.jit(ring.add), jax.jit(lambda replay: skill({}, None, None, replay))
-  decision = Decision(
-    jnp.zeros(2, jnp.int32), jnp.ones((2, 2)), *(jnp.full(2, 77.0) for _ in range(4))
-  )
+  decision = builders.decision(2, policy=1, value=77, log_prob=77, advantage=77, depth=77)
   for reward, discount, first, last, value, advantage in STEPS:
-    flags = [jnp.full(2, flag) for flag in (first, last)]
-    time = TimeStep(
-      jnp.zeros((2, 1), jnp.uint8), jnp.full(2, float(reward)), jnp.full(2, float(discount)), *flags
-    )
+    time = builders.time_step(2, reward=reward, discount=discount, first=first, last=last)
     replay = add(replay, decision, time, jnp.int32(0))
     reports.append({name: np.asarray(pair) for name, pair in measure(replay).items()})
-    both = jnp.full(2, value), jnp.zeros(2), jnp.array([advantage, 2 * advantage]), jnp.zeros(2)
-    decision = Decision(jnp.zeros(2, jnp.int32), jnp.ones((2, 2)), *both)
+    decision = builders.decision(2, policy=1, value=value, advantage=[advantage, 2 * advantage])
   return reports
 
 

@@ -1,133 +1,31 @@
-"""The learner, with linear models whose gradients are worked by hand, and once with the real
-parts.
-"""
+"""The learner, with linear models whose gradients are worked by hand."""
 
 import dataclasses
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-import pytest
 
-from muzero_jax.device import parallel
-from muzero_jax.learner import Learner, batch_statistics, halve_gradient
-from muzero_jax.losses import muzero
-from muzero_jax.networks.mlp import mlp
-from muzero_jax.networks.scalars import Support
+from muzero_jax.learner import batch_statistics, halve_gradient
 from muzero_jax.replay.frames import Ring
-from muzero_jax.replay.sampling import Prioritized
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
-from muzero_jax.types import Decision, Example, Model, Sample, Targets, Term, TimeStep
-
-ACTIONS, UNROLL, STACK = 4, 2, 1
-
-
-def linear_model():
-  """h_0 = e * frame; h' = w * h, or the action itself where w is None; the value is h."""
-
-  def step(params, hidden, action):
-    if params["w"] is None:
-      return action[:, None].astype(jnp.float32), jnp.zeros((hidden.shape[0], 1))
-    return params["w"] * hidden, hidden
-
-  return Model(
-    init=lambda key: {"e": jnp.float32(1), "w": jnp.float32(1)},
-    encode=lambda params, frames: params["e"] * frames[:, -1],
-    predict=lambda params, hidden: (jnp.zeros((hidden.shape[0], ACTIONS)), hidden),
-    step=step,
-    decode=lambda logits: logits[..., 0],
-    encode_scalar=lambda scalar: scalar[..., None],
-  )
-
-
-def example(frames, action=None, unroll=UNROLL):
-  """Examples whose root shows `frames` (one number each)."""
-  size, length = len(frames), unroll + 2
-  shown = np.zeros((size, STACK + length - 1, 1), np.float32)
-  shown[:, STACK - 1, 0] = frames
-  return Example(
-    frames=jnp.asarray(shown),
-    first=jnp.zeros((size, STACK + length - 1), bool),
-    action=jnp.zeros((size, length - 1), jnp.int32)
-    if action is None
-    else jnp.asarray(action, jnp.int32),
-    reward=jnp.zeros((size, length - 1)),
-    discount=jnp.ones((size, length - 1)),
-    last=jnp.zeros((size, length), bool),
-    policy=jnp.full((size, unroll + 1, ACTIONS), 1 / ACTIONS),
-    value=jnp.zeros((size, length)),
-    log_prob=jnp.zeros((size, length - 1)),
-    advantage=jnp.zeros(size),
-    age=jnp.arange(size, dtype=jnp.int32),
-  )
-
-
-def targets(size, unroll=UNROLL, **given):
-  ones = jnp.ones((size, unroll + 1))
-  made = Targets(
-    jnp.zeros((size, unroll)),
-    ones * 0,
-    jnp.full((size, unroll + 1, ACTIONS), 1 / ACTIONS),
-    ones,
-    ones,
-  )
-  return dataclasses.replace(
-    made, **{name: jnp.asarray(x, jnp.float32) for name, x in given.items()}
-  )
-
-
-def term(loss):
-  return Term(init=lambda key: {}, loss=loss)
-
-
-@dataclasses.dataclass(frozen=True)
-class Fixed:
-  """A sampler that always gives the same sample, and returns the errors it is told in place of
-  priorities.
-  """
-
-  drawn: Any
-
-  def sample(self, ring, replay, key, size, step):
-    return self.drawn
-
-  def update(self, priorities, sample, error):
-    return error
-
-
-def sample(one, weight=None):
-  size = one.action.shape[0]
-  return Sample(
-    one, jnp.arange(size), jnp.ones(size) if weight is None else jnp.asarray(weight, jnp.float32)
-  )
-
-
-def learner(terms, drawn=None, **changes):
-  ring = Ring(8, 1, ACTIONS, (1,), np.float32, stack=STACK, unroll=UNROLL, window=UNROLL + 2)
-  size = 1 if drawn is None else drawn.index.shape[0]
-  made = Learner(
-    linear_model(),
-    terms,
-    optax.sgd(1.0),
-    ring,
-    Fixed(drawn),
-    lambda params, key, example: targets(example.action.shape[0]),
-    batch_size=size,
-    mean=lambda x: x,
-  )
-  return dataclasses.replace(made, **changes)
-
-
-def latent(i):
-  """A term whose loss is the latent unrolled i steps."""
-  return {"latent": (1.0, term(lambda params, context: context.hidden[:, i, 0]))}
-
-
-EMPTY = learner({}).ring.init()
+from muzero_jax.types import Term
+from tests import builders
+from tests.learner_common import (
+  ACTIONS,
+  EMPTY,
+  STACK,
+  UNROLL,
+  example,
+  latent,
+  learner,
+  linear_model,
+  sample,
+  targets,
+  term,
+)
 
 
 def test_halve_gradient():
@@ -218,16 +116,11 @@ def test_root_stack_is_the_one_that_was_acted_on(key):
     encode=lambda params, frames: frames[..., 0] @ jnp.array([[100.0], [10.0], [1.0]])
   )
   replay, acted, add = ring.init(), [], jax.jit(ring.add)
-  zero = jnp.zeros(1)
-  decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, ACTIONS)), zero, zero, zero, zero)
+  decision = builders.decision(1, ACTIONS)
   for t in range(8):
-    flag = jnp.array([t in (0, 4)])
-    replay = add(
-      replay,
-      decision,
-      TimeStep(jnp.full((1, 1), t + 1.0), jnp.zeros(1), jnp.ones(1), flag, ~flag),
-      jnp.int32(0),
-    )
+    first = t in (0, 4)
+    time = builders.time_step(1, frame=jnp.full((1, 1), t + 1.0), first=first, last=not first)
+    replay = add(replay, decision, time, jnp.int32(0))
     acted.append(float(model.encode(None, ring.recent(replay))[0, 0]))
   assert acted == [111, 112, 123, 234, 555, 556, 567, 678]
   examples = jax.vmap(lambda i: ring.example(replay, i, jnp.int32(0)))(jnp.arange(8))
@@ -269,69 +162,6 @@ def test_gradients_are_averaged_over_devices(key):
   state, _, metrics = made.update(made.init(key), EMPTY, key)
   assert state.params["model"]["e"] == 1 - 20
   assert metrics["learner/gradient_norm"].tolist() == [20, 1]
-
-
-def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
-  """The same gradient and statistics, so the same parameters after the step; the network and the
-  losses are the real ones."""
-  model = mlp("tiny", ACTIONS, Support(3), jax.ShapeDtypeStruct((STACK, 1), jnp.float32))
-  terms = {
-    "value": (0.25, muzero.value(model)),
-    "policy": (1.0, muzero.policy(model)),
-    "reward": (1.0, muzero.reward(model)),
-  }
-  whole = sample(
-    example([2.0, -4.0, 0.5, 1.0], action=[[0, 1, 2], [3, 2, 1], [1, 1, 0], [2, 0, 3]]),
-    weight=[1, 0.5, 1, 0.25],
-  )
-  seen = dataclasses.replace(
-    whole.example, advantage=jnp.array([0.5, 3.0, -2.0, 1.0]), value=jnp.arange(16.0).reshape(4, 4)
-  )
-  whole = dataclasses.replace(whole, example=seen)
-  given = jax.random.normal(key, (4, UNROLL + 1))
-
-  def make(drawn, value, mean):
-    return learner(
-      terms,
-      drawn,
-      model=model,
-      mean=mean,
-      targets=lambda params, key, example: targets(example.action.shape[0], value=value),
-    )
-
-  alone = make(whole, given, lambda x: x)
-  start = alone.init(key)
-  expected, _, figures = jax.jit(alone.update)(start, EMPTY, key)
-
-  def half(state, local, count):
-    drawn, value = local
-    state, errors, metrics = make(drawn, value, parallel.mean).update(state, EMPTY, key)
-    return state, errors, metrics
-
-  devices = parallel.mesh()
-  halves = parallel.split(
-    jax.tree.map(lambda x: x.reshape(2, 2, *x.shape[1:]), (whole, given)), devices
-  )
-  state, _, metrics = parallel.pmapped(half, devices)(
-    parallel.replicate(start, devices), halves, jnp.int32(0)
-  )
-  assert parallel.is_replicated(state)
-  moved = jax.tree.map(
-    lambda new, old: float(jnp.abs(new - old).max()), expected.params, start.params
-  )
-  assert max(jax.tree.leaves(moved)) > 0.1
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
-    state.params,
-    expected.params,
-  )
-  jax.tree.map(
-    lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), state.statistics, expected.statistics
-  )
-  assert abs(float(expected.statistics.products)) > 1e-3
-  np.testing.assert_allclose(
-    metrics["learner/gradient_norm"], np.tile(figures["learner/gradient_norm"], (2, 1)), rtol=1e-5
-  )
 
 
 def test_statistics_of_a_batch_by_hand():
@@ -567,118 +397,3 @@ def test_parameters_of_terms_are_learned(key):
   assert set(state.target_params) == {"e", "w"}  # of the model only
   state, _, _ = made.update(state, EMPTY, key)
   assert state.params["own"]["x"] == 5 - 2
-
-
-# With the real parts: a game of two transitions, whose frame is a number and whose reward is the
-# first action's.
-
-
-def recorded_game(ring):
-  """Steps 0, 1, 2 of an episode, over and over: action a_0 in {0, 1} pays 0 or 1 at step 1; the
-  action at step 1 pays nothing.
-  """
-  random = np.random.default_rng(0)
-  replay, add = ring.init(), jax.jit(ring.add)
-  action = np.zeros(ring.num_envs, np.int32)
-  for t in range(ring.rows - 1):
-    at = np.full(ring.num_envs, t % 3)
-    frame = np.eye(3, dtype=np.float32)[at]
-    zeros, second = jnp.zeros(ring.num_envs), jnp.tile(jnp.array([0.0, 1.0]), (ring.num_envs, 1))
-    decided = Decision(jnp.asarray(action), second, zeros, zeros, zeros, zeros)
-    time = TimeStep(
-      jnp.asarray(frame),
-      jnp.asarray(np.where(at == 1, action, 0), jnp.float32),
-      jnp.asarray(at != 2, jnp.float32),
-      jnp.asarray(at == 0),
-      jnp.asarray(at == 2),
-    )
-    replay = add(replay, decided, time, jnp.int32(0))
-    action = random.integers(0, 2, ring.num_envs).astype(np.int32)
-  return replay
-
-
-@pytest.fixture(scope="module")
-def trained():
-  """The model, the replay, a function from a seed to the state after 150 updates; state, priorities
-  and metrics of seed 1.
-  """
-  ring = Ring(32, 4, 2, (3,), np.float32, stack=1, unroll=2, window=2 + 2 + 1)
-  model = mlp("tiny", 2, Support(3), jax.ShapeDtypeStruct((1, 3), jnp.float32))
-  makers = {"reward": muzero.reward, "value": muzero.value, "policy": muzero.policy}
-  terms = {name: (1.0, make(model)) for name, make in makers.items()}
-  maker = TargetMaker(bootstrap.recorded, policy.recorded, Returns(2, 0.5), unroll=2)
-  made = Learner(
-    model,
-    terms,
-    optax.adam(3e-3),
-    ring,
-    Prioritized(),
-    maker,
-    batch_size=16,
-    target_period=50,
-    mean=lambda x: x,
-  )
-  replay = recorded_game(ring)
-
-  def update(carry, key):
-    state, priorities = carry
-    state, priorities, metrics = made.update(
-      state, dataclasses.replace(replay, priorities=priorities), key
-    )
-    return (state, priorities), metrics
-
-  start = jax.jit(made.init)(jax.random.key(0))
-  run = jax.jit(lambda start, keys: jax.lax.scan(update, (start, replay.priorities), keys))
-  (state, priorities), metrics = run(start, jax.random.split(jax.random.key(1), 150))
-
-  def again(seed):
-    return run(start, jax.random.split(jax.random.key(seed), 150))[0][0]
-
-  return model, replay, again, state, priorities, jax.tree.map(np.asarray, metrics)
-
-
-def test_losses_fall(trained):
-  """Learning learns: reward, value and policy losses of a game that is all there is to know."""
-  metrics = trained[-1]
-  for name in ("reward", "value", "policy"):
-    curve = metrics[f"loss/{name}"][:, 0] / metrics[f"loss/{name}"][:, 1]
-    assert np.isfinite(curve).all()
-    assert curve[-10:].mean() < 0.5 * curve[:5].mean(), name
-  assert metrics["learner/target_age"][:, 0].max() == 49
-
-
-def test_rewards_values_and_absorbing_states_are_learned(trained):
-  """The model knows the reward of each action, the value of what it leads to, and that nothing
-  comes after the end.
-  """
-  model, _, _, state, _, _ = trained
-  params = state.params["model"]
-  step, predict = jax.jit(model.step), jax.jit(model.predict)
-  hidden = jax.jit(model.encode)(params, jnp.tile(jnp.array([1.0, 0, 0]), (2, 1, 1)))
-  hidden, reward = step(params, hidden, jnp.array([0, 1]))
-  np.testing.assert_allclose(model.decode(reward), [0, 1], atol=0.2)
-  policy_logits, _ = predict(params, hidden)
-  assert (jax.nn.softmax(policy_logits)[:, 1] > 0.9).all()  # the recorded policy
-  for action in ([0, 1], [1, 0]):
-    hidden, reward = step(params, hidden, jnp.array(action))
-    np.testing.assert_allclose(model.decode(reward), [0, 0], atol=0.2)
-    np.testing.assert_allclose(model.decode(predict(params, hidden)[1]), [0, 0], atol=0.2)
-
-
-def test_priorities_reach_the_ring(trained):
-  """A priority written back belongs to the example that was sampled; the row sums follow."""
-  _, replay, _, _, priorities, _ = trained
-  before, after = np.asarray(replay.priorities.priority), np.asarray(priorities.priority)
-  np.testing.assert_array_equal(before > 0, after > 0)
-  assert ((before > 0) & (before != after)).sum() > 20
-  np.testing.assert_allclose(priorities.row_priority, after.sum(1), rtol=1e-5)
-
-
-def test_one_seed_gives_one_run(trained):
-  """One seed gives the same learner twice, bit for bit; two give different ones."""
-  _, _, run, state, _, _ = trained
-  same, other = run(1), run(2)
-  for a, b in zip(jax.tree.leaves(state), jax.tree.leaves(same), strict=True):
-    np.testing.assert_array_equal(a, b)
-  pairs = zip(jax.tree.leaves(state.params), jax.tree.leaves(other.params), strict=True)
-  assert any(bool(jnp.any(a != b)) for a, b in pairs)

@@ -16,7 +16,7 @@ from muzero_jax.actor import new_actor
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs.base import Spec
 from muzero_jax.search.random import Random
-from muzero_jax.types import TimeStep
+from tests import builders
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "catch_three_updates.json"
 
@@ -201,8 +201,7 @@ class Witness:
 
   def recv(self, state, after=None):
     state = self._note("recv", ordering.after(state, after))
-    zeros = jnp.zeros(2)
-    return state, TimeStep(jnp.zeros((2, 2, 2), jnp.uint8), zeros, zeros + 1, zeros > 0, zeros > 0)
+    return state, builders.time_step(2, frame=jnp.zeros((2, 2, 2), jnp.uint8))
 
   def update(self, state, replay, key):
     del key

@@ -14,6 +14,7 @@ from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
 from muzero_jax.search.base import RecurrentFn
 from muzero_jax.types import Decision, Sample, TimeStep
+from tests import builders
 
 ENVS, ACTIONS = 2, 3
 FRAMES = jax.ShapeDtypeStruct((1, 10, 5), jnp.uint8)
@@ -21,21 +22,12 @@ MODEL = mlp("tiny", ACTIONS, Support(5), FRAMES, jnp.float32)
 
 
 def time(**changes) -> TimeStep:
-  zeros = jnp.zeros(ENVS)
-  right = TimeStep(
-    jnp.zeros((ENVS, 10, 5), jnp.uint8),
-    reward=zeros,
-    discount=zeros,
-    first=zeros > 0,
-    last=zeros > 0,
-  )
+  right = builders.time_step(ENVS, frame=jnp.zeros((ENVS, 10, 5), jnp.uint8))
   return dataclasses.replace(right, **changes)
 
 
 def decision(**changes) -> Decision:
-  zeros = jnp.zeros(ENVS)
-  right = Decision(zeros.astype(jnp.int32), jnp.zeros((ENVS, ACTIONS)), zeros, zeros, zeros, zeros)
-  return dataclasses.replace(right, **changes)
+  return dataclasses.replace(builders.decision(ENVS, ACTIONS), **changes)
 
 
 WRONG_STEPS = [

@@ -12,6 +12,7 @@ from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
 from muzero_jax.types import Example, Model, Root, Sample
+from tests import builders
 
 # Each step adds 1 to the latent, which is reward and value at once.
 COUNTING = Model(
@@ -77,7 +78,7 @@ def test_a_still_environment_shows_frames_and_never_ends():
 
 def test_a_fixed_batch_stays_the_same_but_waits_for_the_step(key):
   numbers = jnp.arange(6.0).reshape(2, 3)
-  batch = Sample(Example(*[numbers] * 11), jnp.arange(2), jnp.ones(2))
+  batch = Sample(builders.filled(Example, numbers), jnp.arange(2), jnp.ones(2))
 
   def draw(step):
     return Fixed(batch).sample(None, None, key, 2, step)

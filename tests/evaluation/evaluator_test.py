@@ -12,7 +12,8 @@ from muzero_jax.envs import catch, pure
 from muzero_jax.evaluation import evaluator as evaluate
 from muzero_jax.evaluation import scores
 from muzero_jax.replay.frames import Ring
-from muzero_jax.types import Decision, Model, TimeStep, record
+from muzero_jax.types import Model, record
+from tests import builders
 
 
 @record
@@ -51,9 +52,7 @@ SEEING = Model(
 
 
 def decide(action):
-  size = action.shape[0]
-  zeros = jnp.zeros(size)
-  return Decision(action.astype(jnp.int32), jnp.zeros((size, 3)), zeros, zeros, zeros, zeros)
+  return builders.decision(action.shape[0], 3, action=action)
 
 
 def idle(params, key, root):
@@ -94,13 +93,7 @@ def test_push_stacks_like_the_ring():
   history = []
   for t in range(steps):
     frame = random.randint(0, 256, (envs, 2)).astype(np.uint8)
-    time = TimeStep(
-      jnp.asarray(frame),
-      jnp.zeros(envs),
-      jnp.ones(envs),
-      jnp.asarray(first[t]),
-      jnp.asarray(first[(t + 1) % steps]),
-    )
+    time = builders.time_step(envs, frame=frame, first=first[t], last=first[(t + 1) % steps])
     replay, frames = add(replay, decision, time, jnp.int32(0)), push(frames, time)
     # By hand: one list per environment that a first frame starts again, S times the first frame in
     # front.
@@ -203,13 +196,7 @@ def test_finish_counts_whole_unclipped_games_and_no_more_than_asked():
   last = [[0, 0], [0, 0], [1, 0], [0, 1], [1, 0]]
   discounts = [[1, 1], [1, 0], [0, 1], [1, 0], [0, 1]]
   for r, f, e, d in zip(rewards, first, last, discounts, strict=True):
-    time = TimeStep(
-      jnp.zeros((2, 1), jnp.uint8),
-      jnp.array(r, jnp.float32),
-      jnp.array(d, jnp.float32),
-      jnp.array(f, bool),
-      jnp.array(e, bool),
-    )
+    time = builders.time_step(2, reward=r, discount=d, first=f, last=e)
     games = evaluate.finish(games, time)
   np.testing.assert_array_equal(games.played, [1, 1])
   np.testing.assert_array_equal(games.score, [[-1.0], [18.0]])

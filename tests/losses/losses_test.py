@@ -13,7 +13,8 @@ from muzero_jax.losses import consistency as consistency_module
 from muzero_jax.losses import muzero
 from muzero_jax.losses.consistency import consistency
 from muzero_jax.losses.policy_gradient import normalize, policy_gradient
-from muzero_jax.types import Context, Example, Model, Targets
+from muzero_jax.types import Context, Example, Model
+from tests.builders import filled, targets
 
 LN2 = float(np.log(2))
 
@@ -27,21 +28,6 @@ def one_hot_model(encode=None):
     step=lambda params, hidden, action: (hidden, hidden),
     decode=lambda logits: jnp.argmax(logits, -1).astype(jnp.float32),
     encode_scalar=lambda scalar: jax.nn.one_hot(scalar.astype(jnp.int32), 3),
-  )
-
-
-def targets(size, unroll, **given):
-  """Targets of zeros, with all masks 1, but for what is given."""
-  steps = jnp.ones((size, unroll + 1))
-  zeros = Targets(
-    reward=jnp.zeros((size, unroll)),
-    value=steps * 0,
-    policy=jnp.full((size, unroll + 1, 2), 0.5),
-    policy_mask=steps,
-    target_mask=steps,
-  )
-  return dataclasses.replace(
-    zeros, **{name: jnp.asarray(x, jnp.float32) for name, x in given.items()}
   )
 
 
@@ -205,23 +191,11 @@ def example(size, first=()):
   """Frames of steps t-1 .. t+2 (S + k of them); `first` names steps t+i."""
   random = np.random.default_rng(0)
   flags = np.isin(np.arange(1 - STACK, UNROLL + 1), first)
-  return Example(
+  return filled(
+    Example,
+    None,
     frames=jnp.asarray(random.normal(size=(size, STACK + UNROLL, FEATURES)), jnp.float32),
     first=jnp.asarray(np.tile(flags, (size, 1))),
-    **{
-      name: None
-      for name in (
-        "action",
-        "reward",
-        "discount",
-        "last",
-        "policy",
-        "value",
-        "log_prob",
-        "advantage",
-        "age",
-      )
-    },
   )
 
 
@@ -495,15 +469,12 @@ def test_masked_constant_latents_give_no_nan(full):
 
 def played(action, log_prob, last=False):
   """An example of which only this is looked at."""
-  empty = {field.name: None for field in dataclasses.fields(Example)}
-  last = jnp.broadcast_to(jnp.asarray(last), jnp.shape(action))
-  return Example(
-    **{
-      **empty,
-      "action": jnp.asarray(action),
-      "log_prob": jnp.log(jnp.asarray(log_prob)),
-      "last": last,
-    }
+  return filled(
+    Example,
+    None,
+    action=jnp.asarray(action),
+    log_prob=jnp.log(jnp.asarray(log_prob)),
+    last=jnp.broadcast_to(jnp.asarray(last), jnp.shape(action)),
   )
 
 

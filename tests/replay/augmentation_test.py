@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from muzero_jax.replay.augmentation import augment, shift
-from muzero_jax.types import Example
+from tests import builders
 
 
 def picture(*shape):
@@ -30,18 +30,14 @@ def offset(frames, found, pixels):
 
 
 def examples(frames):
-  size, length = frames.shape[:2]
-  return Example(
-    frames=jnp.asarray(frames),
-    first=jnp.zeros((size, length), bool),
+  size = len(frames)
+  return builders.example(
+    size,
+    unroll=1,
+    frames=frames,
     action=jnp.arange(size * 2).reshape(size, 2),
-    reward=jnp.ones((size, 2)),
-    discount=jnp.ones((size, 2)),
-    last=jnp.zeros((size, 3), bool),
-    policy=jnp.ones((size, 2, 2)) / 2,
-    value=jnp.ones((size, 3)),
-    log_prob=jnp.zeros((size, 2)),
-    advantage=jnp.zeros(size),
+    reward=1,
+    value=1,
     age=jnp.arange(size),
   )
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from muzero_jax.replay.frames import Ring, stack_at
-from muzero_jax.types import Decision, TimeStep
+from tests import builders
 
 B, A, S, K, N = 2, 3, 3, 1, 2
 L = K + N + 1
@@ -49,23 +49,25 @@ class History:
 
   def time(self, t):
     each = np.array([number(t, env) for env in range(B)])
-    return TimeStep(
+    return builders.time_step(
+      B,
       frame=jnp.asarray(np.stack([each, 255 - each], 1)[..., None], jnp.uint8),
-      reward=jnp.asarray(1000 + each, jnp.float32),
-      discount=jnp.asarray(2000 + each, jnp.float32),
-      first=jnp.asarray(self.first[t]),
-      last=jnp.asarray(self.last[t]),
+      reward=1000 + each,
+      discount=2000 + each,
+      first=self.first[t],
+      last=self.last[t],
     )
 
   def decision(self, t):
     each = np.array([number(t, env) for env in range(B)])
-    return Decision(
-      action=jnp.asarray(3000 + each, jnp.int32),
-      policy=jnp.asarray(4000 + 10 * each[:, None] + np.arange(A), jnp.float32),
-      value=jnp.asarray(5000 + each, jnp.float32),
-      log_prob=jnp.asarray(6000 + each, jnp.float32),
-      advantage=jnp.asarray(7000 + each, jnp.float32),
-      depth=jnp.zeros(B),
+    return builders.decision(
+      B,
+      A,
+      action=3000 + each,
+      policy=4000 + 10 * each[:, None] + np.arange(A),
+      value=5000 + each,
+      log_prob=6000 + each,
+      advantage=7000 + each,
     )
 
   def stack(self, t, env):
@@ -313,10 +315,8 @@ def test_the_replay_is_updated_in_place():
 
   def tick(replay, key):
     frame = jax.random.bits(key, (8, 84, 84), jnp.uint8)
-    time = TimeStep(frame, jnp.zeros(8), jnp.ones(8), jnp.zeros(8, bool), jnp.zeros(8, bool))
-    zeros = jnp.zeros(8)
-    decision = Decision(jnp.zeros(8, jnp.int32), jnp.zeros((8, 4)), zeros, zeros, zeros, zeros)
-    replay = ring.add(replay, decision, time, jnp.int32(0))
+    time = builders.time_step(8, frame=frame)
+    replay = ring.add(replay, builders.decision(8, 4), time, jnp.int32(0))
     index = jax.random.randint(key, (4,), 0, 512 * 8)
     example = jax.vmap(lambda i: ring.example(replay, i, jnp.int32(0)))(index)
     return replay, example.frames.astype(jnp.int32).sum() + ring.recent(replay).astype(

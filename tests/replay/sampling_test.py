@@ -9,7 +9,7 @@ import pytest
 
 from muzero_jax.replay.frames import Priorities, Ring
 from muzero_jax.replay.sampling import Prioritized, Uniform, draw, inverse_cdf
-from muzero_jax.types import Decision, TimeStep
+from tests import builders
 
 B, A, C = 2, 3, 16
 RING = Ring(
@@ -28,12 +28,11 @@ UPDATE = jax.jit(
 
 def add_rows(replay, steps, last=lambda t, env: False, learner_step=lambda t: 0):
   """Writes rows t = head .. head + steps - 1 whose frames say t."""
-  zeros = jnp.zeros(B)
-  decision = Decision(jnp.zeros(B, jnp.int32), jnp.zeros((B, A)), zeros, zeros, zeros, zeros)
+  decision = builders.decision(B, A)
   for t in range(int(replay.head), int(replay.head) + steps):
     ends = [[(t > 0 and last(t - 1, env)) or t == 0, last(t, env)] for env in range(B)]
     first, over = (jnp.array(x, bool) for x in zip(*ends, strict=True))
-    time = TimeStep(jnp.full((B, 2), t, jnp.uint8), jnp.zeros(B), jnp.ones(B), first, over)
+    time = builders.time_step(B, frame=jnp.full((B, 2), t, jnp.uint8), first=first, last=over)
     replay = ADD(replay, decision, time, jnp.int32(learner_step(t)))
   return replay
 

@@ -5,19 +5,17 @@ import html.parser
 import json
 import os
 import re
-import sys
 
-import matplotlib.pyplot as plt
 import numpy as np
-import pytest
 
-from launch import cli
-from launch import report as command
 from muzero_jax import config as configs
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config
 from muzero_jax.reporting import page as report
-from muzero_jax.reporting import plots
-from muzero_jax.runs import history
+from tests.reporting.common import (
+  metric_rows,
+  score,
+  write_run,
+)
 
 VOID = {"meta", "img", "br", "hr", "link", "input"}
 LOADING = {"src", "href", "poster", "data", "srcset", "action", "background", "xlink:href"}
@@ -71,51 +69,6 @@ class Page(html.parser.HTMLParser):
     head, _, body = found.partition(",")
     assert head == "data:image/svg+xml;base64"
     return base64.b64decode(body).decode()
-
-
-def write_run(folder, rows=(), evaluations=(), **settings):
-  """A run's folder; settings by dotted name with '__' for the dots."""
-  folder.mkdir(parents=True)
-  config = configs.replace(
-    Config(),
-    {"workdir": str(folder)} | {name.replace("__", "."): value for name, value in settings.items()},
-  )
-  facts = {
-    "versions": {"jax": "0.10.77"},
-    "devices": ["cpu"],
-    "command": ["train", "--seed"],
-    "revision": "abc1234",
-  }
-  (folder / "config.json").write_text(json.dumps({"config": configs.values(config), **facts}))
-  for name, lines in (("metrics", rows), ("evaluations", evaluations)):
-    (folder / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-  return folder
-
-
-def metric_rows(returns, every=1000, **more):
-  return [
-    {
-      "env_steps": every * (i + 1),
-      "seconds": 60.0 * (i + 1),
-      "env_steps_per_second": 16.5,
-      "episode/return": value,
-      **more,
-    }
-    for i, value in enumerate(returns)
-  ]
-
-
-def score(mean, env_steps=3000, agent="trained", **more):
-  row = {
-    "env_steps": env_steps,
-    "task": "Pong-v5",
-    "protocol": "100k",
-    "agent": agent,
-    "episodes": 7,
-    "mean": mean,
-    "median": mean + 1,
-  }
-  return {**row, "iqm": mean + 2, "hns": mean + 3, "returns": [mean], "lengths": [5], **more}
 
 
 def read_page(*folders, **kwargs):
@@ -214,19 +167,6 @@ def test_seeds_make_a_band_and_a_setting_makes_a_group(tmp_path):
     )
     == 2
   )
-
-
-def test_groups_look_at_settings_that_matter(tmp_path):
-  folders = [
-    write_run(tmp_path / "a", env_steps=10),
-    write_run(tmp_path / "b", env_steps=20, seed=1),
-    write_run(tmp_path / "c", loss__value=1.0),
-  ]
-  found = [history.read(folder) for folder in folders]
-  groups = history.grouped(found)
-  assert [[run.folder.name for run in group.runs] for group in groups] == [["a", "b"], ["c"]]
-  assert [group.label for group in groups] == ["loss.value=0.25", "loss.value=1.0"]
-  assert history.differing(found) == ["workdir", "seed", "env_steps", "loss.value"]
 
 
 def test_several_games_have_a_curve_each(tmp_path):
@@ -356,97 +296,3 @@ def test_long_runs_make_small_files(tmp_path):
     tmp_path / "report.html",
   )
   assert 100_000 < path.stat().st_size < 1_000_000
-
-
-def test_thin_by_hand():
-  x, y = history.thin((np.array([1.0, 2, 3, 4, 5]), np.array([1.0, 3, 5, 9, 4])), 3)
-  np.testing.assert_array_equal(x, [2, 4, 5])
-  np.testing.assert_array_equal(y, [2, 7, 4])
-  line = (np.arange(3.0), np.arange(3.0))
-  assert history.thin(line, 3) is line
-
-
-def test_spread_by_hand():
-  """One seed was seen from 0 to 4, the other from 2 to 8: they share 2 to 4."""
-  lines = [(np.array([0.0, 4]), np.array([0.0, 8])), (np.array([2.0, 8]), np.array([10.0, 4]))]
-  grid, ys = history.spread(lines, 3)
-  np.testing.assert_allclose(grid, [2, 3, 4])
-  np.testing.assert_allclose(ys, [[4, 6, 8], [10, 9, 8]])
-  assert (
-    history.spread([(np.array([0.0, 1]), np.zeros(2)), (np.array([2.0, 3]), np.zeros(2))], 3)
-    is None
-  )
-
-
-def test_what_is_drawn(tmp_path):
-  """The lines of the picture itself: every seed's, their mean, the evaluations with an interval, in
-  minutes.
-  """
-  marks = [score(9.0, 1500, intervals={"mean": [8.0, 9.5]})]
-  folders = [
-    write_run(tmp_path / f"{seed}", metric_rows([seed, seed + 4.0, 6.0]), marks * seed, seed=seed)
-    for seed in (0, 2)
-  ]
-  _, axes = plt.subplots()
-  plots._returns(
-    axes, history.grouped([history.read(folder) for folder in folders]), "seconds", 500
-  )
-  first, second, mean, *dots = axes.lines
-  np.testing.assert_allclose(first.get_xydata(), [[1, 0], [2, 4], [3, 6]])
-  np.testing.assert_allclose(second.get_xydata(), [[1, 2], [2, 6], [3, 6]])
-  np.testing.assert_allclose(mean.get_ydata()[[0, -1]], [1, 6])
-  assert first.get_alpha() < 1 and first.get_color() == second.get_color() == mean.get_color()
-  assert [dot.get_xydata().tolist() for dot in dots] == [[[1.5, 9.0]]] * 2
-  assert axes.get_xlabel() == "wall-clock time (minutes)"
-  plt.close()
-
-
-def test_the_command(tmp_path, monkeypatch, capsys):
-  a, b = (
-    write_run(tmp_path / "a", metric_rows([1])),
-    write_run(tmp_path / "b", metric_rows([1]), seed=1),
-  )
-  monkeypatch.chdir(tmp_path)
-  for words, place in (
-    ([f"--workdir={a}"], a / "report.html"),
-    ([f"--workdir={a},{b}"], tmp_path / "report.html"),
-    ([f"--workdir={a},{a},"], a / "report.html"),
-    ([f"--workdir={a}, {b}", "--output=mine.html"], tmp_path / "mine.html"),
-  ):
-    place.unlink(missing_ok=True)
-    command.main(["report", *words])
-    assert capsys.readouterr().out == f"report: {place}\n" and place.stat().st_size > 1000
-  assert not list(tmp_path.rglob("*.part"))
-
-
-@pytest.mark.parametrize(
-  "words,sentence",
-  [
-    ([], "--workdir is missing: name the folder of a run"),
-    (
-      ["--workdir=nowhere"],
-      "there is no run in it (no readable config.json); name the folder of a run",
-    ),
-    (["--workdir=bad"], "there is no run in it"),
-    (["--workdir=run", "--output=no/such/folder.html"], "--output="),
-    (["--workdir=run", "--output=run"], "it is a folder"),
-    (["--workdir=run", "--wrokdir=x"], "workdir"),
-  ],
-)
-def test_mistakes_are_one_sentence(words, sentence, tmp_path, monkeypatch, capsys):
-  write_run(tmp_path / "run")
-  (tmp_path / "bad").mkdir()
-  (tmp_path / "bad" / "config.json").write_text('{"config": [1')
-  monkeypatch.chdir(tmp_path)
-  monkeypatch.setattr(sys, "argv", ["report", *words])
-  with pytest.raises(SystemExit) as stop:
-    cli.run(command.main)
-  said = capsys.readouterr().err
-  assert stop.value.code == 2 and sentence in said and said.count("\n") == 1
-
-
-def test_a_config_that_is_no_dictionary_is_a_mistake_too(tmp_path):
-  for text in ("[]", '{"config": 3}', "{}"):
-    (tmp_path / "config.json").write_text(text)
-    with pytest.raises(ConfigError, match="no run in it"):
-      history.read(tmp_path)

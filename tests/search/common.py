@@ -1,11 +1,17 @@
 """What tests of searches share: models without an encoder, compiled searches, trees made by
 hand."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import mctx
 import numpy as np
 
+from muzero_jax.search.gumbel import Gumbel
+from muzero_jax.search.none import NoSearch
+from muzero_jax.search.puct import Puct
+from muzero_jax.search.random import Random
 from muzero_jax.types import Model, Root, Statistics
 
 D = 3
@@ -113,3 +119,98 @@ def statistics(error=1.0, skill=0.0):
   """With this error and this skill, from two batches' worth of sums."""
   numbers = (2.0, 2 * error**2, 2.0, 2 * skill)
   return Statistics(*(jnp.float32(number) for number in numbers))
+
+
+KEY = jax.random.key(0)
+A = 4
+GAMMA = 0.9
+
+
+def arbitrary_model():
+  """Tells states and actions apart; the same for every batch element."""
+  random = np.random.RandomState(0)
+  mix, embed, policy, value, reward = (
+    jnp.asarray(random.randn(*shape), jnp.float32)
+    for shape in ((D, D), (A, D), (D, A), (D, 1), (D, 1))
+  )
+
+  def dot(x, w):
+    return jnp.sum(x[:, :, None] * w[None], 1)  # the same rounding for any batch size
+
+  def step(params, hidden, action):
+    hidden = jnp.tanh(dot(hidden, mix) + embed[action])
+    return hidden, dot(hidden, reward)
+
+  return plain(step, lambda params, hidden: (dot(hidden, policy), dot(hidden, value)))
+
+
+MODEL = arbitrary_model()
+
+
+def arbitrary_root():
+  """20 different roots, twice: a root and its twin differ in their noise only."""
+  random = np.random.RandomState(1)
+  one = Root(
+    *(jnp.asarray(random.randn(*shape), jnp.float32) for shape in ((20, D), (20, A), (20,)))
+  )
+  return jax.tree.map(lambda x: jnp.concatenate([x, x]), one)
+
+
+ROOT = arbitrary_root()
+SIZE = 40
+
+
+@functools.cache
+def constant_model(value, num_actions=A):
+  """No rewards, and the same value everywhere."""
+
+  def predict(params, hidden):
+    return jnp.zeros((hidden.shape[0], num_actions)), jnp.full(
+      (hidden.shape[0], 1), value, jnp.float32
+    )
+
+  return plain(lambda params, hidden, action: (hidden, jnp.zeros((hidden.shape[0], 1))), predict)
+
+
+def bandit_model():
+  """The first action is rewarded as the parameters f32[3] say, nothing after it."""
+
+  def step(params, hidden, action):
+    return hidden + 1, jnp.where(hidden[:, :1] == 0, params[action][:, None], 0.0)
+
+  return plain(
+    step, lambda params, hidden: (jnp.zeros((hidden.shape[0], 3)), jnp.zeros((hidden.shape[0], 1)))
+  )
+
+
+BANDIT = bandit_model()
+
+SEARCHES = {
+  "gumbel": Gumbel(MODEL, GAMMA, 8),
+  "puct": Puct(MODEL, GAMMA, 8),
+  "none": NoSearch(MODEL, GAMMA),
+  "random": Random(),
+}
+
+
+def many(search, root):
+  """Decisions for 4 keys, [4, B, ...]."""
+  decisions = [run(search, jax.random.key(i), root) for i in range(4)]
+  return jax.tree.map(lambda *x: np.stack(x), *decisions)
+
+
+def rewarded_bandit(num_actions):
+  """The first action is rewarded as `params["rewards"]` says, nothing after it; all actions
+  alike."""
+
+  def step(params, hidden, action):
+    return hidden + 1, jnp.where(hidden[:, :1] == 0, params["rewards"][action][:, None], 0.0)
+
+  def predict(params, hidden):
+    return jnp.zeros((hidden.shape[0], num_actions)), jnp.zeros((hidden.shape[0], 1))
+
+  return plain(step, predict)
+
+
+def paying(*rewards, error=1.0, skill=0.0):
+  return {"rewards": jnp.array(rewards, jnp.float32), "statistics": statistics(error, skill)}

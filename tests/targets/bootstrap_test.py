@@ -11,31 +11,28 @@ from muzero_jax.targets import policy
 from muzero_jax.targets.bootstrap import TargetNetwork, recorded
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
-from muzero_jax.types import Example
+from tests import builders
 from tests.fakes import DIGITS as MODEL
 
 STACK, UNROLL, N = 3, 2, 2
 LENGTH = UNROLL + N + 1  # steps t .. t+4
 
 
-def example(*, last=(), first=(), discount=(), stack=STACK, unroll=UNROLL, n=N, reward=None):
+def example(*, last=(), first=(), discount=(), stack=STACK, unroll=UNROLL, n=N, reward=0):
   """Frames show 1, 2, 3 ...: step t shows 3. `last`, `first` and `discount` (of 0) name steps t+i;
   recorded values are 1000 + i.
   """
   length = unroll + n + 1
   at = np.arange(length)
-  return Example(
+  return builders.example(
+    unroll=unroll,
+    n_step=n,
     frames=jnp.asarray(np.arange(1, stack + length)[:, None], jnp.uint8),
-    first=jnp.asarray(np.isin(np.arange(1 - stack, length), first)),
-    action=jnp.zeros(length - 1, jnp.int32),
-    reward=jnp.zeros(length - 1) if reward is None else jnp.asarray(reward, jnp.float32),
-    discount=jnp.asarray(~np.isin(at[1:], discount), jnp.float32),
-    last=jnp.asarray(np.isin(at, last)),
-    policy=jnp.full((unroll + 1, 2), 0.5),
-    value=jnp.asarray(1000 + at, jnp.float32),
-    log_prob=jnp.zeros(length - 1),
-    advantage=jnp.float32(0),
-    age=jnp.int32(0),
+    first=np.isin(np.arange(1 - stack, length), first),
+    reward=reward,
+    discount=~np.isin(at[1:], discount),
+    last=np.isin(at, last),
+    value=1000 + at,
   )
 
 

@@ -12,7 +12,7 @@ from muzero_jax.targets import bootstrap
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.policy import Reanalyzed, recorded
 from muzero_jax.targets.returns import Returns
-from muzero_jax.types import Decision, Example, TimeStep
+from tests import builders
 from tests.fakes import DIGITS as MODEL
 from tests.fakes import digits
 
@@ -23,8 +23,7 @@ def search(params, key, root):
   """Its policy is (the root's value, the parameter)."""
   size = root.value.shape[0]
   shown = jnp.stack([root.value, jnp.full(size, params)], -1)
-  zeros = jnp.zeros(size)
-  return Decision(jnp.zeros(size, jnp.int32), shown, root.value, zeros, zeros, zeros)
+  return builders.decision(size, policy=shown, value=root.value)
 
 
 def no_search(params, key, root):
@@ -37,14 +36,11 @@ def examples(first=()):
   """
   frames = np.arange(1, STACK + UNROLL + 1)[None, :, None] + np.arange(SIZE)[:, None, None]
   flags = np.isin(np.arange(1 - STACK, UNROLL + 1), first)
-  length = UNROLL + 2
-  return Example(
+  return builders.example(
+    SIZE,
+    unroll=UNROLL,
     frames=jnp.asarray(frames, jnp.uint8),
-    first=jnp.asarray(np.tile(flags, (SIZE, 1))),
-    action=jnp.zeros((SIZE, length - 1), jnp.int32),
-    reward=jnp.zeros((SIZE, length - 1)),
-    discount=jnp.ones((SIZE, length - 1)),
-    last=jnp.zeros((SIZE, length), bool),
+    first=flags,
     policy=jnp.stack(
       [
         jnp.tile(-1.0 - jnp.arange(SIZE)[:, None], (1, UNROLL + 1)),
@@ -52,10 +48,6 @@ def examples(first=()):
       ],
       -1,
     ),
-    value=jnp.zeros((SIZE, length)),
-    log_prob=jnp.zeros((SIZE, length - 1)),
-    advantage=jnp.zeros(SIZE),
-    age=jnp.zeros(SIZE, jnp.int32),
   )
 
 
@@ -120,17 +112,13 @@ def test_reanalysis_stacks_as_acting_did(key):
   ring = Ring(16, 1, 2, (1,), stack=STACK, unroll=UNROLL, window=UNROLL + 2, later=UNROLL)
   replay, acted, add = ring.init(), [], jax.jit(ring.add)
   for t in range(12):
-    first = jnp.array([t in (0, 1, 5, 7)])  # an episode may be a single step long
-    time = TimeStep(
-      jnp.array([[t % 9 + 1]], jnp.uint8),
-      jnp.zeros(1),
-      jnp.ones(1),
-      first,
-      jnp.array([t in (0, 4, 6)]),
+    time = builders.time_step(
+      1,
+      frame=jnp.array([[t % 9 + 1]], jnp.uint8),
+      first=t in (0, 1, 5, 7),  # an episode may be a single step long
+      last=t in (0, 4, 6),
     )
-    zero = jnp.zeros(1)
-    decision = Decision(jnp.zeros(1, jnp.int32), jnp.zeros((1, 2)), zero, zero, zero, zero)
-    replay = add(replay, decision, time, jnp.int32(0))
+    replay = add(replay, builders.decision(1), time, jnp.int32(0))
     acted.append(int(digits(1.0, ring.recent(replay))[0, 0]))
   # Steps 0 | 1 2 3 4 | 5 6 | 7 ...: frames 1 | 2 3 4 5 | 6 7 | 8 9 1 2 3.
   assert acted == [111, 222, 223, 234, 345, 666, 667, 888, 889, 891, 912, 123]

@@ -12,7 +12,7 @@ from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
 from muzero_jax.targets.unroll import masks, reward_and_value
-from muzero_jax.types import Example
+from tests import builders
 
 UNROLL, N = 3, 2
 LENGTH = UNROLL + N + 1  # steps t .. t+5
@@ -24,21 +24,17 @@ def example(reward, value, *, discount=(), last=(), first=(), unroll=UNROLL, sta
   """One example. `discount` names the steps t+i whose discount is 0, `last` and `first` those with
   the flag.
   """
-  length, num_actions = len(value), 2
+  length = len(value)
   at = np.arange(length)
-  later = np.arange(1 - stack, length)
-  return Example(
+  return builders.example(
+    unroll=unroll,
+    n_step=length - unroll - 1,
     frames=jnp.asarray(np.arange(stack + length - 1)[:, None], jnp.uint8),
-    first=jnp.asarray(np.isin(later, first)),
-    action=jnp.zeros(length - 1, jnp.int32),
-    reward=jnp.asarray(reward, jnp.float32),
-    discount=jnp.asarray(~np.isin(at[1:], discount), jnp.float32),
-    last=jnp.asarray(np.isin(at, last)),
-    policy=jnp.full((unroll + 1, num_actions), 0.5),
-    value=jnp.asarray(value, jnp.float32),
-    log_prob=jnp.zeros(length - 1),
-    advantage=jnp.float32(0),
-    age=jnp.int32(0),
+    first=np.isin(np.arange(1 - stack, length), first),
+    reward=reward,
+    discount=~np.isin(at[1:], discount),
+    last=np.isin(at, last),
+    value=value,
   )
 
 

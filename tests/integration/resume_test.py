@@ -1,0 +1,126 @@
+"""What a run leaves behind, and how it goes on from there."""
+
+import dataclasses
+import json
+import pathlib
+
+import jax
+import numpy as np
+import pytest
+
+from muzero_jax import build, train
+from muzero_jax import config as configs
+from muzero_jax.config import ConfigError
+from muzero_jax.runs import metrics, restore
+from muzero_jax.runs.checkpoint import Checkpoints
+
+
+def saved(folder) -> dict:
+  """All arrays of the newest checkpoint."""
+  config = restore.workdir.load(pathlib.Path(folder))
+  run = build.build(config)
+  local = run.local()
+  with Checkpoints(folder, read_only=True) as checkpoints:
+    small = dataclasses.replace(local, replay=None)
+    return checkpoints.restore(learner=run.shared(), local=small, replay=local.replay)
+
+
+def bits(tree):
+  return [
+    np.asarray(jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x)
+    for x in jax.tree.leaves(tree)
+  ]
+
+
+def test_a_run_leaves_what_was_promised_and_resumes_bit_for_bit(tmp_path, make_config, capsys):
+  """512 steps in one go, and 200 then 512: the same parameters, optimizer, keys, games and replay,
+  bit for bit.
+  """
+  settings = dict(checkpoint__replay=True, replay__kind="prioritized", evaluation__episodes=2)
+  assert train.train(make_config(tmp_path / "one", **settings)) == 0
+  assert train.train(make_config(tmp_path / "two", **settings, env_steps=200)) == 0
+  assert train.train(make_config(tmp_path / "two", **settings)) == 0
+  one, two = bits(saved(tmp_path / "one")), bits(saved(tmp_path / "two"))
+  assert len(one) == len(two) > 50
+  assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(one, two, strict=True))
+
+  said = capsys.readouterr().out
+  assert "resuming at 200 steps" in said and "GiB" in said and "random play" in said
+  rows = metrics.read(tmp_path / "one" / "metrics.jsonl")
+  assert [row["env_steps"] for row in rows] == [128, 256, 384, 512]
+  named = [
+    "frames",
+    "updates",
+    "seconds",
+    "env_steps_per_second",
+    "simulations_per_second",
+    "updates_per_second",
+  ]
+  for name in [
+    *named,
+    "episode/return",
+    "episode/length",
+    "loss/total",
+    "loss/value",
+    "replay/age",
+    "search/entropy",
+  ]:
+    assert name in rows[-1], name
+  for name in [
+    "unroll/value_error_2",
+    "unroll/reward_error_1",
+    "calibration/return",
+    "search/depth",
+    "learner/dead_units",
+  ]:
+    assert np.isfinite(rows[-1][name]), name
+  # 512 steps at 0.125 gradient steps each, but for the warm-up of 128 steps.
+  assert rows[-1]["updates"] == (512 - 128) / 8
+  scores = metrics.read(tmp_path / "one" / "evaluations.jsonl")
+  assert [row["agent"] for row in scores] == ["trained", "random"]
+  assert (
+    scores[0]["env_steps"] == 512
+    and len(scores[0]["returns"]) == 2
+    and scores[0]["protocol"] == "own"
+  )
+  facts = json.loads((tmp_path / "one" / "config.json").read_text())
+  assert facts["config"]["env.kind"] == "catch" and "jax" in facts["versions"] and facts["command"]
+  assert (tmp_path / "one" / "curve.png").stat().st_size > 5_000
+  assert "calibration/return" in (tmp_path / "one" / "report.html").read_text()
+  assert list((tmp_path / "one").glob("events.*"))
+
+
+def test_a_finished_run_goes_on_when_asked_for_more(tmp_path, make_config, capsys):
+  """Run again, it says that it is done; without a saved replay it fills a new one before it learns
+  on.
+  """
+  config = make_config(tmp_path, env_steps=256, evaluation__random_episodes=0)
+  assert train.train(config) == 0
+  before = len(metrics.read(tmp_path / "evaluations.jsonl"))
+  assert train.train(config) == 0
+  assert "has done its 256 steps" in capsys.readouterr().out
+  assert len(metrics.read(tmp_path / "evaluations.jsonl")) == before  # nothing is evaluated twice
+  assert train.train(dataclasses.replace(config, env_steps=512)) == 0
+  assert "the replay starts empty" in capsys.readouterr().out
+  updates = [row["updates"] for row in metrics.read(tmp_path / "metrics.jsonl")]
+  assert updates == [0, 16, 16, 32]  # 128 steps of warm-up each time
+
+
+def test_other_settings_are_refused_unless_overridden(tmp_path, make_config, capsys):
+  config = make_config(
+    tmp_path, env_steps=128, evaluation__episodes=0, evaluation__random_episodes=0
+  )
+  assert train.train(config) == 0
+  other = configs.replace(config, {"search.num_simulations": 3, "env_steps": 256})
+  with pytest.raises(ConfigError, match=r"--search\.num_simulations: was 2, now 3"):
+    train.train(other)
+  kept = (tmp_path / "config.json").read_text()
+  network = configs.replace(
+    config, {"network.size": "small", "override_config": True, "env_steps": 256}
+  )
+  with pytest.raises(ConfigError, match="of another network"):
+    train.train(network)
+  assert (tmp_path / "config.json").read_text() == kept  # what is saved can still be used
+  assert restore.restore(str(tmp_path)).env_steps == 128
+  assert train.train(configs.replace(other, {"override_config": True})) == 0
+  assert "resuming at 128 steps" in capsys.readouterr().out

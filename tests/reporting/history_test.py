@@ -1,0 +1,77 @@
+"""What is read from the folders of runs, and drawn of it."""
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from muzero_jax.config import ConfigError
+from muzero_jax.reporting import plots
+from muzero_jax.runs import history
+from tests.reporting.common import (
+  metric_rows,
+  score,
+  write_run,
+)
+
+
+def test_groups_look_at_settings_that_matter(tmp_path):
+  folders = [
+    write_run(tmp_path / "a", env_steps=10),
+    write_run(tmp_path / "b", env_steps=20, seed=1),
+    write_run(tmp_path / "c", loss__value=1.0),
+  ]
+  found = [history.read(folder) for folder in folders]
+  groups = history.grouped(found)
+  assert [[run.folder.name for run in group.runs] for group in groups] == [["a", "b"], ["c"]]
+  assert [group.label for group in groups] == ["loss.value=0.25", "loss.value=1.0"]
+  assert history.differing(found) == ["workdir", "seed", "env_steps", "loss.value"]
+
+
+def test_thin_by_hand():
+  x, y = history.thin((np.array([1.0, 2, 3, 4, 5]), np.array([1.0, 3, 5, 9, 4])), 3)
+  np.testing.assert_array_equal(x, [2, 4, 5])
+  np.testing.assert_array_equal(y, [2, 7, 4])
+  line = (np.arange(3.0), np.arange(3.0))
+  assert history.thin(line, 3) is line
+
+
+def test_spread_by_hand():
+  """One seed was seen from 0 to 4, the other from 2 to 8: they share 2 to 4."""
+  lines = [(np.array([0.0, 4]), np.array([0.0, 8])), (np.array([2.0, 8]), np.array([10.0, 4]))]
+  grid, ys = history.spread(lines, 3)
+  np.testing.assert_allclose(grid, [2, 3, 4])
+  np.testing.assert_allclose(ys, [[4, 6, 8], [10, 9, 8]])
+  assert (
+    history.spread([(np.array([0.0, 1]), np.zeros(2)), (np.array([2.0, 3]), np.zeros(2))], 3)
+    is None
+  )
+
+
+def test_what_is_drawn(tmp_path):
+  """The lines of the picture itself: every seed's, their mean, the evaluations with an interval, in
+  minutes.
+  """
+  marks = [score(9.0, 1500, intervals={"mean": [8.0, 9.5]})]
+  folders = [
+    write_run(tmp_path / f"{seed}", metric_rows([seed, seed + 4.0, 6.0]), marks * seed, seed=seed)
+    for seed in (0, 2)
+  ]
+  _, axes = plt.subplots()
+  plots._returns(
+    axes, history.grouped([history.read(folder) for folder in folders]), "seconds", 500
+  )
+  first, second, mean, *dots = axes.lines
+  np.testing.assert_allclose(first.get_xydata(), [[1, 0], [2, 4], [3, 6]])
+  np.testing.assert_allclose(second.get_xydata(), [[1, 2], [2, 6], [3, 6]])
+  np.testing.assert_allclose(mean.get_ydata()[[0, -1]], [1, 6])
+  assert first.get_alpha() < 1 and first.get_color() == second.get_color() == mean.get_color()
+  assert [dot.get_xydata().tolist() for dot in dots] == [[[1.5, 9.0]]] * 2
+  assert axes.get_xlabel() == "wall-clock time (minutes)"
+  plt.close()
+
+
+def test_a_config_that_is_no_dictionary_is_a_mistake_too(tmp_path):
+  for text in ("[]", '{"config": 3}', "{}"):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(ConfigError, match="no run in it"):
+      history.read(tmp_path)
