@@ -152,7 +152,7 @@ def test_calibration_drops_a_cut_even_where_little_is_left():
       (0, 1, True, False, 2.0),
       (1, 0, False, True, 0.0),
     ],
-    discount=0.04,
+    gamma=0.04,
   )
   assert [report["error"][1] for report in reports] == [0, 0, 0, 1]
   assert reports[3]["value"][0] == 2.0
