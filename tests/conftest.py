@@ -13,7 +13,14 @@ jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 
-LONG = ("tests/learning/", "tests/integration/")  # not part of the short tier
+# Not part of the short tier, nor is what is marked `long` by hand.
+LONG = (
+  "tests/learning/",
+  "tests/integration/",
+  "tests/benchmark/flops_test.py",
+  "tests/benchmark/sweep_test.py",
+  "tests/benchmark/workloads_test.py",
+)
 
 
 def pytest_configure(config):

@@ -59,6 +59,7 @@ def same(a, b):
   )
 
 
+@pytest.mark.long
 def test_rounds_of_any_length_give_the_same_run(run, program):
   """One compilation serves every length, and how ticks are split into rounds changes nothing, bit
   for bit.
@@ -140,6 +141,7 @@ def test_returns_are_those_of_whole_games(run, program):
   assert metrics["episode/length"][0] == 9 * 8
 
 
+@pytest.mark.long
 def test_replay_is_updated_in_place(make_config):
   """The compiled program's temporary memory is far below the replay's size: nothing copies it."""
   run = build.build(make_config(replay__capacity=400_000))

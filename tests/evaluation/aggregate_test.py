@@ -212,6 +212,7 @@ def test_the_command_refuses_before_it_plays(write):
     command.main(["evaluate", f"--workdir={pong}"])
 
 
+@pytest.mark.long
 def test_two_runs_are_played_and_summed_up(make_config, tmp_path, capsys):
   """Runs that are saved before they have learned anything."""
   for seed in (0, 1):
