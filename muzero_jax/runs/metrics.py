@@ -45,10 +45,9 @@ def sums(metrics: Metrics) -> Sums:
 
 
 def add(a: Sums, b: Sums) -> Sums:
-  """Adds the sums and weights of `b` to those of `a`. The names are those of `b`."""
-  return {
-    name: (a.get(name, (0, 0))[0] + s, a.get(name, (0, 0))[1] + w) for name, (s, w) in b.items()
-  }
+  """Adds the sums and weights of `b` to those of `a`; a name may be in one of them only."""
+  pairs = {name: (a.get(name, (0.0, 0.0)), b.get(name, (0.0, 0.0))) for name in {**a, **b}}
+  return {name: (one[0] + two[0], one[1] + two[1]) for name, (one, two) in pairs.items()}
 
 
 def means(total: Sums) -> dict[str, float]:

@@ -125,6 +125,11 @@ def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
   path.write_text(path.read_text() + '{"env_st')
   metrics.forget(path, after=20)
   assert [row["env_steps"] for row in metrics.read(path)] == [10, 20]
-  assert metrics.means(metrics.add({"a": (1.0, 2.0)}, {"a": (2.0, 2.0), "b": (0.0, 0.0)})) == {
-    "a": 0.75
-  }
+
+
+def test_sums_of_rounds():
+  """A name that only one round reports is kept; one without weight has no mean."""
+  total = metrics.add(
+    {"a": (1.0, 2.0), "c": (3.0, 4.0)}, {"a": (2.0, 2.0), "b": (0.0, 0.0), "d": (5.0, 1.0)}
+  )
+  assert metrics.means(total) == {"a": 0.75, "c": 0.75, "d": 5.0}
