@@ -34,7 +34,7 @@ def flops(run: Experiment) -> dict[str, float]:
   )
   params = state.variables
 
-  def latents(count: int) -> tuple[Any, Any]:
+  def hidden_states(count: int) -> tuple[Any, Any]:
     frames = jax.ShapeDtypeStruct((count, ring.stack, *spec.frame_shape), spec.frame_dtype)
     return jax.eval_shape(model.encode, params, frames), jax.ShapeDtypeStruct((count,), jnp.int32)
 
@@ -44,7 +44,7 @@ def flops(run: Experiment) -> dict[str, float]:
     one = cost(
       lambda p, h, a: node(p, jax.random.key(0), a, (h, a.astype(jnp.float32))),
       params,
-      *latents(count),
+      *hidden_states(count),
     )
     return max(search.simulations - 1, 0) * one
 
@@ -66,7 +66,7 @@ def flops(run: Experiment) -> dict[str, float]:
   def back(params, hidden, action, gradient):
     return jax.vjp(lambda p, h: model.step(p, h, action), params, hidden)[1](gradient)
 
-  hidden, action = latents(size)
+  hidden, action = hidden_states(size)
   learn = cost(update, state, memory, key, batch)
   learn += (unroll - 1) * cost(
     back, params, hidden, action, jax.eval_shape(model.step, params, hidden, action)

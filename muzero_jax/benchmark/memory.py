@@ -79,7 +79,10 @@ def sizes(run: Experiment) -> dict[str, int]:
     "parameters": nbytes(learner.params) + nbytes(learner.target_params),
     "optimizer": nbytes(learner.opt_state),
     "search tree": roots * (loop.search.simulations + 1) * node if loop.search.simulations else 0,
-    "unrolled latents": loop.learner.batch_size * (targets.unroll + 1) * nbytes(hidden) // num_envs,
+    "unrolled hidden states": loop.learner.batch_size
+    * (targets.unroll + 1)
+    * nbytes(hidden)
+    // num_envs,
   }
 
 

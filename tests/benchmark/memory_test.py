@@ -8,7 +8,9 @@ from muzero_jax.config import ConfigError
 
 
 def test_sizes_by_hand(make_config):
-  """Catch: 2 devices x 4 games, 512 steps of replay; a latent of the smallest MLP is 64 floats."""
+  """Catch: 2 devices x 4 games, 512 steps of replay; a hidden state of the smallest MLP is 64
+  floats.
+  """
   run = build.build(make_config(targets__reanalyse=0.5, search__num_simulations=3))
   sizes = memory.sizes(run)
   params = sizes["parameters"] // 2  # and the target network
@@ -17,7 +19,7 @@ def test_sizes_by_hand(make_config):
   # Roots: half of 8 examples with 2 + 1 steps each, more than the 4 games. Nodes: the root and 3. 3
   # actions.
   assert sizes["search tree"] == 12 * 4 * (4 * 64 + 4 * (6 + 6 * 3))
-  assert sizes["unrolled latents"] == 8 * 3 * 64 * 4
+  assert sizes["unrolled hidden states"] == 8 * 3 * 64 * 4
   assert memory.sizes(build.build(make_config(search__kind="none")))["search tree"] == 0
 
 

@@ -242,7 +242,7 @@ def plain():
 @pytest.fixture(scope="module")
 def full():
   """The term as it is, its own parameters, and the gradient of its loss by the encoder, its
-  parameters and the latents.
+  parameters and the hidden states.
   """
   term = consistency_term()
 
@@ -262,7 +262,7 @@ def consistency_loss(plain, hidden, one, **masks):
 
 
 def test_equal_views_are_minus_one(plain):
-  """Unrolled latents that are what the encoder sees at t+1 .. t+k cost -1 through identical
+  """Unrolled hidden states that are what the encoder sees at t+1 .. t+k cost -1 through identical
   projections.
   """
   one = example(3)
@@ -270,7 +270,7 @@ def test_equal_views_are_minus_one(plain):
 
 
 def test_views_are_those_of_the_same_step(plain):
-  """The latent unrolled i steps is compared with the view of t+i: one step off is not -1."""
+  """The hidden state unrolled i steps is compared with the view of t+i: one step off is not -1."""
   one = example(3)
   assert (consistency_loss(plain, jnp.roll(views(one), 1, 1), one) > -0.95).all()
   assert (consistency_loss(plain, jnp.roll(views(one), -1, 1), one) > -0.95).all()
@@ -399,7 +399,7 @@ def test_consistency_agrees_with_numpy(key, full):
 
 def test_target_side_carries_no_gradient(key, full):
   """Stop-gradient on the target side: nothing flows into the encoder through the later views, all
-  through the unrolled latents.
+  through the unrolled hidden states.
   """
   one, made, (_, own, gradients) = example(3), targets(3, UNROLL), full
   hidden = jax.random.normal(key, (3, UNROLL + 1, STACK * FEATURES))
@@ -440,8 +440,8 @@ def test_projector_learns_from_the_unrolled_side_only(key, plain):
 
 
 def test_constant_latents_give_no_nan(full):
-  """A constant latent gives no NaN: it is scaled to zeros, and the similarity of a zero vector has
-  a finite gradient.
+  """A constant hidden state gives no NaN: it is scaled to zeros, and the similarity of a zero
+  vector has a finite gradient.
   """
   _, own, gradients = full
   value, found = gradients(
@@ -456,8 +456,8 @@ def test_constant_latents_give_no_nan(full):
 
 
 def test_masked_constant_latents_give_no_nan(full):
-  """A masked step cannot spoil the gradient of the others: its latent may be anything, constant
-  too.
+  """A masked step cannot spoil the gradient of the others: its hidden state may be anything,
+  constant too.
   """
   one, (_, own, gradients) = example(3), full
   hidden = views(one).at[:, 2].set(0.0)

@@ -166,8 +166,8 @@ def test_a_batch_is_what_its_elements_are_alone(name):
 def test_latents_are_scaled_to_unit_range(name):
   _, params, (encode, step, _) = build(name)
   hidden = encode(disturbed(params), frames(name))
-  for latent in (hidden, step(disturbed(params), hidden, jnp.arange(3))[0]):
-    flat = np.asarray(latent).reshape(3, -1)
+  for hidden_state in (hidden, step(disturbed(params), hidden, jnp.arange(3))[0]):
+    flat = np.asarray(hidden_state).reshape(3, -1)
     np.testing.assert_allclose(flat.min(1), 0, atol=1e-6)
     np.testing.assert_allclose(flat.max(1), 1, atol=1e-6)
 
@@ -187,15 +187,15 @@ def test_actions_and_every_frame_of_the_stack_matter(name):
 
 @pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
 def test_black_frames_and_constant_latents_give_no_nan(name):
-  """A constant latent gives no NaN: through the whole network, forwards and backwards."""
+  """A constant hidden state gives no NaN: through the whole network, forwards and backwards."""
   model, params, _ = build(name)
   black = jnp.zeros_like(frames(name, 2))
 
   def loss(params):
     hidden = model.encode(params, black)
-    latents = jnp.concatenate([hidden, jnp.full_like(hidden, 0.5)])
-    later, reward = model.step(params, latents, jnp.array([0, 1, 0, 1]))
-    logits = (reward, *model.predict(params, jnp.concatenate([latents, later])))
+    hidden_states = jnp.concatenate([hidden, jnp.full_like(hidden, 0.5)])
+    later, reward = model.step(params, hidden_states, jnp.array([0, 1, 0, 1]))
+    logits = (reward, *model.predict(params, jnp.concatenate([hidden_states, later])))
     return sum(jax.nn.log_softmax(x)[:, 0].sum() for x in logits)
 
   value, gradient = jax.jit(jax.value_and_grad(loss))(params)

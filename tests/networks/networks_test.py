@@ -1,4 +1,4 @@
-"""The networks: shapes of every size, and how frames and latents are scaled."""
+"""The networks: shapes of every size, and how frames and hidden states are scaled."""
 
 import jax
 import jax.numpy as jnp
@@ -18,8 +18,8 @@ from tests.networks.common import (
 
 
 def shapes(size, shape, dtype=jnp.float32, make=resnet, num=2):
-  """Parameters, latent, stepped latent, reward, policy and value logits, abstractly; uint8
-  frames.
+  """Parameters, hidden state, stepped hidden state, reward, policy and value logits, abstractly;
+  uint8 frames.
   """
   stack = jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8)
   model = make(size, ACTIONS, SUPPORT, stack, dtype)
@@ -120,7 +120,7 @@ def test_scale_latent_is_per_example_over_the_whole_map():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_constant_latent_gives_no_nan(dtype):
-  """Latent min-max scaling has an epsilon: a constant latent gives no NaN, nor does its
+  """Hidden state min-max scaling has an epsilon: a constant hidden state gives no NaN, nor does its
   gradient.
   """
   constant = jnp.full((2, 3, 3, 2), 7.0, dtype)
