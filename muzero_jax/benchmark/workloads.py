@@ -108,7 +108,9 @@ class Parts:
     model = self.run.loop.model._replace(
       encode=look, predict=predict, decode=lambda logits: logits[:, 0]
     )
-    return self._looped(dataclasses.replace(self.run.loop, model=model, search=Random(), updates=0))
+    # Monitors may call the model, and this one has no dynamics.
+    bare = dataclasses.replace(self.run.loop, model=model, search=Random(), updates=0, monitors=())
+    return self._looped(bare)
 
   def loop(self) -> Work:
     """The training loop as it is, except that gradient steps begin with the first tick."""
