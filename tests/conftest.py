@@ -25,7 +25,7 @@ LONG = (
 
 def pytest_configure(config):
   """Keeps compiled programs in a folder below pytest's cache, for the next run of the tests."""
-  folder = config.rootpath / config.getini("cache_dir") / "jax"
+  folder = config.rootpath / ".pytest_cache" / "jax"
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
 
