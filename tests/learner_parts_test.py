@@ -31,6 +31,7 @@ from tests.learner_common import (
 )
 
 
+@pytest.mark.long
 def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
   """The same gradient and statistics, so the same parameters after the step; the network and the
   losses are the real ones."""
