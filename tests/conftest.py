@@ -4,10 +4,8 @@ next run, and runs small enough to compile in seconds.
 
 import jax
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 
 from muzero_jax import config as configs
-from muzero_jax.envs.envpool import EnvPool
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -28,24 +26,6 @@ def pytest_configure(config):
   folder = config.rootpath / ".pytest_cache" / "jax"
   jax.config.update("jax_compilation_cache_dir", str(folder))
   jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def no_pools_on_disk():
-  """Keeps programs that step EnvPool out of the cache, and all that the process compiles later.
-
-  `envs/envpool.py` switches the cache off when a pool is made, but JAX looks at that switch only
-  when it compiles its first program; after `reset_cache` it looks again.
-  """
-  make = EnvPool.__init__
-
-  def make_and_look_again(self, *args, **kwargs):
-    make(self, *args, **kwargs)
-    compilation_cache.reset_cache()
-
-  with pytest.MonkeyPatch.context() as patch:
-    patch.setattr(EnvPool, "__init__", make_and_look_again)
-    yield
 
 
 def pytest_collection_modifyitems(items):

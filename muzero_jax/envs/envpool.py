@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from envpool.python.xla_template import make_xla
+from jax.experimental.compilation_cache import compilation_cache
 
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs import callback
@@ -218,6 +219,7 @@ class EnvPool:
     # A compiled program contains the memory address of its pool. A program cached on disk would
     # therefore be useless in another process, or, if the addresses happened to match, wrong.
     jax.config.update("jax_enable_compilation_cache", False)
+    compilation_cache.reset_cache()  # JAX reads the setting at its first compilation only
     self.pools = pools
     self._started = [False] * len(pools)
     calls = [_ffi_calls(pool) if backend == "ffi" else callback.calls(pool) for pool in pools]
