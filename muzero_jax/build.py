@@ -21,7 +21,7 @@ from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
 from muzero_jax.loop import Local, Loop, Shared
-from muzero_jax.losses import consistency, muzero, policy_gradient
+from muzero_jax.losses import consistency, distillation, muzero, policy_gradient
 from muzero_jax.networks import mlp, resnet, vector
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
@@ -251,7 +251,8 @@ def make_ring(config: Config, spec: Spec, num_devices: int) -> Ring:
   """
   targets = config.targets
   window = targets.unroll + targets.n_step + 1
-  later = targets.unroll if targets.reanalyse or config.loss.consistency else 0
+  needs_later = targets.reanalyse or config.loss.consistency or config.loss.distillation
+  later = targets.unroll if needs_later else 0
   later = window - 1 if targets.bootstrap == "target" else later
   rows = config.replay.capacity // (spec.num_envs * num_devices)
   smallest = Ring.smallest(config.env.stack, window)
@@ -356,6 +357,7 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
     "consistency": partial(
       consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width
     ),
+    "distillation": partial(distillation.distillation, stack=ring.stack),
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))

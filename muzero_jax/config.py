@@ -250,6 +250,12 @@ class Loss:
     "weight of EfficientZero's consistency loss; the paper: 2, with --loss.steps=equal",
     minimum=0,
   )
+  distillation: float = option(
+    0.0,
+    "weight of the loss that makes the unroll's policies and values agree with those that the "
+    "network predicts from the frames really reached",
+    minimum=0,
+  )
   custom: str = option(
     "",
     "your own loss terms (docs/library.md): MODULE:FUNCTION=WEIGHT, separated by commas",
