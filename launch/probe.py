@@ -2,7 +2,8 @@
 
 muzero-jax probe --workdir=DIR [--steps=500] [--num_envs=32] [--seed=N] [--json=FILE]
 
-The regressions also show whether the dynamics network predicts the effects of actions.
+The regressions also show whether the dynamics network predicts the effects of actions, 1, 3 and 5
+steps ahead.
 """
 
 import dataclasses
@@ -63,14 +64,31 @@ def main(argv: list[str]) -> None:
   names = probe.NAMES.get(task, {})
   chosen = list(names) or probe.changing(recording, options.bytes)
   labels = [f"{names[byte]} (byte {byte})" if byte in names else f"byte {byte}" for byte in chosen]
-  found = probe.explained(recording, chosen, needed=list(names))
+  predicted = {
+    ahead: probe.predict(agent.model, agent.params, recording, ahead) for ahead in probe.AHEAD
+  }
+  found = probe.explained(recording, predicted, chosen, needed=list(names))
   print(
     f"{task} after {agent.env_steps:,} steps: fraction of the variance explained in environments "
     "left out of the fit"
   )
   print(probe.table(found, labels))
+  effects = {
+    ahead: probe.value_effect(
+      agent.model,
+      agent.params,
+      recording,
+      jax.random.key(options.seed),
+      build.make_returns(agent.config),
+      ahead,
+    )
+    for ahead in probe.AHEAD
+  }
+  print("effect of actions on the value, compared with random actions, in units of return")
+  print(probe.effects_table(effects))
   if options.json:
     result = {"task": task, "env_steps": agent.env_steps, "bytes": chosen, "labels": labels}
+    result["effects"] = {ahead: dataclasses.asdict(effect) for ahead, effect in effects.items()}
     cli.write(
       options.json,
       json.dumps(result | {name: list(map(float, x)) for name, x in found.items()}, indent=2)

@@ -1,5 +1,7 @@
 """What hidden states know of the emulator's RAM: regressions on recordings made by hand."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,67 +11,128 @@ from muzero_jax.envs.envpool import Atari, Observed
 from muzero_jax.evaluation import probe
 from muzero_jax.evaluation.probe import Recording
 from muzero_jax.search.random import Random
+from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model
 
 STEPS, GAMES = 60, 4
 
 
-def recording(knows_action: bool) -> Recording:
-  """Byte 0 moves by the action, 1 or 3; byte 1 is noise that nothing knows; byte 2 never changes.
-
-  The hidden state is byte 0; the predicted one is where it moves to, or where it was.
+def recording() -> Recording:
+  """Byte 0 is moved by the action, by 1 or 3; byte 1 is noise that nothing knows; byte 2 never
+  changes. The hidden state is byte 0.
   """
   random = np.random.RandomState(0)
-  before = np.full((STEPS, GAMES, 128), 7, np.uint8)
-  before[..., 0] = random.randint(10, 200, (STEPS, GAMES))
-  after = before.copy()
-  after[..., 0] += random.choice([1, 3], (STEPS, GAMES)).astype(np.uint8)
-  before[..., 1], after[..., 1] = random.randint(1, 255, (2, STEPS, GAMES))
-  hidden = before[..., :1] / np.float32(255)
-  predicted = (after if knows_action else before)[..., :1] / np.float32(255)
-  return Recording(hidden, predicted, before, after, np.ones((STEPS, GAMES), bool))
+  action = random.choice([1, 3], (STEPS, GAMES)).astype(np.int32)
+  ram = np.full((STEPS, GAMES, 128), 7, np.uint8)
+  ram[..., 0] = 10 + np.cumsum(action, 0) - action
+  ram[..., 1] = random.randint(1, 255, (STEPS, GAMES))
+  hidden = ram[..., :1].astype(np.float32)
+  zeros = np.zeros((STEPS, GAMES), np.float32)
+  return Recording(hidden, action, ram, np.ones((STEPS, GAMES), np.int32), zeros, zeros + 1)
+
+
+def model(knows_action: bool) -> Model:
+  """Dynamics that add the action to the hidden state, or its mean."""
+
+  def step(params, hidden, action):
+    return hidden + (action[:, None] if knows_action else 2), hidden
+
+  return Model(None, None, None, step, None, None)
 
 
 def test_dynamics_that_know_the_action_explain_more(monkeypatch):
-  """With hardly any ridge: all of byte 0 now; after the step all of it only where the prediction
-  has the action. The action's variance is 1 of about 55^2 = 3,000.
+  """With hardly any ridge: all of byte 0 now; later all of it only where the prediction has the
+  actions. Four actions have a variance of 4, the byte has one of about 120^2 / 12 = 1,200.
   """
   monkeypatch.setattr(probe, "RIDGE", 1e-9)
-  right, blind = (probe.explained(recording(knows), [0, 1, 2], []) for knows in (True, False))
-  for found in (right, blind):
+  made = recording()
+  for knows in (True, False):
+    predicted = {j: probe.predict(model(knows), {}, made, j) for j in (1, 4)}
+    assert predicted[4].shape == (STEPS - 4, GAMES, 1)
+    found = probe.explained(made, predicted, [0, 1, 2], [])
     np.testing.assert_allclose(found["now"][0], 1, atol=1e-6)
     assert abs(found["now"][1]) < 0.1
     assert np.isnan(found["now"][2])
-    assert 0.9990 < found["without_action"][0] < 0.9999
-  np.testing.assert_allclose(right["predicted"][0], 1, atol=1e-6)
-  np.testing.assert_allclose(blind["predicted"][0], blind["without_action"][0], atol=1e-6)
+    assert 0.99 < found["without_actions_4"][0] < found["without_actions_1"][0] < 0.9999
+    for j in (1, 4):
+      expected = 1 if knows else found[f"without_actions_{j}"][0]
+      np.testing.assert_allclose(found[f"predicted_{j}"][0], expected, atol=1e-6)
 
 
 def test_steps_without_what_is_needed_are_left_out(monkeypatch):
-  """Where byte 1 is 0 before or after, and where an episode ends, byte 0 is wrong: nobody
-  notices.
-  """
+  """Where byte 1 is 0, byte 0 is wrong, and a new episode starts at 10: nobody notices."""
   monkeypatch.setattr(probe, "RIDGE", 1e-9)
-  made = recording(True)
-  before, after, valid = made.before.copy(), made.after.copy(), made.valid.copy()
-  before[::5, :, 1], before[::5, :, 0] = 0, 250
-  after[1::5, :, 1], after[1::5, :, 0] = 0, 250
-  valid[2::5], before[2::5, :, 0] = False, 250
-  spoiled = Recording(made.hidden, made.predicted, before, after, valid)
-  found = probe.explained(spoiled, [0], needed=[1])
-  np.testing.assert_allclose(found["now"], [1], atol=1e-3)
-  np.testing.assert_allclose(found["predicted"], [1], atol=1e-3)
+  made = recording()
+  ram, hidden, episode = made.ram.copy(), made.hidden.copy(), made.episode.copy()
+  ram[::5, :, 1], ram[::5, :, 0] = 0, 250
+  episode[30:] += 1
+  ram[30:, :, 0] = ram[:-30, :, 0]
+  hidden[30:] = hidden[:-30]
+  spoiled = Recording(hidden, made.action, ram, episode, made.reward, made.discount)
+  spoiled.action[30:] = made.action[:-30]
+  predicted = {3: probe.predict(model(True), {}, spoiled, 3)}
+  found = probe.explained(spoiled, predicted, [0], needed=[1])
+  np.testing.assert_allclose(found["now"], [1], atol=1e-6)
+  np.testing.assert_allclose(found["predicted_3"], [1], atol=1e-6)
+
+
+def values(knows_action: bool) -> Model:
+  """The value of a hidden state is the state; rewards are predicted to be 0."""
+  known = model(knows_action)
+  return known._replace(
+    step=lambda params, hidden, action: (known.step(params, hidden, action)[0], 0 * hidden),
+    predict=lambda params, hidden: (hidden, hidden),
+    decode=lambda logits: logits[..., 0],
+  )
+
+
+@pytest.mark.parametrize("ahead", [1, 3])
+def test_effects_of_actions_that_the_model_knows(ahead):
+  """Byte 0 grows by the actions, each 1 or 3; so does the value. Against random actions from 0 to
+  3, whatever their mean, predictions are right: the slope is 1. A reward of 2 that the model does
+  not predict adds 2 per step to y only, and shrinks the slope by 2 E[x] / E[x^2], at no discount.
+  """
+  made = recording()
+  returns = Returns(discount=1.0, clip_rewards=False)
+  found = probe.value_effect(values(True), {}, made, jax.random.key(0), returns, ahead)
+  np.testing.assert_allclose([found.slope, found.error], [1, 0], atol=1e-4)
+  assert 0.5 < found.predicted < 4 * ahead
+  rewarded = dataclasses.replace(made, reward=made.reward + 2)
+  changed = probe.value_effect(values(True), {}, rewarded, jax.random.key(0), returns, ahead)
+  assert abs(changed.slope - 1) > 0.01
+  clipped = probe.value_effect(
+    values(True), {}, rewarded, jax.random.key(0), Returns(discount=1.0), ahead
+  )
+  np.testing.assert_allclose(clipped.slope - 1, (changed.slope - 1) / 2, rtol=1e-3)
+
+
+def test_effects_that_the_model_does_not_know():
+  """Where predictions are the same for all actions, no effect is predicted."""
+  returns = Returns(discount=1.0, clip_rewards=False)
+  found = probe.value_effect(values(False), {}, recording(), jax.random.key(0), returns, 2)
+  np.testing.assert_allclose(found.predicted, 0, atol=1e-5)
+
+
+def test_jackknife_by_hand():
+  """Slopes without one group: (2+3)/2, (1+3)/2, (1+2)/2 = 2.5, 2, 1.5; of all: 6/3 = 2. Their mean
+  is 2, the error sqrt(2/3 (0.25 + 0 + 0.25)) = sqrt(1/3).
+  """
+  slope, error = probe.jackknife(np.array([1.0, 2.0, 3.0]), np.ones(3))
+  np.testing.assert_allclose([slope, error], [2, np.sqrt(1 / 3)])
 
 
 def test_changing_bytes():
   """Bytes 0 and 1 take many values, all others one; ordered by number."""
-  assert probe.changing(recording(True), 5) == [0, 1]
-  assert len(probe.changing(recording(True), 1)) == 1
+  assert probe.changing(recording(), 5) == [0, 1]
+  assert len(probe.changing(recording(), 1)) == 1
 
 
 def test_table():
-  found = {name: np.array([0.5, 0.25]) for name in ("now", "predicted", "without_action")}
-  assert "| ball x | 0.250 | 0.250 | 0.250 |" in probe.table(found, ["paddle", "ball x"])
+  names = ("now", "predicted_1", "without_actions_1", "predicted_5", "without_actions_5")
+  found = {name: np.array([0.5, i / 8]) for i, name in enumerate(names)}
+  shown = probe.table(found, ["paddle", "ball x"])
+  assert "| ball x | 0.000 | 1 | 0.125 | 0.250 |" in shown
+  assert "| ball x | 0.000 | 5 | 0.375 | 0.500 |" in shown
 
 
 @pytest.mark.parametrize("task", sorted(probe.NAMES))
@@ -97,13 +160,15 @@ def test_record_pairs_hidden_states_with_memory():
   def step(params, hidden, action):
     return hidden + action[:, None], hidden
 
-  model = Model(
+  agent = Model(
     None, encode, lambda params, hidden: (jnp.zeros((2, 6)), hidden), step, lambda x: x[:, 0], None
   )
   games = Observed("Pong-v5", 2, 0, Atari(frame_height=32, frame_width=32))
-  made = probe.record(model, {}, Random(), games, jax.random.key(0), stack=2, steps=20)
-  assert made.hidden.shape == made.predicted.shape == (20, 2, 1)
-  np.testing.assert_array_equal(made.after[:-1], made.before[1:])
-  moved = made.predicted - made.hidden
-  assert set(np.unique(moved)) <= set(range(6)) and len(np.unique(moved)) > 3
-  assert made.valid.all()  # no episode ends this early
+  made = probe.record(agent, {}, Random(), games, jax.random.key(0), stack=2, steps=20)
+  assert made.hidden.shape == (20, 2, 1) and made.ram.shape == (20, 2, 128)
+  assert (made.ram[1:] != made.ram[:-1]).any((1, 2)).all()
+  moved = probe.predict(agent, {}, made, 1) - made.hidden[:-1]
+  np.testing.assert_allclose(moved[..., 0], made.action[:-1])
+  assert set(np.unique(made.action)) <= set(range(6)) and len(np.unique(made.action)) > 3
+  assert (made.episode == 1).all() and (made.discount == 1).all()  # no episode ends this early
+  assert made.reward.shape == (20, 2)
