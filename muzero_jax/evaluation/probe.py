@@ -12,17 +12,17 @@ ahead it is 0.75 and 0.94. So several steps are needed to see a difference.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import random
 
 from muzero_jax.envs.envpool import Observed
 from muzero_jax.evaluation.evaluator import push
 from muzero_jax.networks.model import initial_inference
-from muzero_jax.search.base import Search
-from muzero_jax.targets.returns import Returns
-from muzero_jax.types import Array, Key, Model, Params, TimeStep
+from muzero_jax.types import Array, Key, Model, Params, Root, TimeStep
 
 # RAM bytes with known meanings (Anand et al. 2019, "AtariARI"). Steps at which one of these bytes
 # is 0 are left out, since then, for example, no ball is in play.
@@ -34,8 +34,10 @@ NAMES = {
   "MsPacman-v5": {10: "own x", 16: "own y"},
 }
 AHEAD = (1, 3, 5)  # agent steps that the dynamics network is unrolled
-SEQUENCES = 12  # random action sequences that an effect on the value is compared with
 RIDGE = 0.1  # regularization of the regressions; features are within 0..1
+
+
+Act = Callable[[Params, Key, Root], Array]  # -> actions, i32[B]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,42 +55,42 @@ class Recording:
 def record(
   model: Model,
   params: Params,
-  search: Search,
+  act: Act,
   games: Observed,
   key: Key,
   *,
   stack: int,
   steps: int,
-  random: float = 0.5,
+  randomness: float = 0.5,
 ) -> Recording:
   """Plays, and records hidden states and RAM.
 
   Args:
     model: the agent's network.
-    params: the parameters of the model and the search.
-    search: chooses the actions that are not random.
+    params: of the model and of `act`.
+    act: chooses the actions that are not random.
     games: B environments, which this function resets and steps.
-    key: for the search and for random actions.
+    key: for `act` and for random actions.
     stack: S, frames that the network sees.
     steps: T, agent steps in each environment.
-    random: fraction of actions that are uniformly random. Without these, the action could be
+    randomness: fraction of actions that are uniformly random. Without these, the action could be
       inferred from the state, and the regression `without_action` would know it.
   """
 
   @jax.jit
   def look(frames: Array, time: TimeStep, key: Key) -> tuple[Array, Array, Array]:
     frames = push(frames, time)
-    search_key, action_key, random_key = jax.random.split(key, 3)
+    search_key, action_key, random_key = random.split(key, 3)
     origin = initial_inference(model, params, frames)
-    chosen = search(params, search_key, origin).action
-    drawn = jax.random.randint(action_key, chosen.shape, 0, games.num_actions, jnp.int32)
-    action = jnp.where(jax.random.uniform(random_key, chosen.shape) < random, drawn, chosen)
+    chosen = act(params, search_key, origin)
+    drawn = random.randint(action_key, chosen.shape, 0, games.num_actions, jnp.int32)
+    action = jnp.where(random.uniform(random_key, chosen.shape) < randomness, drawn, chosen)
     return frames, action, origin.hidden
 
   time, ram = games.reset()
   frames = jnp.zeros((time.frame.shape[0], stack, *time.frame.shape[1:]), time.frame.dtype)
   rows = []
-  for step_key in jax.random.split(key, steps):
+  for step_key in random.split(key, steps):
     frames, action, hidden = look(frames, time, step_key)
     row = (hidden, action, ram, time.first)
     time, ram = games.step(np.asarray(action))
@@ -175,92 +177,6 @@ def _regress(x: np.ndarray, y: np.ndarray, valid: np.ndarray) -> np.ndarray:
   with np.errstate(divide="ignore", invalid="ignore"):
     share = 1 - np.mean(error**2, 0) / truth.var(0)
   return np.where(truth.var(0) > 0, share, np.nan)
-
-
-@dataclasses.dataclass(frozen=True)
-class Effect:
-  """How well the model predicts what j actions do to the value."""
-
-  predicted: float  # root mean square of the effect that the model predicts, in units of return
-  # of a regression of the real effect on the predicted one: 1 if predictions are right, 0 if they
-  # are noise
-  slope: float
-  error: float  # standard error of the slope
-
-
-def value_effect(
-  model: Model, params: Params, recording: Recording, key: Key, returns: Returns, ahead: int
-) -> Effect:
-  """Compares predicted with real effects of the actions taken on the value.
-
-  An action sequence is worth its discounted rewards, and the discounted value of the state after
-  it. Its effect is the difference to what, according to the model, random actions are worth. Both
-  are known at every step: predicted by the dynamics network, and real, from the rewards received
-  and the value of the hidden state encoded from the frames reached. This says whether search could
-  use Q, provided that the value itself is right.
-
-  Args:
-    model: the agent's network.
-    params: its parameters.
-    recording: T steps of B environments.
-    key: for `SEQUENCES` random action sequences per step.
-    returns: how rewards are clipped and discounted.
-    ahead: j, actions in a sequence.
-  """
-
-  @jax.jit
-  def worth(hidden: Array, actions: Array) -> Array:
-    total, weight = jnp.zeros(hidden.shape[0]), 1.0
-    for j in range(ahead):
-      hidden, reward_logits = model.step(params, hidden, actions[j])
-      total, weight = total + weight * model.decode(reward_logits), weight * returns.discount
-    return total + weight * model.decode(model.predict(params, hidden)[1])
-
-  @jax.jit
-  def expected(hidden: Array, actions: Array) -> Array:
-    return jnp.mean(jax.vmap(lambda a: worth(hidden, a))(actions), 0)
-
-  value = jax.jit(lambda hidden: model.decode(model.predict(params, hidden)[1]))
-  steps, size = recording.action.shape
-  num_actions = recording.action.max() + 1
-  drawn = jax.random.randint(key, (SEQUENCES, ahead, size), 0, num_actions, jnp.int32)
-  reward = np.sign(recording.reward) if returns.clip_rewards else recording.reward
-  sums = np.zeros((3, size))  # of x * x, x * y and 1, per environment
-  for t in range(steps - ahead):
-    base = np.asarray(expected(recording.hidden[t], drawn))
-    x = np.asarray(worth(recording.hidden[t], recording.action[t : t + ahead])) - base
-    y, weight = -base, np.ones(size)
-    for j in range(t, t + ahead):
-      y = y + weight * reward[j]
-      weight = weight * returns.discount * recording.discount[j]
-    y = y + weight * np.asarray(value(recording.hidden[t + ahead]))
-    same = recording.episode[t] == recording.episode[t + ahead]
-    sums += same * np.stack([x * x, x * y, np.ones(size)])
-  slope, error = jackknife(sums[1], sums[0])
-  return Effect(float(np.sqrt(sums[0].sum() / max(sums[2].sum(), 1))), slope, error)
-
-
-def jackknife(products: np.ndarray, squares: np.ndarray) -> tuple[float, float]:
-  """The slope sum(products) / sum(squares), and its standard error.
-
-  Args:
-    products: f64[B], sums over independent groups, here environments.
-    squares: f64[B].
-  """
-  size = len(products)
-  without = (products.sum() - products) / np.maximum(squares.sum() - squares, 1e-12)
-  slope = products.sum() / max(squares.sum(), 1e-12)
-  return float(slope), float(np.sqrt((size - 1) / size * np.sum((without - without.mean()) ** 2)))
-
-
-def effects_table(effects: dict[int, Effect]) -> str:
-  """Formats effects, by the number of actions, as a Markdown table."""
-  lines = ["| actions | predicted effect on the value | slope of the real one |", "|---|---|---|"]
-  lines += [
-    f"| {ahead} | {effect.predicted:.3f} | {effect.slope:.2f} ± {effect.error:.2f} |"
-    for ahead, effect in effects.items()
-  ]
-  return "\n".join(lines)
 
 
 def changing(recording: Recording, count: int) -> list[int]:
