@@ -163,9 +163,11 @@ def _regress(x: np.ndarray, y: np.ndarray, valid: np.ndarray) -> np.ndarray:
     valid: bool[T, B], the steps that are used.
 
   Returns:
-    f64[K]; NaN where y is constant.
+    f64[K]; NaN where y is constant, or where no steps are valid.
   """
   x, half = x.reshape(*x.shape[:2], -1), x.shape[1] // 2
+  if not (valid[:, :half].any() and valid[:, half:].any()):
+    return np.full(y.shape[-1], np.nan)
   features, values = (z[:, :half][valid[:, :half]].astype(np.float64) for z in (x, y))
   tested, truth = (z[:, half:][valid[:, half:]] for z in (x, y))
   center, middle = features.mean(0), values.mean(0)

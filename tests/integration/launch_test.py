@@ -106,6 +106,20 @@ def test_evaluate_and_video(pong):
   assert ".mp4" in said
 
 
+def test_probe(pong, tmp_path):
+  """Shares of variance are at most 1; with the first steps alone, when no ball is in play, there is
+  nothing to fit.
+  """
+  folder, _ = pong
+  result = tmp_path / "probe.json"
+  said = call("probe", folder, "--steps=60", "--num_envs=4", f"--json={result}")
+  assert "| own paddle (byte 51) | " in said and "search, as in evaluation" in said
+  found = json.loads(result.read_text())
+  assert max(found["now"]) <= 1 and set(found["effects"]) == {"1", "3", "5"}
+  assert len(found["rates"]) == 5
+  assert "nan" in call("probe", folder, "--steps=10", "--num_envs=2")
+
+
 def test_benchmark_splits_the_loop(tmp_path):
   small = [
     "--cpu_devices=2",
