@@ -1,4 +1,4 @@
-"""Evaluates the agent of a run under a protocol, and appends the scores to evaluations.jsonl."""
+"""Evaluates the agent of a run under a protocol, and keeps the scores in evaluations.jsonl."""
 
 import dataclasses
 import sys
@@ -46,11 +46,17 @@ class Scoring:
     self.atari = build.is_atari(config)
     self.task = task_name(config)
     self._evaluator: Evaluator | None = None
+    self._journal = metrics.Journal(folder / "evaluations.jsonl")
+
+  @property
+  def compiled(self) -> bool:
+    """Whether an evaluation has been made, so that the next one need not compile."""
+    return self._evaluator is not None
 
   def evaluate(
     self, params: Params, env_steps: int, agent: str = "trained"
   ) -> dict[str, Any] | None:
-    """Plays the configured number of episodes and appends a row to evaluations.jsonl.
+    """Plays the configured number of episodes.
 
     Args:
       params: the model's parameters, on one device.
@@ -58,7 +64,8 @@ class Scoring:
       agent: "trained", or "random" for a random player.
 
     Returns:
-      The row, or None when the configured number of episodes is 0.
+      A row for evaluations.jsonl, which the caller shows and then gives to `keep`; None when the
+      configured number of episodes is 0.
     """
     settings = self.config.evaluation
     episodes = settings.episodes if agent == "trained" else settings.random_episodes
@@ -78,7 +85,7 @@ class Scoring:
         bar.update(min(over, episodes) - bar.n)
 
       games = player.play(params, self._key(env_steps, 0), episodes, between=show)
-    row = {
+    return {
       "env_steps": env_steps,
       "task": self.task,
       "protocol": self.protocol,
@@ -87,8 +94,18 @@ class Scoring:
       "lengths": games["lengths"],
       "seconds": round(time.perf_counter() - begun, 3),
     }
-    metrics.append(self.folder / "evaluations.jsonl", row)
-    return row
+
+  def keep(self, row: dict[str, Any]) -> None:
+    """Appends a row to evaluations.jsonl; if that fails, it is tried again with the next row."""
+    self._journal.append(row)
+
+  def close(self) -> None:
+    """Writes the rows that could not be written before.
+
+    Raises:
+      StorageError: they still cannot be written.
+    """
+    self._journal.close()
 
   def _key(self, env_steps: int, use: int) -> Key:
     """The key of one evaluation or video; it differs from all keys that training uses."""
