@@ -84,8 +84,14 @@ def append(path: Path, *rows: dict[str, Any]) -> None:
 
 
 def is_number(value: Any) -> bool:
-  """Whether a JSON value is a number that can be drawn: finite and not true or false."""
-  return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
+  """Whether a JSON value is a number, also NaN or infinite; true and false are not."""
+  if isinstance(value, int):
+    return not isinstance(value, bool) and abs(value) < 1e100  # others are too large for a float
+  return isinstance(value, float)
+
+
+def _is_finite(value: Any) -> bool:
+  return is_number(value) and abs(value) < 1e100
 
 
 def _is_count(value: Any) -> bool:
@@ -94,7 +100,7 @@ def _is_count(value: Any) -> bool:
 
 def _is_interval(value: Any) -> bool:
   pair = isinstance(value, list) and len(value) == 2
-  return value is None or (pair and all(map(is_number, value)))
+  return value is None or (pair and all(map(_is_finite, value)))
 
 
 # Fields whose values the program computes with, and what these must be.
@@ -102,18 +108,18 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
   "env_steps": _is_count,
   "frames": _is_count,
   "updates": _is_count,
-  "seconds": lambda value: is_number(value) and 0 <= value < 1e12,
+  "seconds": lambda value: _is_finite(value) and 0 <= value < 1e12,
   "episodes": lambda value: _is_count(value) and value > 0,
   "task": lambda value: isinstance(value, str),
   "protocol": lambda value: isinstance(value, str),
   "agent": lambda value: isinstance(value, str),
-  "mean": is_number,
-  "median": is_number,
-  "iqm": is_number,
-  "hns": is_number,
-  "level": is_number,
-  "returns": lambda value: isinstance(value, list) and all(map(is_number, value)),
-  "lengths": lambda value: isinstance(value, list) and all(map(is_number, value)),
+  "mean": _is_finite,
+  "median": _is_finite,
+  "iqm": _is_finite,
+  "hns": _is_finite,
+  "level": _is_finite,
+  "returns": lambda value: isinstance(value, list) and all(map(_is_finite, value)),
+  "lengths": lambda value: isinstance(value, list) and all(map(_is_finite, value)),
   "intervals": lambda value: isinstance(value, dict) and all(map(_is_interval, value.values())),
 }
 
