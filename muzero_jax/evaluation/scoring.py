@@ -10,7 +10,7 @@ import jax
 from tqdm import tqdm
 
 from muzero_jax import build
-from muzero_jax.config import Config
+from muzero_jax.config import Config, StorageError
 from muzero_jax.envs import envpool
 from muzero_jax.evaluation import protocols
 from muzero_jax.evaluation.evaluator import Evaluator
@@ -122,7 +122,11 @@ class Scoring:
     return self._evaluator
 
   def record(self, params: Params, env_steps: int) -> Path:
-    """Records one episode as `video/STEPS.mp4`; Atari is recorded in color."""
+    """Records one episode as `video/STEPS.mp4`; Atari is recorded in color.
+
+    Raises:
+      StorageError: the file cannot be written.
+    """
     offset = -2 - env_steps
     evaluator = protocols.make_evaluator(
       self.config, self._search.for_evaluation(), self._model, 1, offset
@@ -132,6 +136,10 @@ class Scoring:
       envpool.renderer(self.config.env.task, seed, build.atari(self.config)) if self.atari else None
     )
     path = self.folder / "video" / f"{env_steps}.mp4"
-    score, steps = record_game(evaluator, params, self._key(env_steps, 1), path, renderer=renderer)
+    key = self._key(env_steps, 1)
+    try:
+      score, steps = record_game(evaluator, params, key, path, renderer=renderer)
+    except OSError as error:
+      raise StorageError(f"{path} cannot be written ({error.strerror or error}).") from error
     print(f"video: {path} (an episode of {steps:,} steps with a score of {score:g})", flush=True)
     return path

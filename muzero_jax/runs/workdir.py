@@ -135,12 +135,13 @@ def find(folder: str) -> tuple[Path, Config]:
   """The absolute path and the settings of the run that --workdir names.
 
   Raises:
-    ConfigError: no folder was named, it has no run, or the run has settings that this version does
-      not know.
+    ConfigError: no folder was named, it has no run, a file of the run cannot be one, or the run has
+      settings that this version does not know.
   """
   if not folder:
     raise ConfigError("--workdir is missing: name the folder of a run.")
   path = place(folder)
+  check_kinds(path)
   return path, load(path)
 
 

@@ -1,4 +1,4 @@
-"""Runs whose disk is full for a while, or whose folder goes away; evaluations that a signal ends."""
+"""Runs whose disk is full, or whose folder goes away; evaluations that a signal ends."""
 
 import errno
 import os
