@@ -132,7 +132,7 @@ def train(config: Config) -> None:
       raise
     finally:
       stop.unsaved = False
-  last = (log.read_text().strip().splitlines() or [""])[-1]
+  last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
   if code:
     raise ConfigError(f"the run in {config.workdir} ended with exit code {code}: {last}")
   print(

@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from muzero_jax.config import ConfigError, StorageError
 from muzero_jax.diagnostics import derived
+from muzero_jax.runs import workdir
 from muzero_jax.types import Metrics
 
 Sums = dict[str, tuple[float, float]]  # name -> (sum, weight)
@@ -179,10 +180,7 @@ def forget(path: Path, after: int) -> None:
   """
   if path.exists():
     kept = [row for row in read(path) if row.get("env_steps", 0) <= after]
-    new = path.with_suffix(".tmp")
-    new.unlink(missing_ok=True)
-    new.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    os.replace(new, path)
+    workdir.write(path, "".join(json.dumps(row) + "\n" for row in kept))
 
 
 class Journal:
@@ -288,7 +286,7 @@ class Reporter:
   called after each. `write` is called whenever a row is due.
 
   Args:
-    workdir: the run's folder, where metrics.jsonl and the TensorBoard events are written.
+    folder: the run's folder, where metrics.jsonl and the TensorBoard events are written.
     total: agent steps at the end of the run.
     start: agent steps done so far; not 0 when the run is resumed.
     simulations: search simulations per agent step.
@@ -301,7 +299,7 @@ class Reporter:
 
   def __init__(
     self,
-    workdir: Path,
+    folder: Path,
     *,
     total: int,
     start: int,
@@ -312,8 +310,8 @@ class Reporter:
     seconds: float,
     pending: Sums,
   ):
-    forget(workdir / "metrics.jsonl", start)
-    self._journal = Journal(workdir / "metrics.jsonl", self.say)
+    forget(folder / "metrics.jsonl", start)
+    self._journal = Journal(folder / "metrics.jsonl", self.say)
     self._simulations, self._frames, self._devices = simulations, frames, devices
     self.env_steps, self.updates, self.seconds, self.pending = (
       start,
@@ -324,7 +322,7 @@ class Reporter:
     # Agent steps, gradient steps and seconds of training since the last row.
     self._since = (0, 0, 0.0)
     self._clock = time.perf_counter()
-    self._events = Events(workdir, start, self.say)
+    self._events = Events(folder, start, self.say)
     self._bar = tqdm(
       total=total,
       initial=start,

@@ -125,9 +125,10 @@ def write(path: Path, text: str) -> None:
     with open(draft, "x", encoding="utf-8", errors="xmlcharrefreplace") as file:
       file.write(text)
     os.replace(draft, path)
-  except OSError:
+  except OSError as error:
     with contextlib.suppress(OSError):
       draft.unlink(missing_ok=True)  # what is there of it takes space
+    error.filename = str(path)
     raise
 
 
@@ -224,12 +225,15 @@ def place(name: str | Path) -> Path:
 
 
 def _revision() -> str:
-  """The revision of the git checkout that the code is in; "" when it is not in one."""
-  call = subprocess.run(
-    ["git", "describe", "--always", "--dirty"],
-    cwd=Path(__file__).parent,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  """The revision of the git checkout that the code is in; "" without a checkout or without git."""
+  try:
+    call = subprocess.run(
+      ["git", "describe", "--always", "--dirty"],
+      cwd=Path(__file__).parent,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+  except FileNotFoundError:
+    return ""
   return call.stdout.strip()

@@ -84,7 +84,7 @@ def test_whatever_stands_in_a_file_of_rows(tmp_path, lines):
   metrics.append(path, ROW)
   assert metrics.read(path)[-1] == ROW
   metrics.forget(path, after=10**9)
-  assert ROW in metrics.read(path) and not path.with_suffix(".tmp").exists()
+  assert ROW in metrics.read(path) and not list(tmp_path.glob(".*"))
 
 
 def test_a_folder_in_place_of_the_file_is_one_sentence(tmp_path):
