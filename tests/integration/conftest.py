@@ -7,9 +7,13 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def signals():
-  """Runs put handlers in place; tests put them back."""
-  numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-  kept = {number: signal.getsignal(number) for number in numbers}
+  """Runs put handlers in place; tests put them back. No signal is ignored, whoever runs the tests."""
+  usual = {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGTERM: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+  }
+  kept = {number: signal.signal(number, handler) for number, handler in usual.items()}
   yield
   for number, handler in kept.items():
     signal.signal(number, handler)

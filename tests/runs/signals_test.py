@@ -26,10 +26,13 @@ print("ended", flush=True)
 
 @pytest.fixture(autouse=True)
 def handlers():
-  """Handlers are put back, whatever a test leaves."""
-  kept = {number: signal.getsignal(number) for number in signals.NUMBERS}
+  """The usual handlers, whoever runs the tests; each test must leave them as they were."""
+  usual = {signal.SIGINT: signal.default_int_handler}
+  usual |= {number: signal.SIG_DFL for number in (signal.SIGTERM, signal.SIGHUP)}
+  kept = {number: signal.signal(number, handler) for number, handler in usual.items()}
   yield
-  assert {number: signal.getsignal(number) for number in signals.NUMBERS} == kept
+  found = {number: signal.signal(number, handler) for number, handler in kept.items()}
+  assert found == usual
 
 
 def script(body: str, **options) -> subprocess.Popen:
