@@ -7,7 +7,7 @@ import pytest
 
 @pytest.fixture(autouse=True)
 def signals():
-  """Runs put handlers in place; tests put them back. No signal is ignored, whoever runs the tests."""
+  """The usual handlers, whoever runs the tests; they are put back after each test."""
   usual = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
