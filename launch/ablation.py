@@ -8,18 +8,19 @@ is resumed.
 """
 
 import dataclasses
-import signal
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from launch import cli
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError, option
+from muzero_jax.runs import signals
 
 # Variant -> changes of the preset. Where there are two, the second one is made if the preset has
 # the settings of the first one already.
@@ -65,8 +66,6 @@ def main(argv: list[str]) -> None:
     raise ConfigError(
       "--evaluation.episodes=0: the table is made of evaluations; ask for one episode at least."
     )
-  for number in (signal.SIGINT, signal.SIGTERM):
-    signal.signal(number, stop)
   rows = {}
   for name, config in plan(options).items():
     folders = [
@@ -107,11 +106,6 @@ def plan(options: Options) -> dict[str, Config]:
   return found
 
 
-def stop(number: int, _: Any) -> None:
-  """A signal handler: ends this process after the current run has saved a checkpoint."""
-  raise SystemExit(128 + number)
-
-
 def train(config: Config) -> None:
   """Trains or resumes one run in a subprocess; its output is written to WORKDIR.log."""
   begun, log = time.perf_counter(), Path(f"{config.workdir}.log")
@@ -124,19 +118,21 @@ def train(config: Config) -> None:
     f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
     for name, value in changed.items()
   ]
-  with open(log, "w") as file:
-    # A new session, so that Ctrl-C does not signal the subprocess a second time: we terminate it.
-    command = [sys.executable, "-m", "launch.train", *words]
-    process = subprocess.Popen(
-      command, stdout=file, stderr=subprocess.STDOUT, start_new_session=True
-    )
+  # In a new session, so that Ctrl-C does not signal it a second time: we terminate it.
+  start = partial(subprocess.Popen, stderr=subprocess.STDOUT, start_new_session=True)
+  with open(log, "w") as file, signals.handled() as stop:
+    stop.unsaved = True  # a signal ends this process after the run has saved a checkpoint
+    process = start([sys.executable, "-m", "launch.train", *words], stdout=file)
     try:
-      code = process.wait()
-    except SystemExit:
+      with stop.interruptible():
+        code = process.wait()
+    except signals.Stopped:
       process.terminate()
       process.wait()
       raise
-  last = (log.read_text().strip().splitlines() or [""])[-1]
+    finally:
+      stop.unsaved = False
+  last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
   if code:
     raise ConfigError(f"the run in {config.workdir} ended with exit code {code}: {last}")
   print(

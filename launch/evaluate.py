@@ -12,7 +12,7 @@ import json
 from typing import Any
 
 from launch import cli
-from muzero_jax.config import option
+from muzero_jax.config import StorageError, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,9 +89,13 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
 
 
 def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
-  """Evaluates one run, prints its scores, and returns the new row of evaluations.jsonl."""
+  """Evaluates one run, prints its scores, and returns the new row of evaluations.jsonl.
+
+  Raises:
+    StorageError: the row cannot be written there.
+  """
   from muzero_jax.evaluation import scores, scoring
-  from muzero_jax.runs import restore
+  from muzero_jax.runs import metrics, restore
 
   found = restore.restore(folder)
   evaluation = dataclasses.replace(
@@ -110,6 +114,13 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
     f"returns, protocol {row['protocol']}: {' '.join(f'{score:g}' for score in row['returns'])}"
   )
   print(scores.details(row), scores.sentence(row), sep="\n", flush=True)
+  path = found.folder / "evaluations.jsonl"
+  try:
+    metrics.append(path, row)
+  except OSError as error:
+    raise StorageError(
+      f"the scores above could not be appended to {path} ({error.strerror})."
+    ) from error
   return row
 
 

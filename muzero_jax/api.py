@@ -18,10 +18,10 @@ from muzero_jax.runs.restore import Agent
 
 @contextlib.contextmanager
 def _quiet_orbax() -> Iterator[None]:
-  """Suppresses the warnings with which Orbax reports each step of saving and restoring."""
+  """Suppresses what Orbax logs: each step as a warning, and tracebacks of errors it raises, too."""
   logger = logging.getLogger("absl")
   level = logger.level
-  logger.setLevel(logging.ERROR)
+  logger.setLevel(logging.CRITICAL)
   try:
     yield
   finally:
@@ -60,7 +60,9 @@ def train_agent(config: Config) -> Agent:
   Raises:
     ConfigError: the settings are invalid, or do not fit the run in the folder.
     DivergedError: the loss became infinite or NaN.
-    KeyboardInterrupt, SystemExit: SIGINT or SIGTERM stopped the run; a checkpoint was saved.
+    StorageError: the last checkpoint, or the outputs of the finished run, cannot be written.
+    KeyboardInterrupt, SystemExit: SIGINT, or SIGTERM or SIGHUP, stopped the run; a checkpoint was
+      saved.
   """
   try:
     jax.config.update("jax_num_cpu_devices", config.cpu_devices)

@@ -15,6 +15,10 @@ class ConfigError(ValueError):
   """An invalid setting. The message is one sentence that names the flag and how to fix it."""
 
 
+class StorageError(RuntimeError):
+  """A file of a run cannot be written. The message is one sentence that says what is lost."""
+
+
 class DivergedError(RuntimeError):
   """The loss became infinite or NaN. The message is one sentence that says how to avoid it."""
 
@@ -436,6 +440,20 @@ def upgraded(settings: dict[str, Any]) -> dict[str, Any]:
     # At that time "tree" was the default, and only puct used it.
     return settings | {"search.qtransform": "auto"}
   return settings
+
+
+def check_types(settings: dict[str, Any]) -> None:
+  """Raises ConfigError for the first value that no flag could have: of another type or infinite.
+
+  Args:
+    settings: values by dotted name, for example read from a file. Unknown names are not checked.
+  """
+  for name, (default, _) in flatten(Config()).items():
+    value, kind = settings.get(name, default), type(default)
+    # An integer is a number, but true and false are no integers.
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits or (kind is not str and not abs(value) < 1e300):
+      raise ConfigError(f"--{name}={str(value)[:40]!r}: must be of type {kind.__name__}.")
 
 
 def differences(old: Config, new: Config) -> list[str]:

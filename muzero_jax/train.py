@@ -5,8 +5,9 @@ processes the metrics of the round before.
 """
 
 import dataclasses
-import signal
-import threading
+import os
+import re
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -19,13 +20,14 @@ from muzero_jax import build, loop
 from muzero_jax.actor import restarted
 from muzero_jax.benchmark import memory
 from muzero_jax.build import Experiment
-from muzero_jax.config import Config, DivergedError
+from muzero_jax.config import Config, DivergedError, StorageError
 from muzero_jax.device import parallel
 from muzero_jax.evaluation.scores import sentence
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.reporting.final import finish
-from muzero_jax.runs import metrics, workdir
+from muzero_jax.runs import metrics, signals, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs.signals import Stop, Stopped
 from muzero_jax.types import record
 
 # Target duration of a round. Signals and the progress bar are handled between rounds.
@@ -50,7 +52,17 @@ def train(config: Config) -> int:
   Raises:
     ConfigError: the settings are invalid, or do not fit the run in the folder.
     DivergedError: the loss became infinite or NaN.
+    StorageError: the last checkpoint, or the outputs of the finished run, cannot be written.
   """
+  with signals.handled() as stop:
+    try:
+      return _train(config, stop)
+    except Stopped as stopped:
+      print(stop.message or "stopped before the first step.", flush=True)
+      return int(stopped.code or 0)
+
+
+def _train(config: Config, stop: Stop) -> int:
   folder, lock = workdir.open_workdir(config)
   with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
     begun = checkpoints.latest()
@@ -58,34 +70,17 @@ def train(config: Config) -> int:
       workdir.compare(config, folder)
     run = build.build(config, begun or 0)
     print(memory.plan(run), flush=True)
-    training = Training(config, folder, run, checkpoints)
+    training = Training(config, folder, run, checkpoints, stop)
     workdir.describe(config, folder)
     return training.go()
 
 
-class Stop:
-  """A context that notes SIGINT or SIGTERM in `signal`; a second signal has its default effect.
-
-  Python handles signals in the main thread only: in another thread the context has no effect.
-  """
-
-  def __init__(self):
-    self.signal, self._before = 0, {}
-
-  def __enter__(self) -> "Stop":
-    if threading.current_thread() is threading.main_thread():
-      numbers = (signal.SIGINT, signal.SIGTERM)
-      self._before = {number: signal.signal(number, self._stop) for number in numbers}
-    return self
-
-  def __exit__(self, *_: Any) -> None:
-    for number, handler in self._before.items():
-      signal.signal(number, handler)
-
-  def _stop(self, number: int, _: Any) -> None:
-    self.signal = number
-    signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
-    print("\nstopping after this round; saving ...", flush=True)
+def reason(error: Exception) -> str:
+  """What the operating system said, in the message of an error of it or of orbax's storage."""
+  code = re.search(r"os_error_code='(\d+)'", str(error))
+  if code:
+    return os.strerror(int(code[1]))
+  return getattr(error, "strerror", None) or str(error).partition("\n")[0]
 
 
 class RoundLength:
@@ -115,8 +110,12 @@ class RoundLength:
 class Training:
   """A run in this process, from its start or its newest checkpoint to its end or a signal."""
 
-  def __init__(self, config: Config, folder: Path, run: Experiment, checkpoints: Checkpoints):
+  def __init__(
+    self, config: Config, folder: Path, run: Experiment, checkpoints: Checkpoints, stop: Stop
+  ):
     self.config, self.folder, self.run, self.checkpoints = config, folder, run, checkpoints
+    self.stop = stop
+    self.problem = ""  # why the newest checkpoint could not be saved
     self.total = -(-config.env_steps // run.width)  # ticks
     self.state, self.progress = self._start()
     self.ticks = int(self.state.shared.ticks)
@@ -131,27 +130,53 @@ class Training:
 
   def go(self) -> int:
     """Trains to the end, or until a signal; returns the exit code."""
-    with Stop() as stop:
-      if self.ticks >= self.total:
-        done = f"This run has done its {self.env_steps:,} steps"
-        print(f"{done}; ask for more with --env_steps.", flush=True)
-      else:
-        with self._reporter() as reporter:
-          self._rounds(reporter, stop)
-    if stop.signal:
+    stop = self.stop
+    stop.before_exit = self.checkpoints.close
+    self._nothing_unsaved()
+    self._check_warmup()
+    if self.ticks >= self.total:
+      done = f"This run has done its {self.env_steps:,} steps"
+      print(f"{done}; ask for more with --env_steps.", flush=True)
+    else:
+      with self._reporter() as reporter:
+        self._rounds(reporter)
+    stop.unsaved = False  # or it cannot be saved
+    if stop.signal and not self.problem:
+      print(stop.message, flush=True)
+      return 128 + stop.signal
+    if not stop.signal:
+      finish(self.scoring, self._params(), self.env_steps)
+    if self.problem:
+      begun = self.checkpoints.latest()
+      rest = f"from {begun:,} steps" if begun else "from the beginning"
+      raise StorageError(
+        f"{self.problem}: make room, and run the same command again; it goes on {rest}."
+      )
+    return 0
+
+  def _check_warmup(self) -> None:
+    """Says it if the run ends before its first gradient step."""
+    if self.warm >= self.total > self.ticks and self.config.learner.updates_per_step:
+      steps = (self.warm - self.ticks) * self.run.width
       print(
-        f"stopped at {self.env_steps:,} steps; run the same command again to resume.",
+        f"warning: nothing will be learned, because the run ends before its warm-up, which takes "
+        f"{steps:,} steps: lower --replay.warmup or raise --env_steps.",
         flush=True,
       )
-    else:
-      finish(self.scoring, self._params(), self.env_steps)
-    return 128 + stop.signal if stop.signal else 0
 
-  def _rounds(self, reporter: metrics.Reporter, stop: Stop) -> None:
+  def _nothing_unsaved(self) -> None:
+    """From here to the next round, a signal may end the process at once."""
+    self.stop.message = (
+      f"stopped at {self.env_steps:,} steps; run the same command again to resume."
+    )
+    self.stop.unsaved = False
+
+  def _rounds(self, reporter: metrics.Reporter) -> None:
     program = self._compile(reporter.say)
     reporter.resume_clock()
-    length, waiting = RoundLength(), None
+    length, waiting, stop = RoundLength(), None, self.stop
     while self.ticks < self.total and not stop.signal:
+      stop.unsaved = True
       ticks = length.choose(self._next_event() - self.ticks)
       shared, local, new = program(self.state.shared, self.state.local, np.int32(ticks))
       self.state = State(shared, local)
@@ -166,7 +191,8 @@ class Training:
         self._duties(reporter)
     if waiting:
       self._collect(reporter, *waiting, length)
-    self._save(reporter)
+    if self.ticks:
+      self._save(reporter)
 
   def _compile(self, say: Callable[[str], None]) -> Callable:
     """Compiles the loop ahead of time; other shapes would be an error, not a recompilation."""
@@ -202,14 +228,24 @@ class Training:
       reporter.write()
 
   def _duties(self, reporter: metrics.Reporter) -> None:
-    """Evaluates and saves, if due."""
-    if self._due(self.config.evaluate_every) and self.ticks < self.total:
-      row = self.scoring.evaluate(self._params(), self.env_steps)
-      if row:
-        reporter.say(sentence(row))
-    if self._due(self.config.save_every):
+    """Saves and evaluates, if due; a signal ends the evaluation."""
+    evaluating = self._due(self.config.evaluate_every) and self.ticks < self.total
+    # The first evaluation compiles, and a signal can end that only while everything is saved.
+    if self._due(self.config.save_every) or (evaluating and not self.scoring.compiled):
       self._save(reporter)
+    if evaluating:
+      try:
+        with self.stop.interruptible():
+          self._evaluate(reporter)
+      except Stopped:
+        return
     reporter.resume_clock()
+
+  def _evaluate(self, reporter: metrics.Reporter) -> None:
+    row = self.scoring.evaluate(self._params(), self.env_steps)
+    if row:
+      reporter.say(sentence(row))
+      self.scoring.keep(row)
 
   def _period(self, env_steps: int) -> int:
     """A number of agent steps, in ticks."""
@@ -256,13 +292,26 @@ class Training:
       "pending": {name: list(pair) for name, pair in reporter.pending.items()},
     }
     small = dataclasses.replace(local, replay=None)
-    self.checkpoints.save(
-      self.env_steps,
-      progress,
-      self.state.shared,
-      small,
-      local.replay if self.config.checkpoint.replay else None,
-    )
+    replay = local.replay if self.config.checkpoint.replay else None
+    self.problem = ""
+    try:
+      if not (self.folder / "config.json").exists():
+        reporter.say(f"warning: {self.folder} was emptied or removed; it is made anew.")
+        workdir.describe(self.config, self.folder)
+      self.checkpoints.save(self.env_steps, progress, self.state.shared, small, replay)
+      if self.ticks >= self.total or self.stop.signal:
+        self.checkpoints.wait()
+    except (OSError, ValueError) as error:  # orbax's storage reports a full disk as a ValueError
+      self.problem = (
+        f"the checkpoint at {self.env_steps:,} steps cannot be saved in {self.folder} "
+        f"({reason(error)})"
+      )
+      # What is there of it takes space.
+      draft = self.folder / "checkpoints" / f"{self.env_steps}.orbax-checkpoint-tmp"
+      shutil.rmtree(draft, ignore_errors=True)
+      reporter.say(f"warning: {self.problem}.")
+    else:
+      self._nothing_unsaved()
 
   def _start(self) -> tuple[State, dict[str, Any]]:
     """The state and progress from the newest checkpoint, or those of a new run."""

@@ -1,5 +1,6 @@
 """What comes before a command's work: which one, which preset, and how mistakes end."""
 
+import subprocess
 import sys
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from launch import __main__ as program
 from launch import cli
 from muzero_jax import flags
-from muzero_jax.config import Config, ConfigError, DivergedError
+from muzero_jax.config import Config, ConfigError, DivergedError, StorageError
+from muzero_jax.runs import signals
 
 
 def ended(monkeypatch, capsys, *words):
@@ -62,6 +64,41 @@ def test_a_run_that_diverged_ends_with_exit_code_1(capsys):
   with pytest.raises(SystemExit) as caught:
     cli.run(main)
   assert caught.value.code == 1 and capsys.readouterr().err == "error: The loss became nan.\n"
+
+
+@pytest.mark.parametrize(
+  ("error", "code", "said"),
+  [
+    (StorageError("it is full."), 1, "error: it is full.\n"),
+    (
+      OSError(28, "No space left on device", "run/x"),
+      1,
+      "error: run/x: No space left on device.\n",
+    ),
+    (KeyboardInterrupt(), 130, "stopped by SIGINT.\n"),
+    (signals.Stopped(143), 143, "stopped by SIGTERM.\n"),
+  ],
+)
+def test_other_ends_of_a_command_are_one_line(error, code, said, capsys):
+  def main(argv):
+    raise error
+
+  with pytest.raises(SystemExit) as caught:
+    cli.run(main)
+  assert (caught.value.code, capsys.readouterr().err) == (code, said)
+
+
+@pytest.mark.parametrize(("reader", "code"), [("true", 128 + 13), ("cat > /dev/full", 0)])
+def test_an_output_that_nobody_takes(reader, code):
+  """The command goes on to its end; if its reader has left, that is its exit code."""
+  program = (
+    "import time; from launch import cli; "
+    "cli.run(lambda argv: [(time.sleep(0.1), print(i * 'x', flush=True)) for i in range(5)] and 0)"
+  )
+  place = f"| {reader}" if reader == "true" else "> /dev/full"
+  line = f'{sys.executable} -c "{program}" {place}; exit ${{PIPESTATUS[0]}}'
+  found = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
+  assert (found.returncode, found.stderr) == (code, "")
 
 
 def test_later_flags_win_over_a_preset():

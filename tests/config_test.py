@@ -3,10 +3,13 @@
 import pathlib
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from muzero_jax import config as configs
 from muzero_jax import flags
 from muzero_jax.config import Config, ConfigError
+from tests import fuzz
 
 PRESETS = pathlib.Path(__file__).parent.parent / "launch" / "presets"
 
@@ -78,6 +81,27 @@ def test_a_bad_flag_is_one_sentence_that_names_it(words, said):
     parse(*words)
   assert said in str(caught.value)
   assert "\n" not in str(caught.value)
+
+
+@fuzz.fuzz
+@given(st.one_of(st.binary(max_size=60), st.text(max_size=60).map(str.encode)))
+def test_whatever_stands_in_a_flag_file(tmp_path, text):
+  """Flags, or one sentence."""
+  (tmp_path / "a.flags").write_bytes(text)
+  for words in (text, b"--seed=1\n--" + text, b"--workdir=" + text, b"--targets.discount=" + text):
+    (tmp_path / "a.flags").write_bytes(words)
+    try:
+      assert isinstance(parse(f"--flagfile={tmp_path}/a.flags"), Config)
+    except ConfigError as error:
+      assert "\n" not in str(error)
+    except SystemExit as error:  # --help
+      assert error.code == 0
+
+
+def test_flag_files_that_include_each_other(tmp_path, capsys):
+  (tmp_path / "a.flags").write_text(f"--flagfile={tmp_path}/b.flags\n--seed=3\n")
+  (tmp_path / "b.flags").write_text(f"--flagfile={tmp_path}/a.flags\n")
+  assert parse(f"--flagfile={tmp_path}/a.flags").seed == 3
 
 
 @pytest.mark.parametrize(

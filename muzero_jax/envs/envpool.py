@@ -75,8 +75,16 @@ def check_task(task: str) -> None:
 
 @functools.cache
 def is_atari(task: str) -> bool:
-  """Whether `task` runs on EnvPool's Atari emulator."""
-  return "full_action_space" in envpool.make_spec(task).config._fields
+  """Whether `task` runs on EnvPool's Atari emulator.
+
+  Raises:
+    GameError: EnvPool has no such task, or misses a library that it needs.
+  """
+  check_task(task)
+  try:
+    return "full_action_space" in envpool.make_spec(task).config._fields
+  except ImportError as error:  # Procgen needs Qt, which EnvPool does not bring
+    raise GameError(f"--env.task={task}: cannot be loaded ({str(error).rstrip('.')}).") from error
 
 
 def make(
@@ -101,10 +109,9 @@ def make(
     atari: settings of an Atari game; ignored by other tasks.
 
   Raises:
-    GameError: there is no such task, or its observation is not one array, or its actions are not
-      discrete.
+    GameError: there is no such task or it cannot be loaded, or its observation is not one array, or
+      its actions are not discrete.
   """
-  check_task(task)
   options = (atari or Atari()).options() if is_atari(task) else {}
   threads = num_threads or max(1, (os.cpu_count() or 1) // num_pools)
   pools = [

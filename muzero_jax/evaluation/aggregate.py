@@ -19,6 +19,9 @@ from muzero_jax.runs import metrics, workdir
 # Settings that are expected to differ between runs; `differing` does not report them.
 _EXPECTED = (*configs.FREE, "seed", "env.task", "env.num_threads", "env.backend", "cpu_devices")
 
+# Fields of an evaluation that are combined; rows without them are left out.
+_NEEDED = {"task", "protocol", "env_steps", "episodes", *intervals.SUMMARIES}
+
 
 @dataclasses.dataclass(frozen=True)
 class Run:
@@ -44,7 +47,11 @@ def newest(folder: str, agent: str, protocol: str) -> Run:
   path, config = workdir.find(folder)
   if protocol != "auto":
     protocol, _ = protocols.for_protocol(config, protocol)
-  rows = [row for row in metrics.read(path / "evaluations.jsonl") if row.get("agent") == agent]
+  rows = [
+    row
+    for row in metrics.read(path / "evaluations.jsonl")
+    if row.get("agent") == agent and row.keys() >= _NEEDED
+  ]
   rows = [row for row in rows if protocol in ("auto", row["protocol"])]
   if not rows:
     words = ("" if protocol in ("auto", "own") else f" --protocol={protocol}") + (

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import jax
@@ -79,7 +80,8 @@ class Evaluator:
       key: for the search, and for pure-JAX environments.
       episodes: how many episodes; rounded up to the same number in every environment, the surplus
         is discarded.
-      between: called after every program of up to 256 steps with the number of finished episodes.
+      between: called about every second with the number of finished episodes. Signals are handled
+        then, too.
 
     Returns:
       A dictionary of two lists of length `episodes`: "returns", the raw returns, and "lengths", the
@@ -94,9 +96,12 @@ class Evaluator:
       zeros,
       zeros.astype(jnp.int32),
     )
-    player = self.start(key)
+    player, steps = self.start(key), 16
     while int(games.played.min()) < rounds:
-      player, games = self._program(params, player, games)
+      begun = perf_counter()
+      player, games = self._program(params, player, games, np.int32(steps))
+      jax.block_until_ready(games)
+      steps = max(1, min(256, int(steps * min(2.0, 1.0 / (perf_counter() - begun)))))
       if between:
         between(int(games.played.sum()))
     jax.block_until_ready(player)
@@ -107,11 +112,12 @@ class Evaluator:
 
   @functools.cached_property
   def _program(self) -> Callable:
-    return jax.jit(functools.partial(self._chunk, steps=256))
+    return jax.jit(self._chunk)
 
   def _chunk(
-    self, params: Params, player: Player, games: Games, steps: int
+    self, params: Params, player: Player, games: Games, steps: Array
   ) -> tuple[Player, Games]:
+    """Takes up to `steps` (i32[]) steps in every environment."""
     rounds = games.score.shape[1]
 
     def going_on(carry):

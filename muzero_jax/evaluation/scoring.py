@@ -1,4 +1,4 @@
-"""Evaluates the agent of a run under a protocol, and appends the scores to evaluations.jsonl."""
+"""Evaluates the agent of a run under a protocol, and keeps the scores in evaluations.jsonl."""
 
 import dataclasses
 import sys
@@ -10,7 +10,7 @@ import jax
 from tqdm import tqdm
 
 from muzero_jax import build
-from muzero_jax.config import Config
+from muzero_jax.config import Config, StorageError
 from muzero_jax.envs import envpool
 from muzero_jax.evaluation import protocols
 from muzero_jax.evaluation.evaluator import Evaluator
@@ -46,11 +46,17 @@ class Scoring:
     self.atari = build.is_atari(config)
     self.task = task_name(config)
     self._evaluator: Evaluator | None = None
+    self._journal = metrics.Journal(folder / "evaluations.jsonl")
+
+  @property
+  def compiled(self) -> bool:
+    """Whether an evaluation has been made, so that the next one need not compile."""
+    return self._evaluator is not None
 
   def evaluate(
     self, params: Params, env_steps: int, agent: str = "trained"
   ) -> dict[str, Any] | None:
-    """Plays the configured number of episodes and appends a row to evaluations.jsonl.
+    """Plays the configured number of episodes.
 
     Args:
       params: the model's parameters, on one device.
@@ -58,7 +64,8 @@ class Scoring:
       agent: "trained", or "random" for a random player.
 
     Returns:
-      The row, or None when the configured number of episodes is 0.
+      A row for evaluations.jsonl, which the caller shows and then gives to `keep`; None when the
+      configured number of episodes is 0.
     """
     settings = self.config.evaluation
     episodes = settings.episodes if agent == "trained" else settings.random_episodes
@@ -78,7 +85,7 @@ class Scoring:
         bar.update(min(over, episodes) - bar.n)
 
       games = player.play(params, self._key(env_steps, 0), episodes, between=show)
-    row = {
+    return {
       "env_steps": env_steps,
       "task": self.task,
       "protocol": self.protocol,
@@ -87,8 +94,18 @@ class Scoring:
       "lengths": games["lengths"],
       "seconds": round(time.perf_counter() - begun, 3),
     }
-    metrics.append(self.folder / "evaluations.jsonl", row)
-    return row
+
+  def keep(self, row: dict[str, Any]) -> None:
+    """Appends a row to evaluations.jsonl; if that fails, it is tried again with the next row."""
+    self._journal.append(row)
+
+  def close(self) -> None:
+    """Writes the rows that could not be written before.
+
+    Raises:
+      StorageError: they still cannot be written.
+    """
+    self._journal.close()
 
   def _key(self, env_steps: int, use: int) -> Key:
     """The key of one evaluation or video; it differs from all keys that training uses."""
@@ -105,7 +122,11 @@ class Scoring:
     return self._evaluator
 
   def record(self, params: Params, env_steps: int) -> Path:
-    """Records one episode as `video/STEPS.mp4`; Atari is recorded in color."""
+    """Records one episode as `video/STEPS.mp4`; Atari is recorded in color.
+
+    Raises:
+      StorageError: the file cannot be written.
+    """
     offset = -2 - env_steps
     evaluator = protocols.make_evaluator(
       self.config, self._search.for_evaluation(), self._model, 1, offset
@@ -115,6 +136,10 @@ class Scoring:
       envpool.renderer(self.config.env.task, seed, build.atari(self.config)) if self.atari else None
     )
     path = self.folder / "video" / f"{env_steps}.mp4"
-    score, steps = record_game(evaluator, params, self._key(env_steps, 1), path, renderer=renderer)
+    key = self._key(env_steps, 1)
+    try:
+      score, steps = record_game(evaluator, params, key, path, renderer=renderer)
+    except OSError as error:
+      raise StorageError(f"{path} cannot be written ({error.strerror or error}).") from error
     print(f"video: {path} (an episode of {steps:,} steps with a score of {score:g})", flush=True)
     return path

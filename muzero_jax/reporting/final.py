@@ -1,6 +1,9 @@
 """The outputs of a finished run: final scores, learning curve, video, report page."""
 
-from muzero_jax.evaluation.scores import sentence
+from typing import Any
+
+from muzero_jax.config import ConfigError, StorageError
+from muzero_jax.evaluation.scores import details, sentence
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.reporting import page
 from muzero_jax.reporting.plots import draw_curve
@@ -18,19 +21,45 @@ def finish(scoring: Scoring, params: Params, env_steps: int) -> None:
     scoring: of the run.
     params: what the agent's search takes, on one device.
     env_steps: agent steps that the agent was trained for.
+
+  Raises:
+    StorageError: some of it cannot be written; the scores are printed nevertheless.
   """
+  rows = _scores(scoring, params, env_steps)
+  try:
+    scoring.close()
+    curve = draw_curve(scoring.folder, f"{scoring.task}, seed {scoring.config.seed}")
+    video = scoring.folder / "video" / f"{env_steps}.mp4"
+    if scoring.config.video and not video.exists():
+      scoring.record(params, env_steps)
+    places = f"curve: {curve}" + (f"  video: {video}" if video.exists() else "")
+    places += f"  report: {page.write([scoring.folder])}"
+  except (OSError, ConfigError, StorageError) as error:
+    print(sentence(rows["trained"], rows["random"]), flush=True)
+    raise StorageError(
+      f"Not all outputs of the run in {scoring.folder} could be written ({error}): make room, and "
+      "run the same command again."
+    ) from error
+  print(f"{sentence(rows['trained'], rows['random'])}  {places}", flush=True)
+
+
+def _scores(scoring: Scoring, params: Params, env_steps: int) -> dict[str, dict[str, Any] | None]:
+  """The evaluations of "trained" and "random", made where they are missing; None: not asked for."""
   done = metrics.read(scoring.folder / "evaluations.jsonl")
   rows = {}
   for agent in ("trained", "random"):
     found = [
-      row for row in done if row.get("agent") == agent and row["protocol"] == scoring.protocol
+      row
+      for row in done
+      if (row.get("agent"), row.get("protocol")) == (agent, scoring.protocol)
+      and {"task", "env_steps", "episodes", "mean"} <= row.keys()
     ]
     found = [row for row in found if agent == "random" or row["env_steps"] == env_steps]
-    rows[agent] = found[-1] if found else scoring.evaluate(params, env_steps, agent)
-  curve = draw_curve(scoring.folder, f"{scoring.task}, seed {scoring.config.seed}")
-  video = scoring.folder / "video" / f"{env_steps}.mp4"
-  if scoring.config.video and not video.exists():
-    scoring.record(params, env_steps)
-  places = f"curve: {curve}" + (f"  video: {video}" if video.exists() else "")
-  places += f"  report: {page.write([scoring.folder])}"
-  print(f"{sentence(rows['trained'], rows['random'])}  {places}", flush=True)
+    if found:
+      rows[agent] = found[-1]
+      continue
+    rows[agent] = row = scoring.evaluate(params, env_steps, agent)
+    if row:
+      print(f"{agent} player: {details(row)}", flush=True)
+      scoring.keep(row)
+  return rows

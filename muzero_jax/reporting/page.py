@@ -6,7 +6,6 @@ The file contains all plots and videos that the page shows; it loads nothing fro
 import base64
 import datetime
 import html
-import os
 import string
 from collections.abc import Iterable, Sequence
 from importlib import resources
@@ -22,7 +21,7 @@ from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import intervals
 from muzero_jax.evaluation.scores import references
 from muzero_jax.reporting import plots
-from muzero_jax.runs import history, workdir
+from muzero_jax.runs import history, metrics, workdir
 from muzero_jax.runs.history import Group, Run
 
 VIDEO_BYTES = 20 * 2**20  # of a larger video only the name is shown
@@ -73,9 +72,7 @@ def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
   try:
     if path.is_dir():
       raise IsADirectoryError(0, "it is a folder")
-    draft = path.with_name(f".{path.name}.part")
-    draft.write_text(text, encoding="utf-8", errors="xmlcharrefreplace")
-    os.replace(draft, path)
+    workdir.write(path, text)
   except OSError as error:
     raise ConfigError(
       f"--output={path}: cannot be written ({error.strerror}); name a file in a folder that exists "
@@ -141,7 +138,7 @@ def _note(text: str) -> Element:
 
 def _number(value: Any) -> str:
   """Formats a number for a reader; None becomes ""."""
-  if not history.is_number(value):
+  if not metrics.is_number(value):
     return "" if value is None else str(value)
   return (
     f"{value:,}"
@@ -281,7 +278,7 @@ def _evaluations(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]
       *(_number(row.get(key)) for key in _COLUMNS),
       *(
         intervals.in_words(row[key], plots.interval(row, key))
-        if history.is_number(row.get(key))
+        if metrics.is_number(row.get(key))
         else ""
         for key in _SCORES
       ),
@@ -290,7 +287,7 @@ def _evaluations(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]
     for name, row in rows
   ]
   levels = ", ".join(
-    sorted({f"{row['level']:.0%}" for _, row in rows if history.is_number(row.get("level"))})
+    sorted({f"{row['level']:.0%}" for _, row in rows if metrics.is_number(row.get("level"))})
   )
   note = [_note(f"In brackets: {levels} bootstrap intervals over games.")] if levels else []
   return [_tag("h2", "Evaluations"), _table(header, cells), *note, *_published(groups)]
@@ -346,7 +343,7 @@ def _metrics(groups: Sequence[Group], points: int) -> list[Element]:
       for run in found
       for row in run.rows
       for name, value in row.items()
-      if history.is_number(value)
+      if metrics.is_number(value)
     }
     - {*_AXES}
   )
@@ -396,9 +393,13 @@ def _newest(group: Group, name: str) -> str:
 def _video(found: Sequence[Run]) -> list[Element]:
   """The newest video of the first run that has one."""
   for name, run in zip(_names(found), found, strict=True):
-    # A leading dot marks a video that is not complete.
+    # A leading dot marks a video that is not complete. What lies behind a symbolic link is no part
+    # of the run, and a report may be given away.
+    folder = run.folder / "video"
     videos = [
-      path for path in (run.folder / "video").glob("*.mp4") if not path.name.startswith(".")
+      path
+      for path in (() if folder.is_symlink() else folder.glob("*.mp4"))
+      if not path.name.startswith(".") and path.is_file() and not path.is_symlink()
     ]
     if videos:
       newest = max(videos, key=lambda path: path.stat().st_mtime)

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
-from muzero_jax.runs import history
+from muzero_jax.runs import history, metrics
 from muzero_jax.runs.history import Group, Run
 
 COLORS = [
@@ -178,7 +178,7 @@ def _lines(axes: Axes, group: Group, x: str, y: str, points: int, scale: float) 
 
 def _evaluations(axes: Axes, run: Run, x: str, scale: float, look: str) -> None:
   """Plots the evaluations as dots, with confidence intervals where the rows have them."""
-  rows = [row for row in run.scores("trained") if history.is_number(row.get("env_steps"))]
+  rows = [row for row in run.scores("trained") if metrics.is_number(row.get("env_steps"))]
   at = np.asarray([row["env_steps"] for row in rows], np.float64)
   if x == "seconds":
     line = run.line("env_steps", "seconds")

@@ -151,6 +151,10 @@ class Checkpoints:
   def _restore(self, **targets: Any) -> dict[str, Any]:
     return dict(self._manager.restore(self.latest(), args=ocp.args.Composite(**targets)))
 
+  def wait(self) -> None:
+    """Waits until everything is written; raises what the background write has raised."""
+    self._manager.wait_until_finished()
+
   def close(self) -> None:
     """Waits until everything is written, and closes the manager."""
     self._manager.wait_until_finished()

@@ -35,12 +35,13 @@ class Run:
 
   def newest(self, name: str) -> Any:
     """The last value of a metric in `rows`, or None when it has none."""
-    return next((row[name] for row in reversed(self.rows) if is_number(row.get(name))), None)
+    values = (row[name] for row in reversed(self.rows) if metrics.is_number(row.get(name)))
+    return next(values, None)
 
   def line(self, x: str, y: str) -> Line:
     """The curve of metric y over metric x, from the rows that have both."""
     pairs = [
-      (row[x], row[y]) for row in self.rows if is_number(row.get(x)) and is_number(row.get(y))
+      (row[x], row[y]) for row in self.rows if all(metrics.is_number(row.get(n)) for n in (x, y))
     ]
     columns = np.asarray(pairs, np.float64).reshape(-1, 2)
     return columns[:, 0], columns[:, 1]
@@ -83,12 +84,12 @@ def read(name: str | Path) -> Run:
   """Reads a run's folder.
 
   Raises:
-    ConfigError: the folder has no run.
+    ConfigError: the folder has no run, or one of its files cannot be used.
   """
   folder = workdir.place(name)
   facts = workdir.facts(folder)
-  settings = configs.values(Config()) | configs.upgraded(facts["config"])
-  scored = [row for row in metrics.read(folder / "evaluations.jsonl") if is_number(row.get("mean"))]
+  settings = configs.values(Config()) | facts["config"]
+  scored = [row for row in metrics.read(folder / "evaluations.jsonl") if "mean" in row]
   return Run(folder, facts, settings, metrics.read(folder / "metrics.jsonl"), scored)
 
 
@@ -109,11 +110,6 @@ def differing(runs: Sequence[Run]) -> list[str]:
   """Names of the settings that are not equal in all runs."""
   names = dict.fromkeys(name for run in runs for name in run.settings)
   return [name for name in names if len({str(run.settings.get(name)) for run in runs}) > 1]
-
-
-def is_number(value: Any) -> bool:
-  """Whether a JSON value is a number; true and false are not."""
-  return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def thin(line: Line, points: int) -> Line:

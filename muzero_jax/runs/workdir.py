@@ -3,6 +3,7 @@
 The lock ensures that only one process at a time trains in a folder.
 """
 
+import contextlib
 import fcntl
 import importlib.metadata
 import json
@@ -17,6 +18,9 @@ import jax
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 
+# What a run's folder holds under these names must be files, and folders, respectively.
+_FILES = (".lock", "config.json", "metrics.jsonl", "evaluations.jsonl", "curve.png", "report.html")
+_FOLDERS = ("checkpoints", "video")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "envpool", "orbax-checkpoint", "numpy")
 
 
@@ -27,16 +31,23 @@ def open_workdir(config: Config) -> tuple[Path, IO]:
     The folder, and the lock: a file that holds the lock until it is closed or the process ends.
 
   Raises:
-    ConfigError: no folder was named, it cannot be written, or another process has locked it.
+    ConfigError: no folder was named, its name cannot be used, it cannot be written, it holds
+      something that is no run, or another process has locked it.
   """
   if not config.workdir:
     raise ConfigError(
       "--workdir is missing: name a folder for the run, for example --workdir=runs/pong."
     )
+  if "," in config.workdir or config.workdir != config.workdir.strip():
+    raise ConfigError(
+      f"--workdir={config.workdir}: other commands could not name a folder with a comma, or with "
+      "spaces around it; name another folder."
+    )
   folder = place(config.workdir)
+  check_kinds(folder)
   try:
     folder.mkdir(parents=True, exist_ok=True)
-    lock = open(folder / ".lock", "w")
+    lock = open(folder / ".lock", "a")
   except OSError as error:
     raise ConfigError(
       f"--workdir={config.workdir}: cannot be written ({error.strerror}); name another folder."
@@ -50,27 +61,46 @@ def open_workdir(config: Config) -> tuple[Path, IO]:
   return folder, lock
 
 
+def check_kinds(folder: Path) -> None:
+  """Raises ConfigError if there is a folder where a run has a file, or the other way around."""
+  for names, test, kind in ((_FILES, Path.is_file, "file"), (_FOLDERS, Path.is_dir, "folder")):
+    for path in (folder / name for name in names):
+      if os.path.lexists(path) and not test(path):
+        raise ConfigError(f"{path}: is no {kind}; remove it, or name another folder.")
+
+
 def compare(config: Config, folder: Path) -> None:
   """Checks that a run can be resumed with these settings.
 
   Raises:
-    ConfigError: a setting differs from the folder's config.json, is not one of `config.FREE`, and
-      `override_config` is off.
+    ConfigError: a setting differs from the folder's config.json and is not one of `config.FREE`, or
+      config.json is missing or cannot be read; not if `override_config` is on.
   """
-  if (folder / "config.json").exists() and not config.override_config:
+  if config.override_config:
+    return
+  try:
     different = configs.differences(load(folder), config)
-    if different:
-      raise ConfigError(
-        f"{folder} holds a run with other settings ({'; '.join(different)}). Use the same ones, "
-        "another --workdir, or "
-        "--override_config to go on with the new ones."
-      )
+  except ConfigError as error:
+    raise ConfigError(
+      f"{folder} holds checkpoints, but the settings of their run cannot be read ({error}) Put "
+      "config.json back, name another --workdir, or use --override_config to go on with the "
+      "settings of this command."
+    ) from error
+  if different:
+    raise ConfigError(
+      f"{folder} holds a run with other settings ({'; '.join(different)}). Use the same ones, "
+      "another --workdir, or "
+      "--override_config to go on with the new ones."
+    )
 
 
 def describe(config: Config, folder: Path) -> None:
   """Writes config.json: the settings, and what else is needed to reproduce the run.
 
   These are the versions of packages, the devices, the command line and the git revision.
+
+  Raises:
+    OSError: it cannot be written.
   """
   facts = {
     "config": configs.values(config),
@@ -80,21 +110,39 @@ def describe(config: Config, folder: Path) -> None:
     "command": sys.argv,
     "revision": _revision(),
   }
-  draft = folder / "config.json.tmp"
-  draft.write_text(json.dumps(facts, indent=2) + "\n")
-  os.replace(draft, folder / "config.json")
+  write(folder / "config.json", json.dumps(facts, indent=2) + "\n")
+
+
+def write(path: Path, text: str) -> None:
+  """Writes a text file, which appears when it is complete; never through a symbolic link.
+
+  Raises:
+    OSError: it cannot be written.
+  """
+  draft = path.with_name(f".{path.name}.part")
+  try:
+    draft.unlink(missing_ok=True)
+    with open(draft, "x", encoding="utf-8", errors="xmlcharrefreplace") as file:
+      file.write(text)
+    os.replace(draft, path)
+  except OSError as error:
+    with contextlib.suppress(OSError):
+      draft.unlink(missing_ok=True)  # what is there of it takes space
+    error.filename = str(path)
+    raise
 
 
 def find(folder: str) -> tuple[Path, Config]:
   """The absolute path and the settings of the run that --workdir names.
 
   Raises:
-    ConfigError: no folder was named, it has no run, or the run has settings that this version does
-      not know.
+    ConfigError: no folder was named, it has no run, a file of the run cannot be one, or the run has
+      settings that this version does not know.
   """
   if not folder:
     raise ConfigError("--workdir is missing: name the folder of a run.")
   path = place(folder)
+  check_kinds(path)
   return path, load(path)
 
 
@@ -102,35 +150,72 @@ def load(folder: Path) -> Config:
   """The settings of the run in a folder.
 
   Raises:
-    ConfigError: the folder has no run, or the run has settings that this version does not know.
+    ConfigError: the folder has no run, or the run has settings that this version does not know, or
+      values that no flag could have.
   """
-  return configs.replace(Config(), configs.upgraded(facts(folder)["config"]))
+  settings = facts(folder)["config"]
+  try:
+    config = configs.replace(Config(), settings)
+    configs.check_ranges(config)
+  except ConfigError as error:
+    raise ConfigError(
+      f"{folder / 'config.json'}: {error} It was written by another version, or changed by hand."
+    ) from error
+  return config
 
 
 def facts(folder: Path) -> dict[str, Any]:
   """The contents of a run's config.json.
 
+  Returns:
+    A dictionary: "config", the settings by their current names, with values of the right types;
+    "versions", "devices", "command" and "revision", where they are known.
+
   Raises:
-    ConfigError: the folder has no run.
+    ConfigError: the folder has no run, or its config.json cannot be used.
   """
+  path = folder / "config.json"
   try:
-    found = json.loads((folder / "config.json").read_text())
-    if isinstance(found, dict) and isinstance(found.get("config"), dict):
-      return found
-  except (OSError, ValueError):
-    pass
-  raise ConfigError(
-    f"--workdir={folder}: there is no run in it (no readable config.json); name the folder of a "
-    "run."
-  )
+    if path.exists() and not path.is_file():
+      raise ValueError("it is no file")
+    found = json.loads(path.read_bytes().decode())
+    json.dumps(found, ensure_ascii=False).encode()  # fails for half of a surrogate pair
+    if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
+      raise ValueError("it holds no settings")
+    settings = configs.upgraded(found["config"])
+    configs.check_types(settings)
+  except ConfigError as error:
+    raise ConfigError(f"{path}: {error}") from error
+  except FileNotFoundError as error:
+    checkpoints = (folder / "checkpoints").is_dir()
+    beside = "; there are checkpoints in it: put config.json back" if checkpoints else ""
+    raise ConfigError(
+      f"--workdir={folder}: there is no run in it (no readable config.json{beside}); name the "
+      "folder of a run."
+    ) from error
+  except (OSError, ValueError, RecursionError) as error:
+    reason = getattr(error, "strerror", None) or (
+      "it is cut off or damaged"
+      if isinstance(error, json.JSONDecodeError | UnicodeError | RecursionError)
+      else str(error)
+    )
+    raise ConfigError(
+      f"--workdir={folder}: there is no run in it (no readable config.json: {reason}); name the "
+      "folder of a run."
+    ) from error
+  kinds = {"versions": dict, "devices": list, "command": list, "revision": str}
+  known = {name: found[name] for name, kind in kinds.items() if isinstance(found.get(name), kind)}
+  return {"config": settings, **known}
 
 
 def place(name: str | Path) -> Path:
   """The absolute path of a folder or file that a flag names, with ~ expanded.
 
   Raises:
-    ConfigError: the path begins with ~ and a name that is not a user's.
+    ConfigError: the path begins with ~ and a name that is not a user's, or no file can have it.
   """
+  if "\0" in str(name):
+    raise ConfigError(f"{str(name)!r}: no file can have this name; name another one.")
   try:
     return Path(name).expanduser().absolute()
   except RuntimeError as error:
@@ -140,12 +225,15 @@ def place(name: str | Path) -> Path:
 
 
 def _revision() -> str:
-  """The revision of the git checkout that the code is in; "" when it is not in one."""
-  call = subprocess.run(
-    ["git", "describe", "--always", "--dirty"],
-    cwd=Path(__file__).parent,
-    capture_output=True,
-    text=True,
-    check=False,
-  )
+  """The revision of the git checkout that the code is in; "" without a checkout or without git."""
+  try:
+    call = subprocess.run(
+      ["git", "describe", "--always", "--dirty"],
+      cwd=Path(__file__).parent,
+      capture_output=True,
+      text=True,
+      check=False,
+    )
+  except FileNotFoundError:
+    return ""
   return call.stdout.strip()

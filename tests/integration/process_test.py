@@ -95,3 +95,52 @@ def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path, words):
   )
   assert process.returncode == 2
   assert process.stderr.startswith("error: ") and process.stderr.count("\n") == 1, process.stderr
+
+
+ENDLESS = ["--evaluation.episodes=1000000", "--evaluation.num_envs=8", "--save_every=0"]
+
+
+@pytest.mark.parametrize(
+  ("number", "phase", "words"),
+  [
+    (signal.SIGTERM, "", []),
+    (signal.SIGINT, "", []),
+    (signal.SIGINT, "compiling", []),
+    (signal.SIGHUP, " steps/s ", ["--evaluation.episodes=0", "--env_steps=10000000"]),
+    (signal.SIGTERM, " steps/s ", ["--evaluate_every=2048", "--env_steps=10000000", *ENDLESS]),
+    (signal.SIGTERM, " steps/s ", ["--env_steps=2048", *ENDLESS]),
+  ],
+  ids=["start", "start by Ctrl-C", "compiling", "training", "evaluating", "final evaluation"],
+)
+def test_every_phase_ends_within_seconds_of_a_signal(number, phase, words, tmp_path):
+  """Where there is a state, it is saved; there is never a traceback."""
+  process = start(tmp_path, "--log_every=2048", *words)
+  said = []
+  while phase and phase not in (said or [""])[-1]:
+    said.append(process.stdout.readline())
+    assert said[-1], said
+  time.sleep(1.5)
+  begun = time.perf_counter()
+  process.send_signal(number)
+  rest = process.communicate(timeout=60)[0]
+  took = time.perf_counter() - begun
+  assert process.returncode == 128 + number, rest
+  assert "stopped" in rest and "Traceback" not in rest
+  assert took < 15, f"{took:.0f} s"
+  if phase == " steps/s ":
+    steps = [row["env_steps"] for row in metrics.read(tmp_path / "metrics.jsonl")]
+    with Checkpoints(tmp_path, read_only=True) as checkpoints:
+      assert checkpoints.latest() >= steps[-1] > 0
+  assert not (tmp_path / "evaluations.jsonl").exists()
+
+
+def test_a_reader_that_leaves(tmp_path):
+  """`train | head`: the run is saved, nothing is said, and the exit code is that of SIGPIPE."""
+  words = ["--env_steps=10000000", "--log_every=2048", "--save_every=0"]
+  process = start(tmp_path, *words)
+  while " steps/s " not in process.stdout.readline():
+    pass
+  process.stdout.close()
+  assert process.wait(timeout=60) == 128 + signal.SIGPIPE
+  with Checkpoints(tmp_path, read_only=True) as checkpoints:
+    assert checkpoints.latest() > 0

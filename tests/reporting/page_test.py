@@ -7,10 +7,13 @@ import os
 import re
 
 import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from muzero_jax import config as configs
-from muzero_jax.config import Config
+from muzero_jax.config import Config, ConfigError
 from muzero_jax.reporting import page as report
+from tests import fuzz
 from tests.reporting.common import (
   metric_rows,
   score,
@@ -212,6 +215,37 @@ def test_a_torn_line_and_strange_numbers(tmp_path):
   page = read_page(folder)
   assert "4,000 of 1,000,000" in page.text and "99,000" not in page.text
   assert page.row("loss/total") == ["nan"] and page.row("learner/huge") == ["inf"]
+
+
+def test_no_file_behind_a_link_is_embedded(tmp_path):
+  """Neither a linked video nor one in a linked folder: a report may be given away."""
+  (tmp_path / "secret.mp4").write_bytes(b"secret")
+  for name, link in (("a", "video/1.mp4"), ("b", "video")):
+    folder = write_run(tmp_path / name, metric_rows([1]))
+    (folder / link).parent.mkdir(exist_ok=True)
+    target = tmp_path if link == "video" else tmp_path / "secret.mp4"
+    (folder / link).symlink_to(target)
+    assert not read_page(folder).all("video")
+
+
+@settings(fuzz.fuzz, max_examples=10)
+@given(
+  st.lists(fuzz.lines(metric_rows([1.5])[0] | {"loss/total": 2.0}), max_size=4),
+  st.lists(fuzz.lines(score(1.5)), max_size=4),
+  st.dictionaries(st.sampled_from(["env.task", "later.setting", "seed"]), fuzz.VALUES),
+)
+def test_whatever_stands_in_a_run_s_files(tmp_path, rows, evaluations, changed):
+  """A page, or one sentence."""
+  folder = tmp_path / "run"
+  facts = {"config": configs.values(Config()) | changed, "versions": [], "command": {"a": 1}}
+  folder.mkdir(exist_ok=True)
+  (folder / "config.json").write_text(json.dumps(facts))
+  (folder / "metrics.jsonl").write_bytes(b"\n".join(rows))
+  (folder / "evaluations.jsonl").write_bytes(b"\n".join(evaluations))
+  try:
+    read_page(folder)
+  except ConfigError as error:
+    assert "\n" not in str(error)
 
 
 def test_another_version_s_settings_are_shown(tmp_path):

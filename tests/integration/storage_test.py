@@ -1,0 +1,132 @@
+"""Runs whose disk is full, or whose folder goes away; evaluations that a signal ends."""
+
+import errno
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from launch import evaluate as command
+from muzero_jax import train
+from muzero_jax.config import StorageError
+from muzero_jax.evaluation.scoring import Scoring
+from muzero_jax.runs import metrics
+from muzero_jax.runs.checkpoint import Checkpoints
+
+SHORT = dict(evaluation__episodes=0, evaluation__random_episodes=0)
+
+
+def latest(folder) -> int:
+  with Checkpoints(folder, read_only=True) as checkpoints:
+    return checkpoints.latest() or 0
+
+
+def steps(folder) -> list[int]:
+  return [row["env_steps"] for row in metrics.read(folder / "metrics.jsonl")]
+
+
+@pytest.fixture
+def disk(tmp_path):
+  """A file system of 3 MiB; needs the right to mount one."""
+  mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(tmp_path)]
+  if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
+    pytest.skip("no file system can be mounted here")
+  yield tmp_path
+  subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def fill(disk: pathlib.Path) -> pathlib.Path:
+  """A file that takes all space that is left."""
+  with open(disk / "filler", "wb", buffering=0) as file:
+    try:
+      while file.write(bytes(4096)):
+        pass
+    except OSError:
+      pass
+  return disk / "filler"
+
+
+def after_row(monkeypatch, number: int, action) -> None:
+  """Calls `action` after a run has written so many rows of metrics."""
+  write, rows = metrics.Reporter.write, []
+
+  def counting(reporter):
+    rows.append(write(reporter))
+    if len(rows) == number:
+      action()
+    return rows[-1]
+
+  monkeypatch.setattr(metrics.Reporter, "write", counting)
+
+
+def test_a_full_disk(disk, make_config, monkeypatch, capsys):
+  """Full from the first row on: training goes to its end, the score is printed, one sentence says
+  what is lost. With room again, the same command does what is missing.
+  """
+  folder = disk / "run"
+  config = make_config(folder, save_every=256, evaluation__random_episodes=0)
+  after_row(monkeypatch, 1, lambda: fill(disk))
+  with pytest.raises(StorageError) as caught:
+    train.train(config)
+  said = capsys.readouterr().out
+  assert "\n" not in str(caught.value) and "No space left on device" in str(caught.value)
+  assert said.count("metrics.jsonl cannot be written") == 1
+  assert "the checkpoint at 256 steps cannot be saved" in said
+  assert "trained player: mean" in said and steps(folder) == [128] and latest(folder) == 0
+  assert not list((folder / "checkpoints").glob("*tmp*"))
+  (disk / "filler").unlink()
+  assert train.train(config) == 0
+  assert steps(folder) == [128, 256, 384, 512] and latest(folder) == 512
+
+
+def test_a_disk_that_is_full_for_a_while(disk, make_config, monkeypatch, capsys):
+  """Nothing is lost but the checkpoint between."""
+  after_row(monkeypatch, 1, lambda: fill(disk))
+  after_row(monkeypatch, 3, (disk / "filler").unlink)
+  assert train.train(make_config(disk / "run", save_every=256, **SHORT)) == 0
+  assert steps(disk / "run") == [128, 256, 384, 512] and latest(disk / "run") == 512
+  said = capsys.readouterr().out
+  assert said.count("cannot be written") == 2  # metrics.jsonl, and TensorBoard's events
+  assert "metrics.jsonl is written again; no line is missing" in said
+
+
+def test_a_folder_that_goes_away(tmp_path, make_config, monkeypatch, capsys):
+  folder = tmp_path / "run"
+  after_row(monkeypatch, 2, lambda: shutil.rmtree(folder))
+  assert train.train(make_config(folder, save_every=384, **SHORT)) == 0
+  said = capsys.readouterr().out
+  assert said.count("was emptied or removed; it is made anew") == 1
+  assert steps(folder) == [384, 512] and latest(folder) == 512
+  assert (folder / "config.json").exists() and (folder / "report.html").exists()
+
+
+def test_a_signal_ends_an_evaluation_and_the_score_is_printed_before_it_is_written(
+  tmp_path, make_config, monkeypatch, capsys
+):
+  """What the evaluation would have scored is not kept; the run is saved and resumes."""
+  config = make_config(tmp_path, evaluate_every=256, **SHORT | {"evaluation__episodes": 2})
+  evaluate = Scoring.evaluate
+
+  def interrupted(*words):
+    assert latest(tmp_path) == 256  # saved before
+    signal.raise_signal(signal.SIGTERM)
+    return evaluate(*words)
+
+  with monkeypatch.context() as context:
+    context.setattr(Scoring, "evaluate", interrupted)
+    assert train.train(config) == 128 + signal.SIGTERM
+  assert "stopped at 256 steps" in capsys.readouterr().out
+  assert not (tmp_path / "evaluations.jsonl").exists()
+  assert train.train(config) == 0
+  assert "resuming at 256 steps" in capsys.readouterr().out
+
+  def read_only(*_):
+    raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+  monkeypatch.setattr(metrics, "append", read_only)
+  with pytest.raises(StorageError, match=r"could not be appended to .* \(Read-only file system\)"):
+    command.main(["evaluate", f"--workdir={tmp_path}", "--episodes=2"])
+  assert "of 2 games" in capsys.readouterr().out
