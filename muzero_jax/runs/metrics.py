@@ -89,6 +89,27 @@ def forget(path: Path, after: int) -> None:
     os.replace(new, path)
 
 
+def restarted_events(folder: Path, seconds: float) -> SummaryWriter:
+  """Begins the only file of TensorBoard events in a run's folder, with the rows of metrics.jsonl.
+
+  The files of earlier starts are deleted: they may have rows from after the checkpoint. A
+  TensorBoard that has read them drops what it has of this run.
+
+  Args:
+    folder: the run's folder, whose metrics.jsonl ends at the checkpoint.
+    seconds: wall-clock time of the run so far, from which the times of the rows are computed.
+  """
+  for path in folder.glob("events.out.tfevents.*"):
+    path.unlink()
+  events, now = SummaryWriter(str(folder), purge_step=0), time.time()
+  for row in read(folder / "metrics.jsonl"):
+    numbers = {name: x for name, x in row.items() if isinstance(x, int | float)}
+    then = now - max(seconds - numbers.get("seconds", seconds), 0)
+    for name, value in numbers.items():
+      events.add_scalar(name, value, int(numbers["env_steps"]), then)
+  return events
+
+
 class Reporter:
   """Accumulates the metrics of training and writes their means as rows.
 
@@ -103,6 +124,7 @@ class Reporter:
     frames: emulator frames per agent step.
     devices: number of devices that report metrics.
     updates: gradient steps done so far.
+    skipped: gradient steps that diverged and were skipped so far.
     seconds: wall-clock time of the run so far.
     pending: sums accumulated since the last row.
   """
@@ -117,6 +139,7 @@ class Reporter:
     frames: int,
     devices: int,
     updates: int,
+    skipped: int,
     seconds: float,
     pending: Sums,
   ):
@@ -129,10 +152,11 @@ class Reporter:
       seconds,
       dict(pending),
     )
+    self.skipped = skipped
     # Agent steps, gradient steps and seconds of training since the last row.
     self._since = (0, 0, 0.0)
     self._clock = time.perf_counter()
-    self._events = SummaryWriter(str(workdir), purge_step=start if start else None)
+    self._events = restarted_events(workdir, self.seconds)
     self._bar = tqdm(
       total=total,
       initial=start,
@@ -159,6 +183,7 @@ class Reporter:
     since = (env_steps - self.env_steps, updates, now - self._clock)
     self._since = tuple(a + b for a, b in zip(self._since, since, strict=True))
     self.updates += updates
+    self.skipped += round(new.get("learner/skipped", (0, 0))[0] / self._devices)
     self.seconds += now - self._clock
     self._clock = now
     self._bar.update(env_steps - self.env_steps)
