@@ -287,6 +287,8 @@ def make_learner(config: Config, model: Model, search: Search, ring: Ring) -> Le
     batch_size=config.learner.batch_size,
     target_period=config.learner.target_period,
     shift=config.learner.shift,
+    limit=config.optimizer.limit or float("inf"),
+    skips=config.skip_nonfinite,
   )
 
 

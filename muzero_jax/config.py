@@ -20,7 +20,10 @@ class StorageError(RuntimeError):
 
 
 class DivergedError(RuntimeError):
-  """The loss became infinite or NaN. The message is one sentence that says how to avoid it."""
+  """The run diverged: a loss or gradient became infinite or NaN, or a parameter too large.
+
+  The message says which, and how to go on.
+  """
 
 
 def option(
@@ -310,6 +313,11 @@ class Optimizer:
   )
   weight_decay: float = option(1e-4, "decoupled weight decay", minimum=0)
   clip: float = option(5.0, "largest global norm of the gradient; 0: no clipping", minimum=0)
+  limit: float = option(
+    1e4,
+    "a run whose parameters would exceed this absolute value has diverged and stops; 0: no limit",
+    minimum=0,
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -361,6 +369,12 @@ class Config:
   override_config: bool = option(
     False, "resume even if settings differ from those of the run in --workdir"
   )
+  skip_nonfinite: int = option(
+    0,
+    "gradient steps with an infinite or NaN loss or gradient, or beyond --optimizer.limit, that a "
+    "run may skip before it stops",
+    minimum=0,
+  )
   env: Env = Env()
   network: Network = Network()
   search: Search = Search()
@@ -382,6 +396,8 @@ FREE = (
   "save_every",
   "video",
   "override_config",
+  "skip_nonfinite",
+  "optimizer.limit",
   "evaluation.",
   "checkpoint.",
 )

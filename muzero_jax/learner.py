@@ -5,6 +5,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from typing import TypeVar
 
 import chex
 import jax
@@ -32,6 +33,8 @@ from muzero_jax.types import (
   Term,
 )
 
+T = TypeVar("T")
+
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
@@ -46,6 +49,8 @@ class Learner:
   batch_size: int  # N, per device
   target_period: int = 200  # gradient steps between updates of the target network
   shift: int = 0  # largest random shift of training frames, in pixels; 0: no augmentation
+  limit: float = jnp.inf  # a gradient step to parameters with a larger absolute value has diverged
+  skips: int = 0  # gradient steps that may diverge before the learner stops
   mean: Callable = parallel.mean  # of a pytree over devices
 
   def init(self, key: Key) -> LearnerState:
@@ -62,15 +67,25 @@ class Learner:
       opt_state=self.optimizer.init(params),
       step=jnp.zeros((), jnp.int32),
       statistics=no_statistics(),
+      skipped=jnp.zeros((), jnp.int32),
     )
+
+  def stopped(self, state: LearnerState) -> Array:
+    """Whether more gradient steps have diverged than may be skipped, bool[]."""
+    return state.skipped > self.skips
 
   def update(
     self, state: LearnerState, replay: Replay, key: Key
   ) -> tuple[LearnerState, Priorities, Metrics]:
     """Takes one gradient step.
 
+    A step diverges if the loss or the gradient is not finite, or if a parameter would become larger
+    than `limit`. Such a step changes nothing but the count `skipped`, and the priorities. Once the
+    learner has stopped, no step changes anything.
+
     Returns:
-      The new state, the new priorities (nothing else in the replay changes), and the metrics.
+      The new state, the new priorities (nothing else in the replay changes), and the metrics, with
+      those of `EVIDENCE`.
     """
     sample_key, target_key, loss_key = jax.random.split(key, 3)
     sample = self.sampler.sample(self.ring, replay, sample_key, self.batch_size, state.step)
@@ -78,25 +93,45 @@ class Learner:
     gradient, (error, metrics) = jax.grad(self.loss, has_aux=True)(
       state.params, sample, targets, loss_key
     )
-    gradient, new = self.mean((gradient, batch_statistics(sample, targets, error)))
+    gradient, new, loss = self.mean(
+      (gradient, batch_statistics(sample, targets, error), metrics["loss/total"][0])
+    )
     updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
     old = state.target_params
     target_params = optax.periodic_update(params["model"], old, step, self.target_period)
+    norm, largest = optax.global_norm(gradient), largest_entry(params)
+    finite = jnp.isfinite(sum(jax.tree.leaves(new), loss + norm))
+    healthy = finite & (largest <= self.limit)  # False, too, where a parameter is no number
     metrics |= {
-      "learner/gradient_norm": one(optax.global_norm(gradient)),
+      "learner/gradient_norm": one(norm),
       "replay/age": average(sample.example.age.astype(jnp.float32)),
       "replay/oldest": one(sample.example.age.max().astype(jnp.float32)),
       "learner/target_age": one((state.step % self.target_period).astype(jnp.float32)),
     }
+    error = jnp.where(jnp.isfinite(error), error, 0.0)
     priorities = self.sampler.update(replay.priorities, sample, error)
     statistics = jax.tree.map(lambda old, x: MEMORY * old + (1 - MEMORY) * x, state.statistics, new)
     metrics |= {
       "learner/return_error": one(statistics.error),
       "learner/skill": one(statistics.skill),
     }
-    return LearnerState(params, target_params, opt_state, step, statistics), priorities, metrics
+    running = ~self.stopped(state)
+    after = LearnerState(params, target_params, opt_state, step, statistics, state.skipped)
+    before = dataclasses.replace(state, skipped=state.skipped + (running & ~healthy))
+    state = chosen(running & healthy, after, before)
+    evidence = {
+      f"{EVIDENCE}found": jnp.stack([jnp.ones(()), loss, norm, largest]),
+      f"{EVIDENCE}terms": jnp.stack([metrics[f"loss/{name}"][0] for name in self.terms]),
+      f"{EVIDENCE}index": sample.index,
+      f"{EVIDENCE}weight": sample.weight,
+    }
+    metrics |= {"learner/skipped": one(jnp.zeros(()))}
+    rejected = zeros(metrics) | {"learner/skipped": one((running & ~healthy).astype(jnp.float32))}
+    metrics = chosen(running & healthy, metrics, rejected)
+    metrics |= chosen(running & self.stopped(state), evidence, zeros(evidence))
+    return state, priorities, metrics
 
   def loss(
     self, params: Params, sample: Sample, targets: Targets, key: Key
@@ -161,6 +196,13 @@ def check_losses(losses: dict[str, Array], sample: Sample) -> None:
     chex.assert_type(loss, jnp.float32, custom_message=f"of the loss term {name}")
 
 
+# Metrics with this prefix are not averages, but what is known about the gradient step at which the
+# learner stopped. All other steps report zeros, so that the sum over steps is that of this one:
+#   found, f32[4]: 1, and its loss, the norm of its gradient, and the largest absolute value of a
+#     parameter after it, over all devices
+#   terms, f32[T]: the sum of each loss term over the batch of this device
+#   index, i32[N], and weight, f32[N]: those of the batch (`types.Sample`)
+EVIDENCE = "stopped/"
 MEMORY = 0.995  # decay of the moving averages in `Statistics`, per gradient step
 
 
@@ -185,6 +227,22 @@ def batch_statistics(sample: Sample, targets: Targets, error: Array) -> Statisti
     squares=jnp.mean(jnp.square(example.advantage)),
     products=jnp.mean(example.advantage * follows),
   )
+
+
+def largest_entry(tree: Params) -> Array:
+  """The largest absolute value in a pytree, f32[]; NaN if one of its values is."""
+  leaves = [jnp.max(jnp.abs(x)).astype(jnp.float32) for x in jax.tree.leaves(tree)]
+  return jnp.max(jnp.stack(leaves))
+
+
+def chosen(first: Array, one: T, other: T) -> T:
+  """One of two pytrees: `one` if `first` (bool[]), else `other`."""
+  return jax.tree.map(lambda a, b: jnp.where(first, a, b), one, other)
+
+
+def zeros(tree: T) -> T:
+  """A pytree of zeros with the shapes of `tree`."""
+  return jax.tree.map(jnp.zeros_like, tree)
 
 
 def halve_gradient(x: Array) -> Array:

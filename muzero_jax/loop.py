@@ -117,16 +117,22 @@ class Loop:
     return state, priorities, metrics["learner/gradient_norm"][0], metrics
 
   def run(self, shared: Shared, local: Local, ticks: Array) -> tuple[Shared, Local, Metrics]:
-    """Runs `ticks` ticks and sums up their metrics.
+    """Runs `ticks` ticks and sums up their metrics; fewer if the learner stops.
 
     `ticks`, i32[], is traced: one compilation serves every number of ticks.
     """
     _, _, metrics = jax.eval_shape(self.tick, shared, local)
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
 
-    def body(_, carry):
+    end = shared.ticks + ticks
+
+    def goes_on(carry):
+      shared, _, _ = carry
+      return (shared.ticks < end) & ~self.learner.stopped(shared.learner)
+
+    def body(carry):
       shared, local, metrics = carry
       shared, local, new = self.tick(shared, local)
       return shared, local, jax.tree.map(jnp.add, metrics, new)
 
-    return jax.lax.fori_loop(0, ticks, body, (shared, local, nothing))
+    return jax.lax.while_loop(goes_on, body, (shared, local, nothing))

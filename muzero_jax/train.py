@@ -20,15 +20,16 @@ from muzero_jax import build, loop
 from muzero_jax.actor import restarted
 from muzero_jax.benchmark import memory
 from muzero_jax.build import Experiment
-from muzero_jax.config import Config, DivergedError, StorageError
+from muzero_jax.config import Config, ConfigError, DivergedError, StorageError
 from muzero_jax.device import parallel
 from muzero_jax.evaluation.scores import sentence
 from muzero_jax.evaluation.scoring import Scoring
+from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting.final import finish
-from muzero_jax.runs import metrics, signals, workdir
-from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs import diverged, metrics, signals, workdir
+from muzero_jax.runs.checkpoint import Checkpoints, Saved
 from muzero_jax.runs.signals import Stop, Stopped
-from muzero_jax.types import record
+from muzero_jax.types import Sample, record
 
 # Target duration of a round. Signals and the progress bar are handled between rounds.
 ROUND_SECONDS = 2.0
@@ -51,7 +52,7 @@ def train(config: Config) -> int:
 
   Raises:
     ConfigError: the settings are invalid, or do not fit the run in the folder.
-    DivergedError: the loss became infinite or NaN.
+    DivergedError: gradient steps diverged, more of them than --skip_nonfinite allows.
     StorageError: the last checkpoint, or the outputs of the finished run, cannot be written.
   """
   with signals.handled() as stop:
@@ -65,12 +66,15 @@ def train(config: Config) -> int:
 def _train(config: Config, stop: Stop) -> int:
   folder, lock = workdir.open_workdir(config)
   with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
-    begun = checkpoints.latest()
-    if begun is not None:  # without a checkpoint the run starts anew, and settings may change
-      workdir.compare(config, folder)
-    run = build.build(config, begun or 0)
-    print(memory.plan(run), flush=True)
-    training = Training(config, folder, run, checkpoints, stop)
+
+    def prepare(saved: Saved | None = None) -> Training:
+      if saved:  # without a checkpoint the run starts anew, and settings may change
+        workdir.compare(config, folder)
+      run = build.build(config, saved.env_steps if saved else 0)
+      print(memory.plan(run), flush=True)
+      return Training(config, folder, run, checkpoints, saved, stop)
+
+    training = checkpoints.load(prepare) or prepare()
     workdir.describe(config, folder)
     return training.go()
 
@@ -111,13 +115,19 @@ class Training:
   """A run in this process, from its start or its newest checkpoint to its end or a signal."""
 
   def __init__(
-    self, config: Config, folder: Path, run: Experiment, checkpoints: Checkpoints, stop: Stop
+    self,
+    config: Config,
+    folder: Path,
+    run: Experiment,
+    checkpoints: Checkpoints,
+    saved: Saved | None,
+    stop: Stop,
   ):
     self.config, self.folder, self.run, self.checkpoints = config, folder, run, checkpoints
     self.stop = stop
     self.problem = ""  # why the newest checkpoint could not be saved
     self.total = -(-config.env_steps // run.width)  # ticks
-    self.state, self.progress = self._start()
+    self.state, self.progress = self._start(saved)
     self.ticks = int(self.state.shared.ticks)
     # The tick at which learning starts.
     self.warm = self.ticks + run.loop.warmup - int(self.state.local.replay.head[0])
@@ -138,6 +148,7 @@ class Training:
       done = f"This run has done its {self.env_steps:,} steps"
       print(f"{done}; ask for more with --env_steps.", flush=True)
     else:
+      metrics.forget(self.folder / "evaluations.jsonl", self.env_steps)
       with self._reporter() as reporter:
         self._rounds(reporter)
     stop.unsaved = False  # or it cannot be saved
@@ -213,19 +224,54 @@ class Training:
     self, reporter: metrics.Reporter, env_steps: int, ticks: int, new: Any, length: "RoundLength"
   ) -> None:
     """Waits for the end of a round and adds its metrics to the report."""
+    evidence = {name: new.pop(name) for name in list(new) if name.startswith(EVIDENCE)}
+    before = reporter.skipped
     reporter.add(env_steps, new)
     length.learn(ticks)
-    loss = metrics.means(reporter.pending).get("loss/total", 0.0)
-    if not np.isfinite(loss):
-      raise DivergedError(
-        f"The loss became {loss} at {env_steps:,} steps: lower --optimizer.learning_rate. The "
-        "checkpoints before are kept."
-      )
+    if reporter.skipped > before:
+      self._skipped(reporter, evidence)
     if (
       env_steps // self.run.width % self._period(self.config.log_every) == 0
       or env_steps >= self.total * self.run.width
     ):
       reporter.write()
+
+  def _skipped(self, reporter: metrics.Reporter, evidence: dict[str, Any]) -> None:
+    """Says that gradient steps have diverged.
+
+    Raises:
+      DivergedError: they are more than may be skipped.
+    """
+    stopped, *found = np.asarray(evidence[f"{EVIDENCE}found"], np.float64)[0].tolist()
+    if stopped:
+      raise DivergedError(self._diverged(found, evidence))
+    allowed = self.config.skip_nonfinite
+    reporter.say(f"skipped a gradient step that diverged: {reporter.skipped} of {allowed} so far")
+
+  def _diverged(self, found: list[float], evidence: dict[str, Any]) -> str:
+    """Saves the batch and the state of the step at which the learner stopped; what there is to say.
+
+    The program ends with the tick of that step, so that the replay still holds the batch.
+    """
+    shared, ring = self.state.shared, self.run.loop.ring
+    terms, index, weight = (evidence[f"{EVIDENCE}{name}"] for name in ("terms", "index", "weight"))
+    means = (np.asarray(terms, np.float64).mean(0) / index.shape[1]).tolist()
+    means = dict(zip(self.run.loop.learner.terms, means, strict=True))
+    env_steps = int(shared.ticks) * self.run.width
+    why = diverged.reason(found, means, self.config)
+    facts = {"env_steps": env_steps, "updates": int(shared.learner.step), "reason": why}
+    facts |= dict(zip(("loss", "gradient_norm", "largest_parameter"), found, strict=True))
+    draw = jax.jit(jax.vmap(jax.vmap(ring.example, (None, 0, None)), (0, 0, None)))
+    batch = Sample(draw(self.state.local.replay, index, shared.learner.step), index, weight)
+    try:
+      place = diverged.save(self.folder, facts | {"terms": means}, shared.learner, batch)
+      saved = f"its batch and the state before it are in {place}"
+    except OSError as error:
+      saved = f"its batch and the state could not be saved ({error.strerror})"
+    return (
+      f"At {env_steps:,} steps {why}. That gradient step was not taken; {saved}. "
+      f"{diverged.advice(self.config, self.checkpoints.newest)}"
+    )
 
   def _duties(self, reporter: metrics.Reporter) -> None:
     """Saves and evaluates, if due; a signal ends the evaluation."""
@@ -280,6 +326,7 @@ class Training:
       frames=self.config.env.frame_skip if self.scoring.atari else 1,
       devices=self.run.devices.size,
       updates=int(self.state.shared.learner.step),
+      skipped=int(self.state.shared.learner.skipped),
       seconds=self.progress.get("seconds", 0.0),
       pending=self.progress.get("pending", {}),
     )
@@ -313,31 +360,41 @@ class Training:
     else:
       self._nothing_unsaved()
 
-  def _start(self) -> tuple[State, dict[str, Any]]:
-    """The state and progress from the newest checkpoint, or those of a new run."""
-    shared, local = self.run.shared(), self.run.local()
-    if self.checkpoints.latest() is None:
-      return State(shared, local), {}
-    progress = self.checkpoints.progress()
-    print(f"resuming at {self.checkpoints.latest():,} steps", flush=True)
-    shared = self.checkpoints.restore(learner=shared)["learner"]
-    return State(shared, self._restore_local(local)), progress
+  def _start(self, saved: Saved | None) -> tuple[State, dict[str, Any]]:
+    """The state and progress from a checkpoint, or those of a new run.
 
-  def _restore_local(self, new: loop.Local) -> loop.Local:
-    """The state of each device from the checkpoint.
+    Raises:
+      ConfigError: the run has skipped more gradient steps than --skip_nonfinite allows.
+    """
+    shared, local = self.run.shared(), self.run.local()
+    if saved is None:
+      return State(shared, local), {}
+    progress = saved.progress()
+    shared = saved.restore(learner=shared)["learner"]
+    skipped = int(shared.learner.skipped)
+    if skipped > self.config.skip_nonfinite:
+      raise ConfigError(
+        f"--skip_nonfinite={self.config.skip_nonfinite}: this run has skipped {skipped} gradient "
+        f"steps already; use --skip_nonfinite={skipped} or more."
+      )
+    print(f"resuming at {saved.env_steps:,} steps", flush=True)
+    return State(shared, self._restore_local(saved, local)), progress
+
+  def _restore_local(self, saved: Saved, new: loop.Local) -> loop.Local:
+    """The state of each device from a checkpoint.
 
     If the replay was not saved, or has another size now, environments and replay start anew.
     """
     small = dataclasses.replace(new, replay=None)
-    if not (self.checkpoints.fits("replay", new.replay) and self.checkpoints.fits("local", small)):
-      saved = (
+    if not (saved.fits("replay", new.replay) and saved.fits("local", small)):
+      why = (
         "the saved one is of another size or version"
-        if self.checkpoints.has("replay")
+        if saved.has("replay")
         else "--checkpoint.replay would save it"
       )
-      print(f"the replay starts empty ({saved})", flush=True)
+      print(f"the replay starts empty ({why})", flush=True)
       return new
-    restored = self.checkpoints.restore(local=small, replay=new.replay)
+    restored = saved.restore(local=small, replay=new.replay)
     local = dataclasses.replace(restored["local"], replay=restored["replay"])
     if self.config.env.kind != "envpool":
       return local

@@ -26,7 +26,8 @@ from jax import Array
 
 Params = Any  # a pytree of arrays
 Key = Array  # a typed PRNG key, used once
-Metrics = dict[str, Array]  # name -> f32[2]: (sum, weight); reported as sum / weight
+# name -> f32[2]: (sum, weight); reported as sum / weight. `learner.EVIDENCE` are exceptions.
+Metrics = dict[str, Array]
 
 T = TypeVar("T")
 
@@ -159,6 +160,7 @@ class LearnerState:
   opt_state: Any
   step: Array  # i32   gradient steps done
   statistics: Statistics
+  skipped: Array  # i32   gradient steps that were rejected because they diverged (`Learner.update`)
 
   @property
   def variables(self) -> Params:

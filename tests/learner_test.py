@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax.learner import batch_statistics, halve_gradient
+from muzero_jax.learner import EVIDENCE, batch_statistics, halve_gradient, largest_entry
 from muzero_jax.replay.frames import Ring
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
@@ -397,3 +397,76 @@ def test_parameters_of_terms_are_learned(key):
   assert set(state.target_params) == {"e", "w"}  # of the model only
   state, _, _ = made.update(state, EMPTY, key)
   assert state.params["own"]["x"] == 5 - 2
+
+
+def same(a, b) -> bool:
+  return all(
+    np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+  )
+
+
+def evidence(metrics):
+  return {name: metrics.pop(name).tolist() for name in list(metrics) if name.startswith(EVIDENCE)}
+
+
+def test_a_loss_that_is_not_finite_changes_nothing(key):
+  """Of frame inf the loss inf * e is infinite. One such step may be skipped, at the second the
+  learner stops, and the third is not even counted. Only the second is reported: its loss, the
+  gradient's norm of inf, the batch.
+  """
+  made = learner(latent(0), sample(example([np.inf])), skips=1)
+  first = made.init(key)
+  state, priorities, metrics = made.update(first, EMPTY, key)
+  assert same(dataclasses.replace(state, skipped=first.skipped), first)
+  assert (int(state.skipped), bool(made.stopped(state))) == (1, False)
+  assert np.isfinite(priorities).all()  # the sampler of these tests returns the errors
+  assert not any(np.any(value) for value in evidence(metrics).values())
+  assert metrics.pop("learner/skipped").tolist() == [1, 1]
+  assert not any(x.any() for x in metrics.values())  # no weight: rows hold no infinities
+
+  state, _, metrics = made.update(state, EMPTY, key)
+  assert same(dataclasses.replace(state, skipped=first.skipped), first)
+  assert (int(state.skipped), bool(made.stopped(state))) == (2, True)
+  found = evidence(metrics)
+  assert found[f"{EVIDENCE}found"][:3] == [1, np.inf, np.inf]
+  assert (found[f"{EVIDENCE}index"], found[f"{EVIDENCE}weight"]) == ([0], [1])
+  assert found[f"{EVIDENCE}terms"] == [np.inf]
+
+  final, _, metrics = made.update(state, EMPTY, key)
+  assert same(final, state)
+  assert not any(np.any(value) for value in evidence(metrics).values())
+  assert metrics["learner/skipped"].tolist() == [0, 1]
+
+
+def test_after_the_learner_has_stopped_good_steps_are_not_taken_either(key):
+  made = learner(latent(0), sample(example([2.0])))
+  first = dataclasses.replace(made.init(key), skipped=jnp.int32(1))
+  state, _, metrics = made.update(first, EMPTY, key)
+  assert same(state, first)
+  assert metrics["loss/total"].tolist() == [0, 0]
+
+
+def test_a_gradient_that_is_not_finite_is_not_taken(key):
+  """sqrt(e - 1) is 0 at e = 1, and its slope is infinite."""
+  root = term(lambda params, context: jnp.sqrt(context.hidden[:, 0, 0] - 1))
+  made = learner({"root": (1.0, root)}, sample(example([1.0])))
+  first = made.init(key)
+  state, _, metrics = made.update(first, EMPTY, key)
+  assert float(state.params["model"]["e"]) == 1 and int(state.skipped) == 1
+  assert evidence(metrics)[f"{EVIDENCE}found"][:3] == [1, 0, np.inf]
+
+
+def test_parameters_beyond_the_limit_are_not_taken(key):
+  """A step of 20 makes e = 1 - 20 = -19: within a limit of 19, beyond one of 18."""
+  for limit, taken in ((19.0, True), (18.0, False)):
+    made = learner(latent(0), sample(example([20.0])), limit=limit)
+    state, _, metrics = made.update(made.init(key), EMPTY, key)
+    assert float(state.params["model"]["e"]) == (-19 if taken else 1)
+    assert int(state.skipped) == (not taken)
+    found = evidence(metrics)[f"{EVIDENCE}found"]
+    assert found == ([0, 0, 0, 0] if taken else [1, 20, 20, 19])
+
+
+def test_largest_entry():
+  assert largest_entry({"a": jnp.array([1.0, -3.0]), "b": jnp.float32(2)}) == 3
+  assert np.isnan(largest_entry([jnp.array([1.0, np.nan]), jnp.array([5.0])]))

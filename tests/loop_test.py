@@ -211,6 +211,9 @@ class Witness:
     metrics = {"learner/gradient_norm": jnp.stack([norm, norm])}
     return dataclasses.replace(state, step=state.step + 1), replay.priorities, metrics
 
+  def stopped(self, state):
+    return state.skipped > 0
+
 
 def test_the_learner_runs_while_the_emulators_step(run):
   """In every tick: send, then all updates, then the next recv - so whatever the emulators need

@@ -233,43 +233,35 @@ class Journal:
 
 
 class Events:
-  """TensorBoard events of a run. Those that cannot be written are lost, which is printed once.
+  """The only file of TensorBoard events in a run's folder, begun with the rows of metrics.jsonl.
+
+  The files of earlier starts are deleted: they may have rows from after the checkpoint. A
+  TensorBoard that has read them drops what it has of this run. Where the file cannot be written, a
+  line says so once; it is begun anew with the next row, and then lacks nothing.
 
   Args:
-    folder: where the file is made.
-    start: agent steps done; TensorBoard drops the events after them that an earlier file has.
+    folder: the run's folder, whose metrics.jsonl ends at the checkpoint.
+    start: agent steps done; rows up to here are written at once.
+    seconds: wall-clock time of the run so far, from which the times of these rows are computed.
     say: prints a line.
   """
 
-  def __init__(self, folder: Path, start: int, say: Callable[[str], None] = print):
-    self._folder, self._start, self._say = folder, start, say
-    self._files, self._failed = 0, False
+  def __init__(self, folder: Path, start: int, seconds: float, say: Callable[[str], None] = print):
+    self._folder, self._seconds, self._say = folder, seconds, say
+    self._failed = False
     self._writer: EventsWriter | None = None
+    self._try(lambda: self._begin(start))
 
-  def add(self, row: dict[str, float], env_steps: int) -> None:
-    """Writes the values of a row of metrics."""
-    try:
-      self._writer = writer = self._writer or self._open()
-      for name, value in row.items():
-        values = summary.scalar(name, value)
-        writer.write_event(Event(wall_time=time.time(), step=env_steps, summary=values))
-      writer.flush()
-      self._failed = False
-    except OSError as error:
-      self.close()  # the file may end in the middle of an event: the next one goes to a new file
-      if not self._failed:
-        place = f"TensorBoard's events in {self._folder}"
-        self._say(f"warning: {place} cannot be written ({error.strerror}); training goes on.")
-      self._failed = True
+  def add(self, row: dict[str, Any]) -> None:
+    """Writes the numbers of a row of metrics."""
 
-  def _open(self) -> EventsWriter:
-    suffix = f".{self._files}" if self._files else ""
-    self._files += 1
-    writer = EventsWriter(str(self._folder / "events"), suffix)
-    if self._start:
-      status = SessionLog(status=SessionLog.START)
-      writer.write_event(Event(wall_time=time.time(), step=self._start, session_log=status))
-    return writer
+    def write() -> None:
+      self._seconds = row["seconds"]
+      if not self._writer:
+        self._begin(row["env_steps"] - 1)
+      self._write(row)
+
+    self._try(write)
 
   def close(self) -> None:
     """Closes the file."""
@@ -277,6 +269,40 @@ class Events:
       with contextlib.suppress(OSError):
         self._writer.close()
     self._writer = None
+
+  def _try(self, action: Callable[[], None]) -> None:
+    try:
+      action()
+      if self._writer:
+        self._writer.flush()
+      self._failed = False
+    except (OSError, ConfigError) as error:
+      self.close()
+      if not self._failed:
+        reason = getattr(error, "strerror", None) or error
+        place = f"TensorBoard's events in {self._folder}"
+        self._say(f"warning: {place} cannot be written ({reason}); training goes on.")
+      self._failed = True
+
+  def _begin(self, last: int) -> None:
+    """Begins the file with the rows of up to `last` agent steps."""
+    for path in self._folder.glob("events.out.tfevents.*"):
+      path.unlink()
+    self._writer = writer = EventsWriter(str(self._folder / "events"))
+    started = SessionLog(status=SessionLog.START)
+    writer.write_event(Event(wall_time=time.time(), step=0, session_log=started))
+    for row in read(self._folder / "metrics.jsonl"):
+      if row.get("env_steps", 0) <= last:
+        self._write(row)
+
+  def _write(self, row: dict[str, Any]) -> None:
+    assert self._writer
+    then = time.time() - max(self._seconds - row.get("seconds", self._seconds), 0)
+    for name, value in row.items():
+      if is_number(value):
+        values = summary.scalar(name, value)
+        event = Event(wall_time=then, step=row.get("env_steps", 0), summary=values)
+        self._writer.write_event(event)
 
 
 class Reporter:
@@ -293,6 +319,7 @@ class Reporter:
     frames: emulator frames per agent step.
     devices: number of devices that report metrics.
     updates: gradient steps done so far.
+    skipped: gradient steps that diverged and were skipped so far.
     seconds: wall-clock time of the run so far.
     pending: sums accumulated since the last row.
   """
@@ -307,6 +334,7 @@ class Reporter:
     frames: int,
     devices: int,
     updates: int,
+    skipped: int,
     seconds: float,
     pending: Sums,
   ):
@@ -319,10 +347,11 @@ class Reporter:
       seconds,
       dict(pending),
     )
+    self.skipped = skipped
     # Agent steps, gradient steps and seconds of training since the last row.
     self._since = (0, 0, 0.0)
     self._clock = time.perf_counter()
-    self._events = Events(folder, start, self.say)
+    self._events = Events(folder, start, self.seconds, self.say)
     self._bar = tqdm(
       total=total,
       initial=start,
@@ -350,6 +379,7 @@ class Reporter:
     since = (env_steps - self.env_steps, updates, now - self._clock)
     self._since = tuple(a + b for a, b in zip(self._since, since, strict=True))
     self.updates += updates
+    self.skipped += round(new.get("learner/skipped", (0, 0))[0] / self._devices)
     self.seconds += now - self._clock
     self._clock = now
     self._bar.update(env_steps - self.env_steps)
@@ -384,7 +414,7 @@ class Reporter:
       for name, value in row.items()
     }
     self._journal.append(row)
-    self._events.add(row, self.env_steps)
+    self._events.add(row)
     self._show(row)
     self.pending, self._since = {}, (0, 0, 0.0)
     return row

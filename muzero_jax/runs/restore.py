@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 
@@ -11,9 +11,11 @@ from muzero_jax.config import Config, ConfigError
 from muzero_jax.envs.base import Spec
 from muzero_jax.player import Player
 from muzero_jax.runs import workdir
-from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs.checkpoint import Checkpoints, Saved
 from muzero_jax.search.base import Search
 from muzero_jax.types import Model, Params
+
+T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,29 +43,37 @@ class Agent:
 def restore(folder: str) -> Agent:
   """Restores the agent of a run's newest checkpoint.
 
+  Parameters and steps are of the same checkpoint. Where the newest is damaged, a line says so, and
+  the one before it is used.
+
   Raises:
-    ConfigError: the folder has no run, or the run has no checkpoint yet.
+    ConfigError: the folder has no run, or the run has no checkpoint yet, or only damaged ones.
   """
   path, config = workdir.find(folder)
-  env_steps = newest(folder)
-  with Checkpoints(path, read_only=True) as checkpoints:
+
+  def read(saved: Saved) -> Agent:
     run = build.build(dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=1)))
-    shared = checkpoints.restore(learner=run.shared())["learner"]
-  params = jax.device_put(jax.device_get(shared.learner.variables), jax.local_devices()[0])
-  loop = run.loop
-  return Agent(path, config, loop.model, loop.search, params, env_steps, loop.environment.spec)
+    shared = saved.restore(learner=run.shared())["learner"]
+    params = jax.device_put(jax.device_get(shared.learner.variables), jax.local_devices()[0])
+    loop, steps = run.loop, saved.env_steps
+    return Agent(path, config, loop.model, loop.search, params, steps, loop.environment.spec)
+
+  return _found(Checkpoints(path, read_only=True).load(read, items=("learner",)), folder)
 
 
 def newest(folder: str) -> int:
-  """The agent steps of a run's newest checkpoint.
+  """The agent steps of a run's newest checkpoint that is not damaged.
 
   Raises:
-    ConfigError: the folder has no run, or the run has no checkpoint yet.
+    ConfigError: the folder has no run, or the run has no checkpoint yet, or only damaged ones.
   """
   path, _ = workdir.find(folder)
-  if (path / "checkpoints").exists():
-    with Checkpoints(path, read_only=True) as checkpoints:
-      env_steps = checkpoints.latest()
-    if env_steps is not None:
-      return env_steps
-  raise ConfigError(f"--workdir={folder}: the run has no checkpoint yet.")
+  checkpoints = Checkpoints(path, read_only=True)
+  steps = checkpoints.load(lambda saved: saved.env_steps, items=("learner",), quiet=True)
+  return _found(steps, folder)
+
+
+def _found(loaded: T | None, folder: str) -> T:
+  if loaded is None:
+    raise ConfigError(f"--workdir={folder}: the run has no checkpoint yet.")
+  return loaded

@@ -20,7 +20,7 @@ from muzero_jax.config import Config, ConfigError
 
 # What a run's folder holds under these names must be files, and folders, respectively.
 _FILES = (".lock", "config.json", "metrics.jsonl", "evaluations.jsonl", "curve.png", "report.html")
-_FOLDERS = ("checkpoints", "video")
+_FOLDERS = ("checkpoints", "damaged", "diverged", "video")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "envpool", "orbax-checkpoint", "numpy")
 
 

@@ -329,3 +329,18 @@ def test_programs_with_a_pool_in_them_are_not_cached_on_disk():
   jax.config.update("jax_enable_compilation_cache", True)
   envpool.make("Catch-v0", 1)
   assert not jax.config.jax_enable_compilation_cache
+
+
+def test_a_task_whose_library_is_missing_is_one_sentence(monkeypatch):
+  """As Procgen where Qt is not installed."""
+
+  def missing(task):
+    raise ImportError("it requires the Qt runtime.")
+
+  monkeypatch.setattr(envpool.envpool, "make_spec", missing)
+  envpool.is_atari.cache_clear()
+  with pytest.raises(GameError) as caught:
+    envpool.make("CoinrunEasy-v0", 1)
+  assert str(caught.value) == (
+    "--env.task=CoinrunEasy-v0: cannot be loaded (it requires the Qt runtime)."
+  )

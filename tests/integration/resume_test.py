@@ -20,9 +20,12 @@ def saved(folder) -> dict:
   config = restore.workdir.load(pathlib.Path(folder))
   run = build.build(config)
   local = run.local()
-  with Checkpoints(folder, read_only=True) as checkpoints:
-    small = dataclasses.replace(local, replay=None)
-    return checkpoints.restore(learner=run.shared(), local=small, replay=local.replay)
+  small = dataclasses.replace(local, replay=None)
+  found = Checkpoints(folder, read_only=True).load(
+    lambda saved: saved.restore(learner=run.shared(), local=small, replay=local.replay)
+  )
+  assert found is not None
+  return found
 
 
 def bits(tree):

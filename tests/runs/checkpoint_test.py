@@ -16,7 +16,7 @@ from muzero_jax.types import LearnerState, record
 
 @record
 class OldState:
-  """`LearnerState` as it was before it had statistics."""
+  """`LearnerState` as it was before it had statistics and `skipped`."""
 
   params: Any
   target_params: Any
@@ -36,7 +36,7 @@ def new_shared() -> Shared:
   shared = jax.tree.map(jnp.zeros_like, old_shared())
   old = {field.name: getattr(shared.learner, field.name) for field in dataclasses.fields(OldState)}
   statistics = jax.tree.map(lambda x: x + 3, no_statistics())
-  return Shared(LearnerState(**old, statistics=statistics), shared.ticks)
+  return Shared(LearnerState(**old, statistics=statistics, skipped=jnp.int32(2)), shared.ticks)
 
 
 def saved(tmp_path, shared: Shared) -> Checkpoints:
@@ -45,15 +45,22 @@ def saved(tmp_path, shared: Shared) -> Checkpoints:
   return checkpoints
 
 
-def test_a_checkpoint_without_statistics_opens(tmp_path):
+def learner(checkpoints: Checkpoints) -> Shared:
+  """The learner's item of the newest checkpoint."""
+  found = checkpoints.load(lambda saved: saved.restore(learner=new_shared())["learner"])
+  assert found is not None
+  return found
+
+
+def test_a_checkpoint_of_an_earlier_version_opens(tmp_path):
   """What it holds is restored, what it lacks starts as given."""
   with saved(tmp_path, old_shared()) as checkpoints:
-    found = checkpoints.restore(learner=new_shared())["learner"]
+    found = learner(checkpoints)
   assert isinstance(found.learner, LearnerState)
   assert found.learner.params["model"]["w"].tolist() == [0, 1, 2]
   assert found.learner.opt_state[1]["mu"].tolist() == [5, 5]
   assert (int(found.learner.step), int(found.ticks)) == (7, 11)
-  assert float(found.learner.statistics.errors) == 3
+  assert (float(found.learner.statistics.errors), int(found.learner.skipped)) == (3, 2)
 
 
 def test_one_of_another_network_does_not(tmp_path):
@@ -61,4 +68,4 @@ def test_one_of_another_network_does_not(tmp_path):
     saved(tmp_path, old_shared(extra=jnp.zeros(2))) as checkpoints,
     pytest.raises(ConfigError, match="does not fit"),
   ):
-    checkpoints.restore(learner=new_shared())
+    learner(checkpoints)

@@ -125,19 +125,27 @@ def test_a_journal_says_once_that_it_waits_and_then_writes_everything(tmp_path, 
   assert steps(path) == [1, 2, 3, 4] and len(said) == 2
 
 
-def test_events_go_on_in_a_new_file(tmp_path):
-  """While the folder is away they are lost, which is said once."""
+def test_events_begin_anew_after_a_failure(tmp_path):
+  """While the folder is away nothing is written, which is said once; in the end all is there."""
   folder, away, said = tmp_path / "run", tmp_path / "away", []
   folder.mkdir()
-  events = Events(folder, 0, said.append)
-  events.add({"loss": 1.0}, 10)
-  events.close()
+  events = Events(folder, 0, 0.0, said.append)
+  journal = Journal(folder / "metrics.jsonl", said.append)
+
+  def add(env_steps):
+    row = {"env_steps": env_steps, "seconds": 1.0}
+    journal.append(row)
+    events.add(row)
+
+  add(10)
   folder.rename(away)
-  events.add({"loss": 1.0}, 20)
-  events.add({"loss": 1.0}, 30)
-  assert len(said) == 1 and "cannot be written" in said[0]
+  add(20)
+  add(30)
+  assert len(said) == 2 and "metrics.jsonl cannot be written" in said[0]
+  assert "TensorBoard's events" in said[1]
   away.rename(folder)
-  events.add({"loss": 1.0}, 40)
+  add(40)
   events.close()
-  sizes = [path.stat().st_size for path in folder.glob("events.*")]
-  assert len(sizes) == 2 and all(size > 30 for size in sizes)
+  (path,) = folder.glob("events.*")
+  assert steps(folder / "metrics.jsonl") == [10, 20, 30, 40]
+  assert path.read_bytes().count(b"env_steps") == 4

@@ -1,0 +1,64 @@
+"""Digests of the files in a folder, by which damage to a checkpoint is recognized.
+
+`write` computes the SHA-256 of every file and keeps them in digest.json in the folder; `flaw`
+compares them with what is there.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+NAME = "digest.json"
+
+
+def write(folder: Path) -> None:
+  """Writes the digests of all files in `folder`, in one step: a kill leaves all of it or nothing.
+
+  Raises:
+    OSError: a file cannot be read, or digest.json cannot be written.
+  """
+  names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
+  files = {name: _digest(folder / name) for name in names if (folder / name).is_file()}
+  draft = folder / f"{NAME}.tmp"
+  with open(draft, "w") as file:
+    json.dump({"sha256": files}, file, indent=1)
+    file.flush()
+    os.fsync(file.fileno())
+  os.replace(draft, folder / NAME)
+
+
+def exists(folder: Path) -> bool:
+  """Whether the folder has digests; those written by earlier versions have none."""
+  return (folder / NAME).exists()
+
+
+def flaw(folder: Path, parts: Sequence[str] = ()) -> str:
+  """What differs from the digests in `folder`, in words; "" if nothing does, or it has none.
+
+  Args:
+    folder: the folder.
+    parts: names of the subfolders to compare; (): all files.
+  """
+  if not exists(folder):
+    return ""
+  try:
+    files = json.loads((folder / NAME).read_text())["sha256"].items()
+  except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    return f"{NAME} cannot be read"
+  for name, digest in files:
+    if parts and name.partition("/")[0] not in parts:
+      continue
+    try:
+      if _digest(folder / name) != digest:
+        return f"{name} has changed since it was saved"
+    except (OSError, ValueError) as error:
+      missing = isinstance(error, FileNotFoundError | NotADirectoryError)
+      return f"{name} {'is missing' if missing else 'cannot be read'}"
+  return ""
+
+
+def _digest(path: Path) -> str:
+  with open(path, "rb") as file:
+    return hashlib.file_digest(file, "sha256").hexdigest()

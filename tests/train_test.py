@@ -1,0 +1,34 @@
+"""The host's side of training, in parts; whole runs are in tests/integration."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from muzero_jax import train
+from muzero_jax.train import Training
+
+
+@pytest.mark.parametrize(
+  ("ticks", "warm", "updates", "said"),
+  [
+    (0, 100, 1.0, "takes 800 steps: lower --replay.warmup or raise --env_steps"),
+    (60, 110, 1.0, "takes 400 steps"),  # resumed without its replay
+    (0, 99, 1.0, ""),
+    (0, 100, 0.0, ""),  # nothing is to be learned
+    (100, 150, 1.0, ""),  # the run is over already
+  ],
+)
+def test_a_warm_up_that_never_ends_is_said(ticks, warm, updates, said, capsys):
+  """Of a run of 100 ticks of 8 environments."""
+  config = SimpleNamespace(learner=SimpleNamespace(updates_per_step=updates))
+  run = SimpleNamespace(width=8)
+  Training._check_warmup(SimpleNamespace(ticks=ticks, warm=warm, total=100, config=config, run=run))
+  printed = capsys.readouterr().out
+  assert said in printed and bool(said) == bool(printed)
+
+
+def test_the_reason_is_what_the_system_said():
+  assert train.reason(OSError(30, "Read-only file system", "x")) == "Read-only file system"
+  storage = ValueError("RESOURCE_EXHAUSTED: Failed to write\nmore [os_error_code='28']")
+  assert train.reason(storage) == "No space left on device"
+  assert train.reason(ValueError("first line\nsecond")) == "first line"
