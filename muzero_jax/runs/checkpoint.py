@@ -113,9 +113,8 @@ class Checkpoints:
     for step in found:
       saved = Saved(self.folder / str(step))
       try:
-        with _orbax_quiet():
-          saved.check(items)
-          result = read(saved)
+        saved.check(items)
+        result = read(saved)
       except Damaged as error:
         if retries and set(self.steps()) - set(found):  # it may have been deleted to make room
           return self.load(read, items, quiet, retries - 1)
@@ -349,24 +348,25 @@ class Saved:
       flaw = digest.flaw(self.folder)
       if not flaw and digest.exists(self.folder):
         raise
+      _silence_orbax()
       text = " ".join(str(error).split())[:80]
       raise Damaged(flaw or f"its {item} cannot be read: {text or type(error).__name__}") from error
 
 
-@contextlib.contextmanager
-def _orbax_quiet() -> Iterator[None]:
-  """Suppresses the traceback that Python prints of a coroutine of orbax whose reading failed."""
+def _silence_orbax() -> None:
+  """Suppresses the tracebacks that Python prints, until it ends, of reading that orbax gave up.
+
+  Orbax reads all arrays at the same time. When one cannot be read, the others go on without anyone
+  who waits for them, and their errors have no one to be raised to.
+  """
   before = sys.unraisablehook
 
   def hook(unraisable: Any) -> None:
-    if "_read_array" not in repr(unraisable.object):
+    text = f"{unraisable.object!r} {unraisable.exc_value}"
+    if "_read_array" not in text and "Event loop is closed" not in text:
       before(unraisable)
 
   sys.unraisablehook = hook
-  try:
-    yield
-  finally:
-    sys.unraisablehook = before
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
