@@ -19,6 +19,7 @@ import mctx
 from muzero_jax.types import Array, Key, Params, record
 
 UNVISITED = mctx.Tree.UNVISITED
+NOWHERE = 2**30  # number of a node that is not to be
 
 
 @record
@@ -32,6 +33,9 @@ class Paths:
   above: Array  # bool[B, N, N]   whether m is an ancestor of n
   gain: Array  # f32[B, N, N]   sum of discounted rewards on the path from m to n
   decay: Array  # f32[B, N, N]   product of the discounts on that path
+
+
+State = tuple[mctx.Tree, Paths]
 
 
 def search(
@@ -53,14 +57,14 @@ def search(
   """
   size = root.value.shape[0]
   at_root = jax.vmap(root_action_selection_fn, (0, 0, None))
-  grower = Grower(params, recurrent_fn, interior_action_selection_fn, num_simulations, max_depth)
+  bound = min(max_depth or num_simulations, num_simulations)
+  grower = Grower(params, recurrent_fn, interior_action_selection_fn, bound)
 
-  def simulate(i: Array, state: tuple[mctx.Tree, Paths]) -> tuple[mctx.Tree, Paths]:
+  def simulate(i: Array, state: State) -> State:
     key, expand_key = jax.random.split(jax.random.fold_in(rng_key, i))
     keys = jax.random.split(key, size)
     first = at_root(keys, state[0].replace(embeddings=None), 0)
-    slot = jnp.full((size, 1), i + 1)
-    return grower(keys, expand_key, state, first[:, None], slot)
+    return grower(keys, expand_key, state, first[:, None], i + 1)
 
   state = plant(root, num_simulations + 1, invalid_actions, extra_data)
   return harvest(jax.lax.fori_loop(0, num_simulations, simulate, state))
@@ -68,7 +72,7 @@ def search(
 
 def plant(
   root: mctx.RootFnOutput, num_nodes: int, invalid_actions: Array | None, extra_data: Any
-) -> tuple[mctx.Tree, Paths]:
+) -> State:
   """A tree with a root, and room for the other nodes.
 
   During the search embeddings are [N, B, ...], so that those of new nodes are contiguous.
@@ -101,10 +105,19 @@ def plant(
   return tree, Paths(above=origin > 0, gain=none, decay=origin)
 
 
-def harvest(state: tuple[mctx.Tree, Paths]) -> mctx.Tree:
+def harvest(state: State) -> mctx.Tree:
   """The finished tree as mctx has it."""
   tree, _ = state
   return tree.replace(embeddings=jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), tree.embeddings))
+
+
+def transplant(state: State, room: State) -> State:
+  """The same tree with as many nodes as `room`; those that do not fit are left out."""
+
+  def move(x, y):
+    return jax.lax.dynamic_update_slice(x, y[tuple(map(slice, x.shape))], [0] * x.ndim)
+
+  return jax.tree.map(move, room, state)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -119,17 +132,16 @@ class Grower:
   params: Params
   recurrent_fn: mctx.RecurrentFn
   inside: mctx.InteriorActionSelectionFn
-  longest: int  # no node is deeper than this many steps anyway
-  max_depth: int | None = None
+  bound: int  # no node may be, or could be, deeper than this many steps
 
   def __call__(
     self,
     keys: Key,
     expand_key: Key,
-    state: tuple[mctx.Tree, Paths],
+    state: State,
     first: Array,
     slot: Array,
-  ) -> tuple[mctx.Tree, Paths]:
+  ) -> State:
     """Simulates.
 
     Args:
@@ -137,11 +149,13 @@ class Grower:
       expand_key: for `recurrent_fn`.
       state: the tree so far.
       first: i32[B, W], the actions at the root, different for each tree.
-      slot: i32[B, W], the numbers of the new nodes; N: this simulation does not take place.
+      slot: i32[], the number of the first new node; or, where trees differ, i32[B, W], those of
+        all new nodes, and NOWHERE for a simulation that does not take place.
     """
     tree, paths = state
-    bound = self.longest if self.max_depth is None else min(self.max_depth, self.longest)
-    parent, action = _descend(tree, paths, first, _choose(keys, tree, self.inside), bound)
+    older = jnp.arange(tree.node_visits.shape[1] - first.shape[1])  # the last W cannot exist yet
+    actions = _choose(keys, tree, older, self.inside)
+    parent, action = _descend(tree, paths, first, actions, self.bound)
     output, embedding = self._expand(expand_key, tree, parent, action)
     return _grow(tree, paths, parent, action, slot, output, embedding)
 
@@ -162,24 +176,28 @@ class Grower:
     return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), unfold(output)), unfold(embedding)
 
 
-def _choose(keys: Key, tree: mctx.Tree, inside: mctx.InteriorActionSelectionFn) -> Array:
-  """The action that each node but the root would choose now, i32[B, N]; the root's is undefined."""
-  tree, nodes = tree.replace(embeddings=None), jnp.arange(tree.node_visits.shape[1])
+def _choose(
+  keys: Key, tree: mctx.Tree, nodes: Array, inside: mctx.InteriorActionSelectionFn
+) -> Array:
+  """The actions that these nodes, i32[n], would choose now, i32[B, n]; the root's is undefined."""
+  tree = tree.replace(embeddings=None)
   return jax.vmap(jax.vmap(inside, (None, None, 0, None)), (0, 0, None, None))(keys, tree, nodes, 1)
 
 
 def _descend(
   tree: mctx.Tree, paths: Paths, first: Array, actions: Array, bound: int
 ) -> tuple[Array, Array]:
-  """Follows actions from the root: `first` i32[B, W] there, and `actions` i32[B, N] below.
+  """Follows actions from the root: `first` i32[B, W] there, and `actions` i32[B, n] at the first n
+  nodes.
 
   Returns:
     The edges that are to be expanded, as node and action, i32[B, W] each: those that have no child
     yet, or lead to depth `bound`.
   """
-  child = _edge(tree.children_index, actions)
-  stop = (child == UNVISITED) | (paths.above.sum(-1) >= bound)  # a node's depth is one less
-  follow = jnp.where(stop, jnp.arange(actions.shape[1])[None], child)
+  nodes = jnp.arange(actions.shape[1])
+  child = jnp.take_along_axis(tree.children_index[:, nodes], actions[..., None], 2)[..., 0]
+  stop = (child == UNVISITED) | (paths.above[:, nodes].sum(-1) >= bound)  # its depth is one less
+  follow = jnp.where(stop, nodes[None], child)
   for _ in range(math.ceil(math.log2(max(bound - 2, 1)))):  # pointer doubling: 1, 2, 4, ... steps
     follow = _at(follow, follow)
   start = _at(tree.children_index[:, 0], first)
@@ -196,17 +214,18 @@ def _grow(
   slot: Array,
   output: mctx.RecurrentFnOutput,
   embedding: Any,
-) -> tuple[mctx.Tree, Paths]:
-  """Adds nodes `slot` at the edges (parent, action), all i32[B, W], and backs their values up.
+) -> State:
+  """Adds nodes at the edges (parent, action), i32[B, W] each, and backs their values up.
 
   Where `max_depth` stopped the descent at an edge that has a child already, that child is updated
-  instead, and `slot` remains without a parent.
+  instead, and the new node remains without a parent. `slot` is as in `Grower.__call__`.
   """
   size, num_nodes, num_actions = tree.children_index.shape
   nodes = jnp.arange(num_nodes)[None, None]
   old = _at(tree.children_index.reshape(size, -1), parent * num_actions + action)
-  leaf = jnp.where(old == UNVISITED, slot, old)
-  real = (slot < num_nodes)[..., None]
+  new = slot if slot.ndim else jnp.broadcast_to(slot + jnp.arange(parent.shape[1]), parent.shape)
+  leaf = jnp.where(old == UNVISITED, new, old)
+  real = (new < num_nodes)[..., None]
   is_leaf = (nodes == leaf[..., None]) & real  # [B, W, N]
   new_edge = ((nodes == parent[..., None]) & real)[..., None] & (
     jnp.arange(num_actions)[None, None, None] == action[..., None, None]
@@ -240,18 +259,21 @@ def _grow(
     children_discounts=_put(tree.children_discounts, new_edge, output.discount[..., None, None]),
     children_values=jnp.where(passed > 0, _at_all(values, index), tree.children_values),
     embeddings=jax.tree.map(
-      lambda x, new: x.at[slot.T, jnp.arange(size)[None]].set(new, mode="drop"),
-      tree.embeddings,
-      embedding,
+      functools.partial(_store, slot=slot, axis=0), tree.embeddings, embedding
     ),
   )
-  paths = Paths(
-    *(
-      x.at[jnp.arange(size)[:, None], slot].set(new, mode="drop")
-      for x, new in zip((paths.above, paths.gain, paths.decay), (above, gain, decay), strict=True)
-    )
+  paths = jax.tree.map(
+    functools.partial(_store, slot=slot, axis=1), paths, Paths(above, gain, decay)
   )
   return tree, paths
+
+
+def _store(x: Array, new: Array, *, slot: Array, axis: int) -> Array:
+  """Writes W new nodes into x, whose axis `axis` is that of nodes; the other is the batch."""
+  if not slot.ndim:
+    return jax.lax.dynamic_update_slice_in_dim(x, new, slot, axis)
+  trees = jnp.arange(slot.shape[0])
+  return x.at[(trees[:, None], slot) if axis else (slot.T, trees[None])].set(new, mode="drop")
 
 
 def _put(x: Array, where: Array, new: Array) -> Array:
@@ -268,8 +290,3 @@ def _at_all(x: Array, index: Array) -> Array:
   """x[b, index[b, n, a]], [B, N, A]; undefined where the index is negative."""
   size = index.shape[0]
   return jnp.take_along_axis(x, jnp.maximum(index, 0).reshape(size, -1), 1).reshape(index.shape)
-
-
-def _edge(x: Array, action: Array) -> Array:
-  """x[b, n, action[b, n]], [B, N]."""
-  return jnp.take_along_axis(x, action[..., None], 2)[..., 0]
