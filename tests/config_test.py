@@ -133,6 +133,8 @@ def test_settings_that_do_not_go_together(settings):
     ),
     ({"search.kind": "none", "search.qtransform": "tree"}, "--search.qtransform=tree needs a tree"),
     ({"search.kind": "none", "search.qtransform": "node"}, "--search.qtransform=node needs a tree"),
+    ({"search.kind": "puct", "search.tree": "rounds"}, "--search.tree=rounds needs sequential"),
+    ({"search.kind": "none", "search.tree": "rounds"}, "--search.tree=rounds needs sequential"),
     ({"network.bins": 50}, "--network.bins=50: must be odd"),
   ],
 )
@@ -152,6 +154,7 @@ def test_a_refusal_is_one_sentence_that_names_the_flag(settings, said):
     {"loss.policy_gradient": 1.0, "search.kind": "none", "search.qtransform": "skill"},
     {"search.kind": "puct", "search.qtransform": "node", "search.unvisited": "zero"},
     {"search.qtransform": "tree"},
+    {"search.tree": "rounds", "search.acting": "sample"},
     {"search.qtransform": "advantage"},
     {"network.bins": 51},
   ],

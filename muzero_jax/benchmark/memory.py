@@ -70,9 +70,9 @@ def sizes(run: Experiment) -> dict[str, int]:
   reanalyzed = round(targets.reanalyse * loop.learner.batch_size) * (targets.unroll + 1)
   num_envs, num_actions = loop.environment.spec.num_envs, loop.environment.spec.num_actions
   # A node of mctx's tree has its hidden state, 6 numbers, and 6 numbers for each action. A node of
-  # the batched tree also has 9 bytes for each node of the tree (`search.batched.Paths`).
+  # the other growers' also has 9 bytes for each node of the tree (`search.batched.Paths`).
   node = nbytes(hidden) // num_envs + 4 * (6 + 6 * num_actions)
-  node += 9 * (loop.search.simulations + 1) if run.config.search.tree == "batched" else 0
+  node += 9 * (loop.search.simulations + 1) if run.config.search.tree != "mctx" else 0
   roots = max(num_envs, reanalyzed)
   return {
     "replay": loop.ring.nbytes(),

@@ -10,11 +10,12 @@ import chex
 import jax.numpy as jnp
 import mctx
 
-from muzero_jax.search import batched, qtransforms
+from muzero_jax.search import batched, qtransforms, rounds
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
-# The implementations of the tree search. Both build the same tree, node for node.
-GROWERS = {"mctx": mctx.search, "batched": batched.search}
+# The implementations of the tree search. They build the same tree, node for node, but for what
+# `rounds.search` says of itself; that one is for Gumbel only.
+GROWERS = {"mctx": mctx.search, "batched": batched.search, "rounds": rounds.search}
 
 
 class Search(Protocol):

@@ -7,6 +7,8 @@ once; pointer doubling follows these choices down from the root; and because eac
 discounted rewards between itself and each of its ancestors (`Paths`), the backup is one expression.
 """
 
+import dataclasses
+import functools
 import math
 from typing import Any
 
@@ -17,6 +19,7 @@ import mctx
 from muzero_jax.types import Array, Key, Params, record
 
 UNVISITED = mctx.Tree.UNVISITED
+NOWHERE = 2**30  # number of a node that is not to be
 
 
 @record
@@ -32,6 +35,9 @@ class Paths:
   decay: Array  # f32[B, N, N]   product of the discounts on that path
 
 
+State = tuple[mctx.Tree, Paths]
+
+
 def search(
   params: Params,
   rng_key: Key,
@@ -42,38 +48,34 @@ def search(
   interior_action_selection_fn: mctx.InteriorActionSelectionFn,
   num_simulations: int,
   max_depth: int | None = None,
+  invalid_actions: Array | None = None,
   extra_data: Any = None,
 ) -> mctx.Tree:
   """Runs a tree search; same arguments and result as `mctx.search`, node for node.
 
-  Differences: ties are broken with another random key, the same for all nodes of a tree; and
-  invalid actions are not supported.
+  Only ties differ: they are broken with another random key, the same for all nodes of a tree.
   """
   size = root.value.shape[0]
-  bound = num_simulations if max_depth is None else min(max_depth, num_simulations)
+  at_root = jax.vmap(root_action_selection_fn, (0, 0, None))
+  bound = min(max_depth or num_simulations, num_simulations)
+  grower = Grower(params, recurrent_fn, interior_action_selection_fn, bound)
 
-  def simulate(i: Array, state: tuple[mctx.Tree, Paths]) -> tuple[mctx.Tree, Paths]:
-    tree, paths = state
+  def simulate(i: Array, state: State) -> State:
     key, expand_key = jax.random.split(jax.random.fold_in(rng_key, i))
-    actions = _choose(
-      jax.random.split(key, size), tree, root_action_selection_fn, interior_action_selection_fn
-    )
-    parent = _descend(tree, paths, actions, bound)
-    action = _at(actions, parent)
-    embedding = jax.tree.map(lambda x: x[parent, jnp.arange(size)], tree.embeddings)
-    output, embedding = recurrent_fn(params, expand_key, action, embedding)
-    return _grow(tree, paths, parent, action, i + 1, output, embedding)
+    keys = jax.random.split(key, size)
+    first = at_root(keys, state[0].replace(embeddings=None), 0)
+    return grower(keys, expand_key, state, first[:, None], i + 1)
 
-  tree, _ = jax.lax.fori_loop(
-    0, num_simulations, simulate, _plant(root, num_simulations + 1, extra_data)
-  )
-  return tree.replace(embeddings=jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), tree.embeddings))
+  state = plant(root, num_simulations + 1, invalid_actions, extra_data)
+  return harvest(jax.lax.fori_loop(0, num_simulations, simulate, state))
 
 
-def _plant(root: mctx.RootFnOutput, num_nodes: int, extra_data: Any) -> tuple[mctx.Tree, Paths]:
+def plant(
+  root: mctx.RootFnOutput, num_nodes: int, invalid_actions: Array | None, extra_data: Any
+) -> State:
   """A tree with a root, and room for the other nodes.
 
-  During the search embeddings are [N, B, ...], so that those of a new node are contiguous.
+  During the search embeddings are [N, B, ...], so that those of new nodes are contiguous.
   """
   size, num_actions = root.prior_logits.shape
   nodes, edges = jnp.zeros((size, num_nodes)), jnp.zeros((size, num_nodes, num_actions))
@@ -93,7 +95,9 @@ def _plant(root: mctx.RootFnOutput, num_nodes: int, extra_data: Any) -> tuple[mc
     embeddings=jax.tree.map(
       lambda x: jnp.zeros((num_nodes, *x.shape), x.dtype).at[0].set(x), root.embedding
     ),
-    root_invalid_actions=jnp.zeros((size, num_actions)),
+    root_invalid_actions=jnp.zeros((size, num_actions))
+    if invalid_actions is None
+    else jnp.asarray(invalid_actions),
     extra_data=extra_data,
   )
   none = jnp.zeros((size, num_nodes, num_nodes))
@@ -101,32 +105,105 @@ def _plant(root: mctx.RootFnOutput, num_nodes: int, extra_data: Any) -> tuple[mc
   return tree, Paths(above=origin > 0, gain=none, decay=origin)
 
 
-def _choose(
-  keys: Key,
-  tree: mctx.Tree,
-  at_root: mctx.RootActionSelectionFn,
-  inside: mctx.InteriorActionSelectionFn,
-) -> Array:
-  """The action that each node would choose now, i32[B, N]."""
-  tree, nodes = tree.replace(embeddings=None), jnp.arange(tree.node_visits.shape[1])
-  everywhere = jax.vmap(jax.vmap(inside, (None, None, 0, None)), (0, 0, None, None))(
-    keys, tree, nodes, 1
-  )
-  first = jax.vmap(at_root, (0, 0, None))(keys, tree, 0)
-  return everywhere.at[:, 0].set(first)
+def harvest(state: State) -> mctx.Tree:
+  """The finished tree as mctx has it."""
+  tree, _ = state
+  return tree.replace(embeddings=jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), tree.embeddings))
 
 
-def _descend(tree: mctx.Tree, paths: Paths, actions: Array, bound: int) -> Array:
-  """Follows the chosen actions from the root, to the node that is to be expanded, i32[B].
+def transplant(state: State, room: State) -> State:
+  """The same tree with as many nodes as `room`; those that do not fit are left out."""
 
-  That is the node whose chosen edge has no child yet, or leads to depth `bound`.
+  def move(x, y):
+    return jax.lax.dynamic_update_slice(x, y[tuple(map(slice, x.shape))], [0] * x.ndim)
+
+  return jax.tree.map(move, room, state)
+
+
+@dataclasses.dataclass(frozen=True)
+class Grower:
+  """Simulations of a tree search, several at a time: W of them start with different actions at the
+  root, so that they meet nowhere below it.
+
+  That they do not know of each other makes no difference to the actions chosen in them, unless
+  these depend on other branches of the tree (`rounds.search`).
   """
-  child = _edge(tree.children_index, actions)
-  stop = (child == UNVISITED) | (paths.above.sum(-1) >= bound)  # a node's depth is one less
-  follow = jnp.where(stop, jnp.arange(actions.shape[1])[None], child)
-  for _ in range(math.ceil(math.log2(bound))):  # pointer doubling: 1, 2, 4, ... steps at once
-    follow = jnp.take_along_axis(follow, follow, 1)
-  return follow[:, 0]
+
+  params: Params
+  recurrent_fn: mctx.RecurrentFn
+  inside: mctx.InteriorActionSelectionFn
+  bound: int  # no node may be, or could be, deeper than this many steps
+
+  def __call__(
+    self,
+    keys: Key,
+    expand_key: Key,
+    state: State,
+    first: Array,
+    slot: Array,
+  ) -> State:
+    """Simulates.
+
+    Args:
+      keys: [B], for choosing actions.
+      expand_key: for `recurrent_fn`.
+      state: the tree so far.
+      first: i32[B, W], the actions at the root, different for each tree.
+      slot: i32[], the number of the first new node; or, where trees differ, i32[B, W], those of
+        all new nodes, and NOWHERE for a simulation that does not take place.
+    """
+    tree, paths = state
+    older = jnp.arange(tree.node_visits.shape[1] - first.shape[1])  # the last W cannot exist yet
+    actions = _choose(keys, tree, older, self.inside)
+    parent, action = _descend(tree, paths, first, actions, self.bound)
+    output, embedding = self._expand(expand_key, tree, parent, action)
+    return _grow(tree, paths, parent, action, slot, output, embedding)
+
+  def _expand(
+    self, key: Key, tree: mctx.Tree, parent: Array, action: Array
+  ) -> tuple[mctx.RecurrentFnOutput, Any]:
+    """One call of `recurrent_fn` for all edges (parent, action) i32[B, W].
+
+    Returns:
+      Its output [B, W, ...], and embeddings [W, B, ...].
+    """
+    size, width = parent.shape
+    start = jax.tree.map(
+      lambda x: x[parent.T.reshape(-1), jnp.tile(jnp.arange(size), width)], tree.embeddings
+    )
+    output, embedding = self.recurrent_fn(self.params, key, action.T.reshape(-1), start)
+    unfold = functools.partial(jax.tree.map, lambda x: x.reshape(width, size, *x.shape[1:]))
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), unfold(output)), unfold(embedding)
+
+
+def _choose(
+  keys: Key, tree: mctx.Tree, nodes: Array, inside: mctx.InteriorActionSelectionFn
+) -> Array:
+  """The actions that these nodes, i32[n], would choose now, i32[B, n]; the root's is undefined."""
+  tree = tree.replace(embeddings=None)
+  return jax.vmap(jax.vmap(inside, (None, None, 0, None)), (0, 0, None, None))(keys, tree, nodes, 1)
+
+
+def _descend(
+  tree: mctx.Tree, paths: Paths, first: Array, actions: Array, bound: int
+) -> tuple[Array, Array]:
+  """Follows actions from the root: `first` i32[B, W] there, and `actions` i32[B, n] at the first n
+  nodes.
+
+  Returns:
+    The edges that are to be expanded, as node and action, i32[B, W] each: those that have no child
+    yet, or lead to depth `bound`.
+  """
+  nodes = jnp.arange(actions.shape[1])
+  child = jnp.take_along_axis(tree.children_index[:, nodes], actions[..., None], 2)[..., 0]
+  stop = (child == UNVISITED) | (paths.above[:, nodes].sum(-1) >= bound)  # its depth is one less
+  follow = jnp.where(stop, nodes[None], child)
+  for _ in range(math.ceil(math.log2(max(bound - 2, 1)))):  # pointer doubling: 1, 2, 4, ... steps
+    follow = _at(follow, follow)
+  start = _at(tree.children_index[:, 0], first)
+  below = _at(follow, jnp.maximum(start, 0))
+  parent = jnp.where((start == UNVISITED) | (bound == 1), 0, below)
+  return parent, jnp.where(parent == 0, first, _at(actions, parent))
 
 
 def _grow(
@@ -137,80 +214,79 @@ def _grow(
   slot: Array,
   output: mctx.RecurrentFnOutput,
   embedding: Any,
-) -> tuple[mctx.Tree, Paths]:
-  """Adds node `slot` at the edges (parent, action) i32[B], and backs its values up.
+) -> State:
+  """Adds nodes at the edges (parent, action), i32[B, W] each, and backs their values up.
 
   Where `max_depth` stopped the descent at an edge that has a child already, that child is updated
-  instead, and `slot` remains without a parent.
+  instead, and the new node remains without a parent. `slot` is as in `Grower.__call__`.
   """
-  num_nodes, num_actions = tree.children_index.shape[1:]
-  nodes = jnp.arange(num_nodes)[None]
-  old = _at(
-    _edge(tree.children_index, jnp.broadcast_to(action[:, None], tree.node_visits.shape)), parent
-  )
-  leaf = jnp.where(old == UNVISITED, slot, old)
-  new_edge = (nodes == parent[:, None])[..., None] & (
-    jnp.arange(num_actions)[None, None] == action[:, None, None]
-  )  # [B, N, A]
-  is_leaf = nodes == leaf[:, None]  # [B, N]
+  size, num_nodes, num_actions = tree.children_index.shape
+  nodes = jnp.arange(num_nodes)[None, None]
+  old = _at(tree.children_index.reshape(size, -1), parent * num_actions + action)
+  new = slot if slot.ndim else jnp.broadcast_to(slot + jnp.arange(parent.shape[1]), parent.shape)
+  leaf = jnp.where(old == UNVISITED, new, old)
+  real = (new < num_nodes)[..., None]
+  is_leaf = (nodes == leaf[..., None]) & real  # [B, W, N]
+  new_edge = ((nodes == parent[..., None]) & real)[..., None] & (
+    jnp.arange(num_actions)[None, None, None] == action[..., None, None]
+  )  # [B, W, N, A]
 
-  def on_edge(new, x):
-    return jnp.where(new_edge, new[:, None, None], x)
-
-  def on_leaf(new, x):
-    return jnp.where(is_leaf, new[:, None], x)
-
-  index = on_edge(leaf, tree.children_index)
   above, gain, decay = (
-    jnp.take_along_axis(x, parent[:, None, None], 1)[:, 0]
-    for x in (paths.above, paths.gain, paths.decay)
-  )
-  above = above | is_leaf
-  gain = jnp.where(is_leaf, 0.0, gain + decay * output.reward[:, None])
-  decay = jnp.where(is_leaf, 1.0, decay * output.discount[:, None])
+    jnp.take_along_axis(x, parent[..., None], 1) for x in (paths.above, paths.gain, paths.decay)
+  )  # [B, W, N]
+  above = (above & real) | is_leaf
+  gain = jnp.where(is_leaf, 0.0, gain + decay * output.reward[..., None])
+  decay = jnp.where(is_leaf, 1.0, decay * output.discount[..., None])
 
-  visits = tree.node_visits + above
-  returns = gain + decay * output.value[:, None]
-  values = jnp.where(
-    above, tree.node_values + (returns - tree.node_values) / visits, tree.node_values
-  )
-  passed = (index != UNVISITED) & _at_all(above, index)  # edges on the path, [B, N, A]
+  index = _put(tree.children_index, new_edge, leaf[..., None, None])
+  more = above.sum(1)  # visits of each node, [B, N]
+  visits = tree.node_visits + more
+  errors = gain + decay * output.value[..., None] - tree.node_values[:, None]
+  values = tree.node_values + jnp.where(above, errors, 0.0).sum(1) / jnp.maximum(visits, 1)
+  passed = jnp.where(index == UNVISITED, 0, _at_all(more, index))  # times, [B, N, A]
   tree = tree.replace(
     node_visits=visits,
     node_values=values,
-    raw_values=on_leaf(output.value, tree.raw_values),
-    parents=on_leaf(parent, tree.parents),
-    action_from_parent=on_leaf(action, tree.action_from_parent),
+    raw_values=_put(tree.raw_values, is_leaf, output.value[..., None]),
+    parents=_put(tree.parents, is_leaf, parent[..., None]),
+    action_from_parent=_put(tree.action_from_parent, is_leaf, action[..., None]),
     children_index=index,
-    children_prior_logits=jnp.where(
-      is_leaf[..., None], output.prior_logits[:, None], tree.children_prior_logits
+    children_prior_logits=_put(
+      tree.children_prior_logits, is_leaf[..., None], output.prior_logits[:, :, None]
     ),
     children_visits=tree.children_visits + passed,
-    children_rewards=on_edge(output.reward, tree.children_rewards),
-    children_discounts=on_edge(output.discount, tree.children_discounts),
-    children_values=jnp.where(passed, _at_all(values, index), tree.children_values),
-    embeddings=jax.tree.map(lambda x, new: x.at[slot].set(new), tree.embeddings, embedding),
+    children_rewards=_put(tree.children_rewards, new_edge, output.reward[..., None, None]),
+    children_discounts=_put(tree.children_discounts, new_edge, output.discount[..., None, None]),
+    children_values=jnp.where(passed > 0, _at_all(values, index), tree.children_values),
+    embeddings=jax.tree.map(
+      functools.partial(_store, slot=slot, axis=0), tree.embeddings, embedding
+    ),
   )
-  paths = Paths(
-    *(
-      x.at[:, slot].set(new)
-      for x, new in zip((paths.above, paths.gain, paths.decay), (above, gain, decay), strict=True)
-    )
+  paths = jax.tree.map(
+    functools.partial(_store, slot=slot, axis=1), paths, Paths(above, gain, decay)
   )
   return tree, paths
 
 
-def _at(x: Array, node: Array) -> Array:
-  """x[b, node[b]], [B]."""
-  return jnp.take_along_axis(x, node[:, None], 1)[:, 0]
+def _store(x: Array, new: Array, *, slot: Array, axis: int) -> Array:
+  """Writes W new nodes into x, whose axis `axis` is that of nodes; the other is the batch."""
+  if not slot.ndim:
+    return jax.lax.dynamic_update_slice_in_dim(x, new, slot, axis)
+  trees = jnp.arange(slot.shape[0])
+  return x.at[(trees[:, None], slot) if axis else (slot.T, trees[None])].set(new, mode="drop")
+
+
+def _put(x: Array, where: Array, new: Array) -> Array:
+  """x [B, ...], with new[b, w] in the places `where` [B, W, ...] says; at most one for each w."""
+  return jnp.where(where.any(1), jnp.where(where, new, 0).sum(1, dtype=x.dtype), x)
+
+
+def _at(x: Array, index: Array) -> Array:
+  """x[b, index[b, i]], [B, I]."""
+  return jnp.take_along_axis(x, index, 1)
 
 
 def _at_all(x: Array, index: Array) -> Array:
   """x[b, index[b, n, a]], [B, N, A]; undefined where the index is negative."""
   size = index.shape[0]
   return jnp.take_along_axis(x, jnp.maximum(index, 0).reshape(size, -1), 1).reshape(index.shape)
-
-
-def _edge(x: Array, action: Array) -> Array:
-  """x[b, n, action[b, n]], [B, N]."""
-  return jnp.take_along_axis(x, action[..., None], 2)[..., 0]

@@ -11,6 +11,7 @@ import mctx
 
 from muzero_jax.search import qtransforms
 from muzero_jax.search.base import GROWERS, RecurrentFn, decision, mctx_root
+from muzero_jax.search.rounds import Halving
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 # Scale of the Gumbel noise in evaluation: it breaks exact ties at random, such as those of a policy
@@ -79,12 +80,7 @@ class Gumbel:
       key,
       root=mctx_root(root),
       recurrent_fn=RecurrentFn(self.model, self.discount),
-      root_action_selection_fn=functools.partial(
-        mctx.gumbel_muzero_root_action_selection,
-        num_simulations=self.num_simulations,
-        max_num_considered_actions=self.max_considered,
-        qtransform=qtransform,
-      ),
+      root_action_selection_fn=Halving(self.num_simulations, self.max_considered, qtransform),
       interior_action_selection_fn=functools.partial(
         mctx.gumbel_muzero_interior_action_selection, qtransform=qtransform
       ),

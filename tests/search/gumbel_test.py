@@ -72,7 +72,7 @@ def test_gumbel_evaluates_with_the_best_of_logits_and_q():
     )
 
 
-@pytest.mark.parametrize("tree", ["mctx", "batched"])
+@pytest.mark.parametrize("tree", ["mctx", "batched", "rounds"])
 def test_the_value_is_that_of_the_improved_policy(tree):
   """One action of six pays 1 and the root knows: it is worth 0.97. 8 simulations try all six, and
   the best two again. The mean over visits, (0.97 + 1 + 1) / 9 = 0.33, would teach the value that it
@@ -86,7 +86,7 @@ def test_the_value_is_that_of_the_improved_policy(tree):
   )
 
 
-@pytest.mark.parametrize("tree", ["mctx", "batched"])
+@pytest.mark.parametrize("tree", ["mctx", "batched", "rounds"])
 @pytest.mark.parametrize(
   ("qtransform", "error", "skill", "nats"),
   [

@@ -52,14 +52,14 @@ MCTX_ROOT = mctx.RootFnOutput(
 )
 
 
-@pytest.mark.parametrize("tree", ["mctx", "batched"])
-def test_gumbel_is_mctx(tree):
+@pytest.mark.parametrize(("tree", "considered"), [("mctx", 3), ("batched", 3), ("rounds", 2)])
+def test_gumbel_is_mctx(tree, considered):
   """Acts with the survivor of the halving; the target is softmax(logits + sigma(completed Q)); no
   Dirichlet noise on top.
   """
   simulations = 20
   settings = dict(
-    max_considered=3,
+    max_considered=considered,
     value_scale=0.2,
     visit_offset=30.0,
     epsilon=0.05,
@@ -80,7 +80,7 @@ def test_gumbel_is_mctx(tree):
       simulations,
       max_depth=4,
       qtransform=transform,
-      max_num_considered_actions=3,
+      max_num_considered_actions=considered,
       gumbel_scale=0.7,
     )
   )
