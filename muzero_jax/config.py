@@ -127,10 +127,10 @@ class Search:
   )
   num_simulations: int = option(8, "gumbel, puct: simulations per decision", minimum=1)
   tree: str = option(
-    "mctx",
+    "auto",
     "implementation of the tree search; both build the same trees; batched has no data-dependent "
-    "loops, which are slow on accelerators",
-    choices=("mctx", "batched"),
+    "loops, which are slow on accelerators; auto: mctx on CPUs, batched elsewhere",
+    choices=("auto", "mctx", "batched"),
   )
   max_depth: int = option(0, "largest depth of the tree, in steps; 0: unlimited", minimum=0)
   max_considered: int = option(16, "gumbel: number of actions considered at the root", minimum=1)
@@ -374,6 +374,7 @@ FREE = (
   "override_config",
   "evaluation.",
   "checkpoint.",
+  "search.tree",  # the trees are the same
 )
 
 

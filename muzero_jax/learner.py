@@ -46,6 +46,7 @@ class Learner:
   batch_size: int  # N, per device
   target_period: int = 200  # gradient steps between updates of the target network
   shift: int = 0  # largest random shift of training frames, in pixels; 0: no augmentation
+  by_products: bool = False  # see `augmentation.shift`
   mean: Callable = parallel.mean  # of a pytree over devices
 
   def init(self, key: Key) -> LearnerState:
@@ -83,7 +84,9 @@ class Learner:
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
     old = state.target_params
-    target_params = optax.periodic_update(params["model"], old, step, self.target_period)
+    # Not `optax.periodic_update`, whose branch XLA for GPUs surrounds with copies.
+    due = step % self.target_period == 0
+    target_params = jax.tree.map(lambda new, old: jnp.where(due, new, old), params["model"], old)
     metrics |= {
       "learner/gradient_norm": one(optax.global_norm(gradient)),
       "replay/age": average(sample.example.age.astype(jnp.float32)),
@@ -111,7 +114,10 @@ class Learner:
     if self.shift:
       # The consistency loss compares predictions from the root's frames with encodings of the later
       # frames: the two must not share one shift.
-      seen, later = (augment(k, sample.example, self.shift) for k in jax.random.split(shift_key))
+      seen, later = (
+        augment(k, sample.example, self.shift, self.by_products)
+        for k in jax.random.split(shift_key)
+      )
     context = dataclasses.replace(self.unroll(params, seen, targets, action_key), example=later)
     losses = {name: term.loss(params, context) for name, (_, term) in self.terms.items()}
     check_losses(losses, sample)

@@ -201,6 +201,9 @@ class Unstarted:
   def __len__(self) -> int:
     return self._num_envs
 
+  def async_reset(self) -> None:
+    """Does nothing."""
+
   def _xla(self) -> tuple:
     """What EnvPool's own pools return, with the functions of a pool of one and no address."""
     token, ids = (np.dtype(np.uint8), [8]), (np.dtype(np.int32), [self._num_envs])
@@ -210,10 +213,10 @@ class Unstarted:
       for field in self._fields.values()
     ]
     shapes = ((token,), (token, *fields)), ((token, ids, ids, ids), (token,))
-    real = envpool.make("Catch-v0", env_type="gymnasium", num_envs=1)._xla()
+    real: Any = envpool.make("Catch-v0", env_type="gymnasium", num_envs=1)
     return tuple(
       (name, (bytes(8), own, functions))
-      for (name, (_, _, functions)), own in zip(real, shapes, strict=True)
+      for (name, (_, _, functions)), own in zip(real._xla(), shapes, strict=True)
     )
 
 

@@ -26,7 +26,7 @@ def test_arrays_are_taken_apart_as_they_were_packed():
 
 
 def test_every_step_is_that_of_the_custom_call():
-  """All fields of 40 steps, with ends of episodes among them; and there is one result, of rank 1."""
+  """All fields of 40 steps, with ends of episodes among them; there is one result, of rank 1."""
   actions = random_actions(40)
   ffi, packed = (
     play(ours(backend=backend, max_episode_steps=15), actions) for backend in ("ffi", "callback")
