@@ -142,7 +142,7 @@ def measure(run: Any, options: Options) -> dict[str, Any]:
     bytes_per_example=run.loop.ring.nbytes() / (run.loop.ring.rows * run.loop.ring.num_envs),
     seconds_per_tick={name: spread(values) for name, values in seconds.items()},
   )
-  found = ratios(seconds, shared=jax.default_backend() == "cpu", complete="emulators" in names)
+  found = ratios(seconds, shared=run.target.platform == "cpu", complete="emulators" in names)
   figures |= {name: spread(values) for name, values in found.items()}
   if "loop" in works:
     figures |= rates(run, options, statistics.median(seconds["loop"]))
@@ -190,14 +190,13 @@ def rates(run: Any, options: Options, tick: float) -> dict[str, Any]:
     options: its settings.
     tick: seconds per tick of the loop.
   """
-  import jax
 
   from muzero_jax import build
   from muzero_jax.benchmark import flops
 
   operations = flops.flops(run)
   peak = flops.peak(options.network.precision) * (
-    1 if jax.default_backend() == "cpu" else run.devices.size
+    1 if run.target.platform == "cpu" else run.devices.size
   )
   rate, updates = run.width / tick, run.loop.updates / run.loop.every
   atari = build.is_atari(options)

@@ -15,7 +15,8 @@ from jax.sharding import Mesh
 
 from muzero_jax import actor, custom, diagnostics
 from muzero_jax.config import Config, ConfigError
-from muzero_jax.device import parallel
+from muzero_jax.device import parallel, targets
+from muzero_jax.device.targets import Target
 from muzero_jax.diagnostics import Calibration, Monitor
 from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
@@ -43,11 +44,16 @@ class Experiment:
   """The components of a run, and the devices they run on."""
 
   config: Config
-  devices: Mesh
+  target: Target
   loop: Loop
   # Agent steps done when this process started. It enters the random seeds: a resumed run must not
   # repeat the random numbers of its beginning.
   begun: int = 0
+
+  @property
+  def devices(self) -> Mesh:
+    """The devices that the run is mapped over."""
+    return self.target.devices
 
   @property
   def width(self) -> int:
@@ -78,24 +84,28 @@ class Experiment:
     return Local(players, replays, keys, parallel.split(jnp.zeros(self.devices.size), self.devices))
 
 
-def build(config: Config, begun: int = 0) -> Experiment:
+def build(config: Config, begun: int = 0, target: Target | None = None) -> Experiment:
   """Builds all components of a run.
 
   Args:
     config: the settings.
     begun: agent steps done so far, for a run that is resumed.
+    target: the devices it is for; by default those of this process.
 
   Raises:
     ConfigError: the settings cannot be combined, or do not fit the environment.
   """
-  devices = parallel.mesh()
-  environment = make_environment(config, num_pools=devices.size, seed=env_seed(config.seed, begun))
+  target = target or targets.local()
+  devices, platform = target.devices, target.platform
+  environment = make_environment(
+    config, num_pools=devices.size, seed=env_seed(config.seed, begun), target=target
+  )
   spec = environment.spec
   check_frames(config, spec)
-  model = make_model(config, spec)
-  search = make_search(config, model)
-  ring = make_ring(config, spec, devices.size)
-  learner = make_learner(config, model, search, ring)
+  model = make_model(config, spec, platform)
+  search = make_search(config, model, platform)
+  ring = make_ring(config, spec, devices.size, platform)
+  learner = make_learner(config, model, search, ring, platform)
   updates = Fraction(
     config.learner.updates_per_step * spec.num_envs * devices.size
   ).limit_denominator(1000)
@@ -107,7 +117,7 @@ def build(config: Config, begun: int = 0) -> Experiment:
     )
   return Experiment(
     config,
-    devices,
+    target,
     Loop(
       environment,
       model,
@@ -128,7 +138,7 @@ def build(config: Config, begun: int = 0) -> Experiment:
 
 
 def make_environment(
-  config: Config, *, num_pools: int, seed: int, num_envs: int = 0
+  config: Config, *, num_pools: int, seed: int, num_envs: int = 0, target: Target | None = None
 ) -> Environment:
   """Makes the environments that `config.env` describes.
 
@@ -137,8 +147,10 @@ def make_environment(
     num_pools: devices that the environments are for; each has its own EnvPool pool.
     seed: of EnvPool; other environments get theirs in `reset`.
     num_envs: environments per device; 0: `config.env.num_envs`.
+    target: the devices; by default those of this process. If they are not attached, no game is
+      started.
   """
-  env = config.env
+  env, target = config.env, target or targets.local()
   num_envs = num_envs or env.num_envs
   if env.kind == "catch":
     return pure.PureEnvironment(catch.catch(), num_envs)
@@ -156,6 +168,8 @@ def make_environment(
     backend=env.backend,
     num_threads=env.num_threads,
     atari=atari(config),
+    platform=target.platform,
+    started=target.attached,
   )
 
 
@@ -205,8 +219,13 @@ def check_frames(config: Config, spec: Spec) -> None:
     )
 
 
-def make_model(config: Config, spec: Spec) -> Model:
+def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   """Makes the network for the environment's frames and actions.
+
+  Args:
+    config: the settings.
+    spec: of the environment.
+    platform: of the devices: "cpu", "gpu" or "tpu".
 
   Raises:
     ConfigError: this kind of network does not exist in the size asked for.
@@ -226,11 +245,18 @@ def make_model(config: Config, spec: Spec) -> Model:
     Support(config.network.support, config.network.bins),
     frames,
     jnp.dtype(config.network.precision),
+    platform,
   )
 
 
-def make_search(config: Config, model: Model) -> Search:
-  """Makes the search for self-play; it has variants for evaluation and reanalysis."""
+def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
+  """Makes the search for self-play; it has variants for evaluation and reanalysis.
+
+  Args:
+    config: the settings.
+    model: the network.
+    platform: of the devices: "cpu", "gpu" or "tpu".
+  """
   search, discount = config.search, config.targets.discount
   depth = search.max_depth or None
   kinds = {"none": "fixed", "puct": "tree", "gumbel": "node"}
@@ -239,12 +265,24 @@ def make_search(config: Config, model: Model) -> Search:
     return NoSearch(model, discount, search.advantage_scale, search.advantage_clip, qtransform)
   kind = Puct if search.kind == "puct" else Gumbel
   return from_settings(
-    kind, search, model=model, discount=discount, qtransform=qtransform, max_depth=depth
+    kind,
+    search,
+    model=model,
+    discount=discount,
+    qtransform=qtransform,
+    max_depth=depth,
+    tree=tree_implementation(config, platform),
   )
 
 
-def make_ring(config: Config, spec: Spec, num_devices: int) -> Ring:
-  """Makes the replay's ring buffer for one device.
+def tree_implementation(config: Config, platform: str) -> str:
+  """Resolves --search.tree=auto: the implementation that is fast on "cpu", "gpu" or "tpu"."""
+  fast = "mctx" if platform == "cpu" else "batched"
+  return fast if config.search.tree == "auto" else config.search.tree
+
+
+def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu") -> Ring:
+  """Makes the replay's ring buffer for one device, on "cpu", "gpu" or "tpu".
 
   Raises:
     ConfigError: the capacity is too small for a single example.
@@ -272,11 +310,14 @@ def make_ring(config: Config, spec: Spec, num_devices: int) -> Ring:
     unroll=targets.unroll,
     window=window,
     later=later,
+    aligned=platform == "tpu",
   )
 
 
-def make_learner(config: Config, model: Model, search: Search, ring: Ring) -> Learner:
-  """Makes the learner with its targets, loss terms and optimizer."""
+def make_learner(
+  config: Config, model: Model, search: Search, ring: Ring, platform: str = "cpu"
+) -> Learner:
+  """Makes the learner with its targets, loss terms and optimizer, on "cpu", "gpu" or "tpu"."""
   return Learner(
     model,
     make_terms(config, model, ring),
@@ -289,6 +330,7 @@ def make_learner(config: Config, model: Model, search: Search, ring: Ring) -> Le
     shift=config.learner.shift,
     limit=config.optimizer.limit or float("inf"),
     skips=config.skip_nonfinite,
+    by_products=platform == "tpu",
   )
 
 

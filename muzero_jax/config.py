@@ -134,12 +134,13 @@ class Search:
   )
   num_simulations: int = option(8, "gumbel, puct: simulations per decision", minimum=1)
   tree: str = option(
-    "mctx",
+    "auto",
     "implementation of the tree search. mctx, batched: the same trees; batched has no "
     "data-dependent loops, which are slow on accelerators. rounds (gumbel): like batched, with one "
     "call of the model for each round of sequential halving: 2 calls for 8 simulations over 6 "
-    "actions. With any, 16 simulations over 16 considered actions look one step ahead",
-    choices=("mctx", "batched", "rounds"),
+    "actions. auto: mctx on CPUs, batched elsewhere. With any, 16 simulations over 16 considered "
+    "actions look one step ahead",
+    choices=("auto", "mctx", "batched", "rounds"),
   )
   max_depth: int = option(0, "largest depth of the tree, in steps; 0: unlimited", minimum=0)
   max_considered: int = option(16, "gumbel: number of actions considered at the root", minimum=1)
@@ -402,6 +403,7 @@ FREE = (
   "optimizer.limit",
   "evaluation.",
   "checkpoint.",
+  "search.tree",  # the trees are the same, or nearly (rounds)
 )
 
 

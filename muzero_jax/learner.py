@@ -51,6 +51,7 @@ class Learner:
   shift: int = 0  # largest random shift of training frames, in pixels; 0: no augmentation
   limit: float = jnp.inf  # a gradient step to parameters with a larger absolute value has diverged
   skips: int = 0  # gradient steps that may diverge before the learner stops
+  by_products: bool = False  # see `augmentation.shift`
   mean: Callable = parallel.mean  # of a pytree over devices
 
   def init(self, key: Key) -> LearnerState:
@@ -100,7 +101,9 @@ class Learner:
     params = optax.apply_updates(state.params, updates)
     step = state.step + 1
     old = state.target_params
-    target_params = optax.periodic_update(params["model"], old, step, self.target_period)
+    # Not `optax.periodic_update`, whose branch XLA for GPUs surrounds with copies.
+    due = step % self.target_period == 0
+    target_params = jax.tree.map(lambda new, old: jnp.where(due, new, old), params["model"], old)
     norm, largest = optax.global_norm(gradient), largest_entry(params)
     finite = jnp.isfinite(sum(jax.tree.leaves(new), loss + norm))
     healthy = finite & (largest <= self.limit)  # False, too, where a parameter is no number
@@ -146,7 +149,10 @@ class Learner:
     if self.shift:
       # The consistency loss compares predictions from the root's frames with encodings of the later
       # frames: the two must not share one shift.
-      seen, later = (augment(k, sample.example, self.shift) for k in jax.random.split(shift_key))
+      seen, later = (
+        augment(k, sample.example, self.shift, self.by_products)
+        for k in jax.random.split(shift_key)
+      )
     context = dataclasses.replace(self.unroll(params, seen, targets, action_key), example=later)
     losses = {name: term.loss(params, context) for name, (_, term) in self.terms.items()}
     check_losses(losses, sample)

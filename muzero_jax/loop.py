@@ -20,6 +20,8 @@ from muzero_jax.replay.frames import Priorities, Replay, Ring
 from muzero_jax.search.base import Search
 from muzero_jax.types import Array, Key, LearnerState, Metrics, Model, record
 
+LEARNING = "learning"  # marks the learner's operations in the compiled program
+
 
 @record
 class Shared:
@@ -68,9 +70,8 @@ class Loop:
     env = self.environment.send(env, decision.action)  # the emulators start to step
     # `never` is always False: it makes the learner depend on `send`, so that `send` comes first.
     due = (replay.head > self.warmup) & (shared.ticks % self.every == 0) & ~ordering.never(env)
-    learner, priorities, learned, metrics = self.learn(
-      due, shared.learner, replay, learn_key
-    )  # the device learns while the emulators step
+    with jax.named_scope(LEARNING):  # the device learns while the emulators step
+      learner, priorities, learned, metrics = self.learn(due, shared.learner, replay, learn_key)
 
     episodes = actor.count(state.episodes, time)
     probe, calibration = self.calibration.step(state.probe, time, decision)
@@ -89,7 +90,7 @@ class Loop:
   ) -> tuple[LearnerState, Priorities, Array, Metrics]:
     """Takes `updates` gradient steps if `due` (bool[]), else none.
 
-    Only the priorities of the replay may change. The rest of it is not an operand of the branches:
+    Only the priorities of the replay may change. The rest of it is not carried through the loop:
     XLA would copy the frames.
 
     Returns:
@@ -98,22 +99,23 @@ class Loop:
     if not self.updates:
       return state, replay.priorities, jnp.zeros(()), {}
 
-    def step(carry: tuple[LearnerState, Priorities], key: Key):
-      state, priorities = carry
-      state, priorities, metrics = self.learner.update(
-        state, dataclasses.replace(replay, priorities=priorities), key
-      )
-      return (state, priorities), metrics
+    keys = jax.random.split(key, self.updates)
 
-    def steps(carry):
-      carry, metrics = jax.lax.scan(step, carry, jax.random.split(key, self.updates))
-      return carry, jax.tree.map(lambda x: x.sum(0), metrics)
+    def update(state: LearnerState, priorities: Priorities, key: Key):
+      return self.learner.update(state, dataclasses.replace(replay, priorities=priorities), key)
 
-    def skip(carry):
-      _, metrics = jax.eval_shape(steps, carry)
-      return carry, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+    def step(number: Array, carry: tuple[LearnerState, Priorities, Metrics]):
+      state, priorities, total = carry
+      state, priorities, metrics = update(state, priorities, keys[number])
+      return state, priorities, jax.tree.map(jnp.add, total, metrics)
 
-    (state, priorities), metrics = jax.lax.cond(due, steps, skip, (state, replay.priorities))
+    _, _, metrics = jax.eval_shape(update, state, replay.priorities, key)
+    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+    # A loop of 0 or `updates` rounds, not a branch: around a branch XLA for GPUs copies every array
+    # of the state, also if the learner does not run.
+    count = jnp.where(due, self.updates, 0)
+    carry = state, replay.priorities, nothing
+    state, priorities, metrics = jax.lax.fori_loop(0, count, step, carry)
     return state, priorities, metrics["learner/gradient_norm"][0], metrics
 
   def run(self, shared: Shared, local: Local, ticks: Array) -> tuple[Shared, Local, Metrics]:

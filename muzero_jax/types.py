@@ -173,6 +173,16 @@ class LearnerState:
     return {**self.target_params, "statistics": self.statistics}
 
 
+def applied(function: Callable[[Array], Array], x: Array) -> Array:
+  """function(x)."""
+  return function(x)
+
+
+def unchanged(params: Params) -> Params:
+  """params."""
+  return params
+
+
 class Model(NamedTuple):
   """A MuZero model as pure functions over one batch axis N."""
 
@@ -184,6 +194,11 @@ class Model(NamedTuple):
   step: Callable[[Params, Array, Array], tuple[Array, Array]]
   decode: Callable[[Array], Array]  # logits f32[..., bins] -> scalar f32[...]
   encode_scalar: Callable[[Array], Array]  # scalar f32[...] -> probabilities f32[..., bins]
+  # Applies a function that maps [N, ...] to [N, ...] independently, all at once or in chunks.
+  mapped: Callable[[Callable[[Array], Array], Array], Array] = applied
+  # Casts the parameters of `step` and `predict` to the dtype in which layers use them. Results stay
+  # the same; done once, it saves the casts in every call.
+  cast: Callable[[Params], Params] = unchanged
 
 
 class SearchFn(Protocol):

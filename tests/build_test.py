@@ -10,6 +10,7 @@ import pytest
 from muzero_jax import build
 from muzero_jax.config import ConfigError
 from muzero_jax.envs.base import Spec
+from muzero_jax.types import Model
 
 
 def spec(*shape):
@@ -105,3 +106,26 @@ def test_equivalent_actions_are_known_of_pong_only(make_config):
       )
       == ()
     )
+
+
+def test_the_tree_follows_the_platform_unless_told(make_config):
+  """What differs on accelerators comes from an argument, not from the devices that are here."""
+  for tree, platform, expected in (
+    ("auto", "cpu", "mctx"),
+    ("auto", "gpu", "batched"),
+    ("auto", "tpu", "batched"),
+    ("mctx", "gpu", "mctx"),
+    ("batched", "cpu", "batched"),
+  ):
+    search = build.make_search(make_config(search__tree=tree), None, platform)
+    assert search.tree == expected
+
+
+def test_only_a_tpu_gets_aligned_frames_and_shifts_by_products(make_config):
+  config, games = make_config(), spec(10, 5)
+  for platform in ("cpu", "gpu", "tpu"):
+    ring = build.make_ring(config, games, 1, platform)
+    model = build.make_model(config, games, platform)
+    learner = build.make_learner(config, model, build.make_search(config, model), ring, platform)
+    assert ring.aligned == learner.by_products == (platform == "tpu")
+    assert (model.mapped is not Model._field_defaults["mapped"]) == (platform == "cpu")

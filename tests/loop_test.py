@@ -15,7 +15,9 @@ from muzero_jax import config as configs
 from muzero_jax.actor import new_actor
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs.base import Spec
+from muzero_jax.replay.frames import Ring
 from muzero_jax.search.random import Random
+from muzero_jax.types import LearnerState
 from tests import builders
 
 GOLDEN = pathlib.Path(__file__).parent / "golden" / "catch_three_updates.json"
@@ -235,3 +237,32 @@ def test_the_learner_runs_while_the_emulators_step(run):
   )
   jax.block_until_ready(jax.jit(tested.run)(shared, local, jnp.int32(5)))
   assert witness.events == ["recv", "send"] * 2 + ["recv", "send", "learn", "learn"] * 3
+
+
+class Adder:
+  """A learner that counts its gradient steps, and reports the number of each as its norm."""
+
+  def update(self, state, replay, key):
+    del key
+    priorities = dataclasses.replace(
+      replay.priorities, max_priority=2 * replay.priorities.max_priority
+    )
+    number = state.step.astype(jnp.float32)
+    metrics = {"learner/gradient_norm": jnp.stack([number, jnp.ones(())])}
+    return dataclasses.replace(state, step=state.step + 1), priorities, metrics
+
+
+@pytest.mark.parametrize(
+  ("due", "step", "highest", "metrics"), [(True, 8, 8.0, [18.0, 3.0]), (False, 5, 1.0, [0.0, 0.0])]
+)
+def test_all_updates_are_made_or_none(due, step, highest, metrics):
+  """Three from the fifth on: 5 + 6 + 7 = 18, and priorities doubled three times."""
+  ring = Ring(rows=8, num_envs=2, num_actions=3, frame_shape=(2,), stack=1, unroll=1, window=3)
+  tested = builders.filled(loop.Loop, None, learner=Adder(), updates=3)
+  state = builders.filled(LearnerState, None, step=jnp.int32(5))
+  state, priorities, norm, found = jax.jit(tested.learn)(
+    jnp.bool_(due), state, ring.init(), jax.random.key(0)
+  )
+  assert int(state.step) == step and float(priorities.max_priority) == highest
+  np.testing.assert_array_equal(found["learner/gradient_norm"], metrics)
+  assert float(norm) == metrics[0]

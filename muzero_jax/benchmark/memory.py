@@ -24,7 +24,7 @@ def plan(run: Experiment, replays: int = 1) -> str:
     ConfigError: the run does not fit into the free memory of a device or, on the CPU, of the host.
   """
   taken, free, ring, devices = sizes(run), available(run), run.loop.ring, run.devices.size
-  here = devices if jax.default_backend() == "cpu" else 1  # number of devices that share one memory
+  here = devices if run.target.platform == "cpu" else 1  # number of devices that share one memory
   replay = replays * taken["replay"] * here
   rest = (sum(taken.values()) - taken["replay"]) * here
   if free is not None and replay + rest > 0.9 * free:
@@ -72,7 +72,8 @@ def sizes(run: Experiment) -> dict[str, int]:
   # A node of mctx's tree has its hidden state, 6 numbers, and 6 numbers for each action. A node of
   # the other growers' also has 9 bytes for each node of the tree (`search.batched.Paths`).
   node = nbytes(hidden) // num_envs + 4 * (6 + 6 * num_actions)
-  node += 9 * (loop.search.simulations + 1) if run.config.search.tree != "mctx" else 0
+  tree = getattr(loop.search, "tree", "mctx")
+  node += 9 * (loop.search.simulations + 1) if tree != "mctx" else 0
   roots = max(num_envs, reanalyzed)
   return {
     "replay": loop.ring.nbytes(),

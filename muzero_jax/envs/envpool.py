@@ -9,7 +9,7 @@ import dataclasses
 import difflib
 import functools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import envpool
@@ -96,6 +96,8 @@ def make(
   backend: str = "auto",
   num_threads: int = 0,
   atari: Atari | None = None,
+  platform: str = "cpu",
+  started: bool = True,
 ) -> "EnvPool":
   """Makes the environment of `num_pools` devices, with `num_envs` environments on each.
 
@@ -107,6 +109,8 @@ def make(
     backend: one of `BACKENDS`; "auto" is the custom call where it works.
     num_threads: emulator threads per device; 0 divides the cores among the devices.
     atari: settings of an Atari game; ignored by other tasks.
+    platform: of the devices: "cpu", "gpu" or "tpu".
+    started: if false, no games are started; a program that steps them can be compiled only.
 
   Raises:
     GameError: there is no such task or it cannot be loaded, or its observation is not one array, or
@@ -114,8 +118,11 @@ def make(
   """
   options = (atari or Atari()).options() if is_atari(task) else {}
   threads = num_threads or max(1, (os.cpu_count() or 1) // num_pools)
-  pools = [
-    envpool.make(
+
+  def pool(device: int) -> Any:
+    if not started:
+      return Unstarted(task, num_envs, **options)
+    return envpool.make(
       task,
       env_type="gymnasium",
       num_envs=num_envs,
@@ -123,14 +130,14 @@ def make(
       seed=seed + device * num_envs,
       **options,
     )
-    for device in range(num_pools)
-  ]
+
+  pools = [pool(device) for device in range(num_pools)]
   if not hasattr(pools[0].action_space, "n") or not hasattr(pools[0].observation_space, "shape"):
     raise GameError(
       f"--env.task={task}: only games with discrete actions and one observation array can be "
       "played."
     )
-  return EnvPool(pools, choose_backend(backend))
+  return EnvPool(pools, choose_backend(backend, platform, started))
 
 
 def renderer(task: str, seed: int, atari: Atari) -> Any:
@@ -183,19 +190,60 @@ class Observed:
     return time_step({name: jnp.asarray(x) for name, x in raw.items()}), np.array(raw["info:ram"])
 
 
-def choose_backend(backend: str) -> str:
-  """Resolves "auto" to the backend that works on the default JAX platform.
+class Unstarted:
+  """A pool's fields and their shapes without its games: enough to compile a program that steps it.
+
+  Args:
+    task: EnvPool's name.
+    num_envs: B.
+    **options: of `envpool.make`.
+  """
+
+  def __init__(self, task: str, num_envs: int, **options: Any):
+    spec = envpool.make_spec(task, num_envs=num_envs, **options)
+    self.action_space, self.observation_space = spec.action_space, spec.observation_space
+    self._num_envs, self._fields = num_envs, spec.state_array_spec
+    self._state_keys = list(self._fields)
+
+  def __len__(self) -> int:
+    return self._num_envs
+
+  def async_reset(self) -> None:
+    """Does nothing."""
+
+  def _xla(self) -> tuple:
+    """What EnvPool's own pools return, with the functions of a pool of one and no address."""
+    token, ids = (np.dtype(np.uint8), [8]), (np.dtype(np.int32), [self._num_envs])
+    # A field with an entry for each player has no axis for them: these games have one player.
+    fields = [
+      (np.dtype(field.dtype), [self._num_envs, *(size for size in field.shape if size != -1)])
+      for field in self._fields.values()
+    ]
+    shapes = ((token,), (token, *fields)), ((token, ids, ids, ids), (token,))
+    real: Any = envpool.make("Catch-v0", env_type="gymnasium", num_envs=1)
+    return tuple(
+      (name, (bytes(8), own, functions))
+      for (name, (_, _, functions)), own in zip(real._xla(), shapes, strict=True)
+    )
+
+
+def choose_backend(backend: str, platform: str = "cpu", started: bool = True) -> str:
+  """Resolves "auto" to the backend that works.
+
+  Args:
+    backend: one of `BACKENDS`.
+    platform: of the devices: "cpu", "gpu" or "tpu".
+    started: whether the devices are there; if so, a GPU is tried.
 
   Returns:
     "ffi" (EnvPool's custom calls) or "callback".
   """
   if backend != "auto":
     return backend
-  platform = jax.default_backend()
-  if platform == "cpu":
-    return "ffi"
-  if platform != "gpu":
+  if platform not in ("cpu", "gpu"):
     return "callback"
+  if platform == "cpu" or not started:
+    return "ffi"
   try:
     trial = EnvPool([envpool.make("Catch-v0", env_type="gymnasium", num_envs=1)], "ffi")
     state, _ = jax.jit(lambda s: trial.recv(s, None))(trial.reset(jax.random.key(0)))
@@ -229,9 +277,14 @@ class EnvPool:
     compilation_cache.reset_cache()  # JAX reads the setting at its first compilation only
     self.pools = pools
     self._started = [False] * len(pools)
-    calls = [_ffi_calls(pool) if backend == "ffi" else callback.calls(pool) for pool in pools]
+    names = list(pools[0]._state_keys)
+    if backend == "ffi":
+      calls = [_ffi_calls(pool) for pool in pools]
+    else:
+      names = [name for name in names if name in USED]
+      calls = [callback.calls(pool, names) for pool in pools]
     self._sends = [send for send, _ in calls]
-    self._recvs = [_named(recv, pool) for (_, recv), pool in zip(calls, pools, strict=True)]
+    self._recvs = [_named(recv, names) for _, recv in calls]
     frame = pools[0].observation_space
     shape = _frame_shape(tuple(frame.shape))
     self.backend = backend
@@ -284,15 +337,28 @@ def _frame_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
   return shape[1:] if shape[0] == 1 else (*shape[1:], shape[0])
 
 
-def _named(recv: Callable, pool: Any) -> Callable[[Array], tuple[Array, TimeStep]]:
-  """Wraps `recv` so that it returns a `TimeStep` in place of EnvPool's raw fields."""
-  names = list(pool._state_keys)
+def _named(recv: Callable, names: Sequence[str]) -> Callable[[Array], tuple[Array, TimeStep]]:
+  """Wraps `recv` so that it returns a `TimeStep` in place of EnvPool's fields of these names."""
 
   def named_recv(token: Array) -> tuple[Array, TimeStep]:
     token, *fields = recv(token)
     return token, time_step(dict(zip(names, fields, strict=True)))
 
   return named_recv
+
+
+# The fields of EnvPool that `time_step` reads, if the task has them.
+USED = (
+  "obs",
+  "done",
+  "trunc",
+  "info:terminated",
+  "step_type",
+  "elapsed_step",
+  "discount",
+  "reward",
+  "info:reward",
+)
 
 
 def time_step(raw: dict[str, Array]) -> TimeStep:

@@ -68,6 +68,7 @@ def mlp(
   support: Support,
   frames: jax.ShapeDtypeStruct,
   dtype: Any = jnp.float32,
+  platform: str = "cpu",
 ) -> Model:
   """Makes the fully connected model.
 
@@ -77,6 +78,7 @@ def mlp(
     support: of values and rewards.
     frames: shape and dtype of one stack of frames, [S, *frame_shape].
     dtype: of the trunk; heads are float32.
+    platform: of the devices: "cpu", "gpu" or "tpu".
   """
   width = WIDTHS[size]
   return make_model(
@@ -85,4 +87,6 @@ def mlp(
     Prediction(width, num_actions, support.bins),
     support,
     frames,
+    platform,
+    dtype,
   )

@@ -70,6 +70,8 @@ def make_model(
   prediction: nn.Module,
   support: Support,
   frames: jax.ShapeDtypeStruct,
+  platform: str,
+  dtype: Any,
 ) -> Model:
   """Makes a `Model` from three flax modules.
 
@@ -79,6 +81,8 @@ def make_model(
     prediction: hidden -> policy logits f32[N, A], value logits f32[N, bins].
     support: of values and rewards.
     frames: shape and dtype of one stack, [S, *frame_shape].
+    platform: of the devices: "cpu", "gpu" or "tpu".
+    dtype: of the trunk.
   """
 
   def init(key) -> Params:
@@ -98,7 +102,24 @@ def make_model(
     step=lambda params, hidden, action: apply(dynamics, params["dynamics"], hidden, action),
     decode=support.decode,
     encode_scalar=support.encode,
+    cast=functools.partial(cast, dtype=dtype),
+    **(dict(mapped=mapped) if platform == "cpu" else {}),
   )
+
+
+# Modules that compute with float32 parameters, whatever the dtype of the trunk.
+FLOAT32 = ("Logits", "LayerNorm")
+
+
+def cast(params: Params, dtype: Any) -> Params:
+  """`Model.cast`: casts what layers of dynamics and prediction would cast themselves."""
+
+  def one(path: tuple, x: Array) -> Array:
+    names = [str(getattr(key, "key", "")) for key in path]
+    return x if any(name.startswith(FLOAT32) for name in names) else x.astype(dtype)
+
+  used = {name: params[name] for name in ("dynamics", "prediction")}
+  return {**params, **jax.tree_util.tree_map_with_path(one, used)}
 
 
 def apply(module: nn.Module, params: Params, *inputs: Array) -> Any:
@@ -112,8 +133,7 @@ def encode_many(model: Model, params: Params, frames: Array) -> Array:
   On the CPU they are encoded in chunks: the activations of hundreds of stacks do not fit into its
   caches, and take gigabytes.
   """
-  encode = functools.partial(model.encode, params)
-  return mapped(encode, frames) if jax.default_backend() == "cpu" else encode(frames)
+  return model.mapped(functools.partial(model.encode, params), frames)
 
 
 def initial_inference(model: Model, params: Params, frames: Array) -> Root:

@@ -66,17 +66,29 @@ SIZES = {
 }
 
 
+@dataclasses.dataclass(frozen=True)
+class Layers:
+  """How layers are computed, whatever their sizes."""
+
+  dtype: Any  # of the trunk; heads are float32
+  platform: str = "cpu"  # of the devices: "cpu", "gpu" or "tpu"
+
+
 def convolution(
   channels: int,
-  dtype: Any,
+  layers: "Layers",
   kernel: int = 3,
   stride: int = 1,
   init: Any = nn.linear.default_kernel_init,
 ) -> nn.Conv:
-  """A flax convolution with square kernel, which runs the faster implementation on CPUs."""
-  convolve = conv.conv_general_dilated
+  """A flax convolution with square kernel."""
   return nn.Conv(
-    channels, (kernel, kernel), stride, dtype=dtype, kernel_init=init, conv_general_dilated=convolve
+    channels,
+    (kernel, kernel),
+    stride,
+    dtype=layers.dtype,
+    kernel_init=init,
+    conv_general_dilated=conv.convolution(layers.platform),
   )
 
 
@@ -87,40 +99,40 @@ class Block(nn.Module):
   """
 
   channels: int
-  dtype: Any
+  layers: Layers
   stride: int = 1
 
   @nn.compact
   def __call__(self, x: Array) -> Array:
     y = nn.relu(x)
     if self.stride != 1 or x.shape[-1] != self.channels:
-      x = convolution(self.channels, self.dtype, 1 if self.stride == 1 else 3, self.stride)(y)
-    y = nn.relu(convolution(self.channels, self.dtype, stride=self.stride)(y))
-    return x + convolution(self.channels, self.dtype, init=nn.initializers.zeros)(y)
+      x = convolution(self.channels, self.layers, 1 if self.stride == 1 else 3, self.stride)(y)
+    y = nn.relu(convolution(self.channels, self.layers, stride=self.stride)(y))
+    return x + convolution(self.channels, self.layers, init=nn.initializers.zeros)(y)
 
 
 class Representation(nn.Module):
   """The encoder: frames u8[N, S, H, W(, colors)] -> hidden state [N, H', W', channels] in 0..1."""
 
   size: Size
-  dtype: Any
+  layers: Layers
 
   @nn.compact
   def __call__(self, frames: Array) -> Array:
-    x = stacked_input(frames, self.dtype)
+    x = stacked_input(frames, self.layers.dtype)
     channels, kernel, stride = self.size.first
-    x = convolution(channels, self.dtype, kernel, stride)(x)
+    x = convolution(channels, self.layers, kernel, stride)(x)
     for _ in range(self.size.encoder_blocks):
-      x = Block(channels, self.dtype)(x)
+      x = Block(channels, self.layers)(x)
     for channels, blocks, pooled in self.size.stages:
       if pooled:
         x = nn.avg_pool(x, (3, 3), (2, 2), "SAME")
       else:
-        x = Block(channels, self.dtype, stride=2)(x)
+        x = Block(channels, self.layers, stride=2)(x)
       for _ in range(blocks):
-        x = Block(channels, self.dtype)(x)
+        x = Block(channels, self.layers)(x)
     if x.shape[-1] != self.size.channels:
-      x = convolution(self.size.channels, self.dtype)(x)
+      x = convolution(self.size.channels, self.layers)(x)
     return scale_hidden(x)
 
 
@@ -130,24 +142,24 @@ class Dynamics(nn.Module):
   size: Size
   num_actions: int
   bins: int
-  dtype: Any
+  layers: Layers
 
   @nn.compact
   def __call__(self, hidden: Array, action: Array) -> tuple[Array, Array]:
     size = self.size
     # A bias per channel is equivalent to MuZero's constant action planes through a 1x1 convolution,
     # and cheaper.
-    bias = nn.Embed(self.num_actions, size.channels, dtype=self.dtype)(action)
+    bias = nn.Embed(self.num_actions, size.channels, dtype=self.layers.dtype)(action)
     # The residual branch is 0 at initialization: at first only the action changes the hidden state.
     x = (
       hidden
-      + convolution(size.channels, self.dtype, init=nn.initializers.zeros)(hidden)
+      + convolution(size.channels, self.layers, init=nn.initializers.zeros)(hidden)
       + bias[:, None, None]
     )
     for _ in range(size.blocks):
-      x = Block(size.channels, self.dtype)(x)
+      x = Block(size.channels, self.layers)(x)
     x = scale_hidden(x)
-    return x, Head(size, self.bins, self.dtype)(x)
+    return x, Head(size, self.bins, self.layers)(x)
 
 
 class Head(nn.Module):
@@ -155,11 +167,11 @@ class Head(nn.Module):
 
   size: Size
   outputs: int
-  dtype: Any
+  layers: Layers
 
   @nn.compact
   def __call__(self, hidden: Array) -> Array:
-    x = convolution(self.size.head_channels, self.dtype, kernel=1)(hidden)
+    x = convolution(self.size.head_channels, self.layers, kernel=1)(hidden)
     return Logits(self.size.head_hidden, self.outputs)(nn.relu(x))
 
 
@@ -169,16 +181,16 @@ class Prediction(nn.Module):
   size: Size
   num_actions: int
   bins: int
-  dtype: Any
+  layers: Layers
 
   @nn.compact
   def __call__(self, hidden: Array) -> tuple[Array, Array]:
     x = hidden
     for _ in range(self.size.blocks):
-      x = Block(self.size.channels, self.dtype)(x)
-    return Head(self.size, self.num_actions, self.dtype)(x), Head(self.size, self.bins, self.dtype)(
-      x
-    )
+      x = Block(self.size.channels, self.layers)(x)
+    return Head(self.size, self.num_actions, self.layers)(x), Head(
+      self.size, self.bins, self.layers
+    )(x)
 
 
 def resnet(
@@ -187,6 +199,7 @@ def resnet(
   support: Support,
   frames: jax.ShapeDtypeStruct,
   dtype: Any = jnp.float32,
+  platform: str = "cpu",
 ) -> Model:
   """Makes the residual model.
 
@@ -196,12 +209,15 @@ def resnet(
     support: of values and rewards.
     frames: shape and dtype of one stack of frames, [S, H, W] or [S, H, W, colors].
     dtype: of the trunk; heads are float32.
+    platform: of the devices: "cpu", "gpu" or "tpu".
   """
-  shape = SIZES[size]
+  shape, layers = SIZES[size], Layers(dtype, platform)
   return make_model(
-    Representation(shape, dtype),
-    Dynamics(shape, num_actions, support.bins, dtype),
-    Prediction(shape, num_actions, support.bins, dtype),
+    Representation(shape, layers),
+    Dynamics(shape, num_actions, support.bins, layers),
+    Prediction(shape, num_actions, support.bins, layers),
     support,
     frames,
+    platform,
+    dtype,
   )

@@ -70,6 +70,7 @@ def vector(
   support: Support,
   frames: jax.ShapeDtypeStruct,
   dtype: Any = jnp.float32,
+  platform: str = "cpu",
 ) -> Model:
   """Makes the model with a vector as hidden state.
 
@@ -79,6 +80,7 @@ def vector(
     support: of values and rewards.
     frames: shape and dtype of one stack of frames, [S, H, W] or [S, H, W, colors].
     dtype: of the trunk; heads are float32.
+    platform: of the devices: "cpu", "gpu" or "tpu".
   """
   shape = SIZES[size]
   return make_model(
@@ -87,4 +89,6 @@ def vector(
     mlp.Prediction(shape.hidden, num_actions, support.bins),
     support,
     frames,
+    platform,
+    dtype,
   )

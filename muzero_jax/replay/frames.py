@@ -17,8 +17,11 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.layout import Layout, with_layout_constraint
 
 from muzero_jax.types import Array, Decision, Example, TimeStep, record
+
+TILE = 128  # values along the last axis of an array that a TPU stores together
 
 
 @record
@@ -34,13 +37,15 @@ class Priorities:
 class Replay:
   """The ring buffer's arrays, per device. P is the number of values in a frame."""
 
-  frame: Array  # u8[C, B, P]   flat, because XLA pads short last axes on some devices
+  # u8[C, B, P]   flat, because XLA pads short last axes on some devices; with `Ring.aligned`, P is
+  # rounded up to whole tiles
+  frame: Array
   first: Array  # bool[C, B]
   last: Array  # bool[C, B]
   reward: Array  # f32[C, B]   of the transition into the row
   discount: Array  # f32[C, B]   of the transition into the row
   action: Array  # i32[C, B]   chosen at the row, as are the following fields
-  policy: Array  # f32[C, B, A]
+  policy: Array  # f32[C, B, A]; with `Ring.aligned` f32[C, B * A]
   value: Array  # f32[C, B]
   log_prob: Array  # f32[C, B]
   advantage: Array  # f32[C, B]
@@ -66,6 +71,9 @@ class Ring:
   unroll: int = 5  # k
   window: int = 11  # L = k + n + 1
   later: int = 0  # E
+  # For a TPU, where XLA would copy whole arrays before the learner reads from them: rounds P up to
+  # a multiple of `TILE`, fixes the order of `Replay.frame` in memory, and stores policies flat.
+  aligned: bool = False
 
   def __post_init__(self):
     if self.rows < self.smallest(self.stack, self.window):
@@ -83,6 +91,16 @@ class Ring:
     """The smallest number of rows that hold one complete example."""
     return stack + window + 1
 
+  @property
+  def pixels(self) -> int:
+    """The number of values in a frame."""
+    return math.prod(self.frame_shape)
+
+  @property
+  def padding(self) -> int:
+    """The number of values after each frame that are not used."""
+    return -self.pixels % TILE if self.aligned else 0
+
   def init(self) -> Replay:
     """An empty replay."""
     rows = (self.rows, self.num_envs)
@@ -91,13 +109,13 @@ class Ring:
       return jnp.zeros(shape, dtype)
 
     return Replay(
-      frame=zeros(*rows, math.prod(self.frame_shape), dtype=self.frame_dtype),
+      frame=zeros(*rows, self.pixels + self.padding, dtype=self.frame_dtype),
       first=zeros(*rows, dtype=bool),
       last=zeros(*rows, dtype=bool),
       reward=zeros(*rows),
       discount=zeros(*rows),
       action=zeros(*rows, dtype=jnp.int32),
-      policy=zeros(*rows, self.num_actions),
+      policy=self._row(zeros(*rows, self.num_actions)),
       value=zeros(*rows),
       log_prob=zeros(*rows),
       advantage=zeros(*rows),
@@ -125,13 +143,13 @@ class Ring:
     row, before = head % rows, (head - 1) % rows
     last = replay.last.at[row].set(time.last)
     return Replay(
-      frame=replay.frame.at[row].set(time.frame.reshape(self.num_envs, -1)),
+      frame=self._in_order(replay.frame.at[row].set(self._flat(time.frame))),
       first=replay.first.at[row].set(time.first),
       last=last,
       reward=replay.reward.at[row].set(time.reward),
       discount=replay.discount.at[row].set(time.discount),
       action=replay.action.at[before].set(decision.action),
-      policy=replay.policy.at[before].set(decision.policy),
+      policy=replay.policy.at[before].set(self._row(decision.policy)),
       value=replay.value.at[before].set(decision.value),
       log_prob=replay.log_prob.at[before].set(decision.log_prob),
       advantage=replay.advantage.at[before].set(decision.advantage),
@@ -139,6 +157,27 @@ class Ring:
       priorities=self._priorities(replay.priorities, head, last),
       head=head + 1,
     )
+
+  def _flat(self, frame: Array) -> Array:
+    """Frames [B, *frame_shape] as they are stored, [B, P]."""
+    return jnp.pad(frame.reshape(self.num_envs, -1), ((0, 0), (0, self.padding)))
+
+  def _row(self, policy: Array) -> Array:
+    """Policies f32[..., B, A] as they are stored."""
+    return policy.reshape(*policy.shape[:-2], -1) if self.aligned else policy
+
+  def _policies(self, replay: Replay, rows: Array, env: Array) -> Array:
+    """The policies of one environment, i32[], at rows i32[T], f32[T, A]."""
+    if not self.aligned:
+      return replay.policy[rows, env]
+    columns = env * self.num_actions + jnp.arange(self.num_actions)
+    return replay.policy[rows[:, None], columns[None]]
+
+  def _in_order(self, frame: Array) -> Array:
+    """`Replay.frame`, in memory in the order of its axes if `aligned`."""
+    if not self.aligned:
+      return frame
+    return with_layout_constraint(frame, Layout(major_to_minor=(0, 1, 2)))
 
   def _check(self, decision: Decision, time: TimeStep) -> None:
     """Raises AssertionError, while tracing, if a shape or dtype differs from the ring's."""
@@ -174,7 +213,8 @@ class Ring:
   def recent(self, replay: Replay) -> Array:
     """The newest stack of frames of every environment, u8[B, S, *frame_shape]."""
     rows = (replay.head - self.stack + jnp.arange(self.stack)) % self.rows
-    frames, first = jnp.swapaxes(replay.frame[rows], 0, 1), jnp.swapaxes(replay.first[rows], 0, 1)
+    frames = self._in_order(replay.frame)[rows][..., : self.pixels]
+    frames, first = jnp.swapaxes(frames, 0, 1), jnp.swapaxes(replay.first[rows], 0, 1)
     # Early in a run some of these rows are not written yet. `stack_at` does not use them, because
     # the first row that is written begins an episode.
     stacks = jax.vmap(lambda f, b: stack_at(f, b, self.stack - 1, self.stack))(frames, first)
@@ -205,13 +245,13 @@ class Ring:
     steps = (row + jnp.arange(self.window)) % self.rows
     out, into = steps[:-1], steps[1:]
     return Example(
-      frames=replay.frame[seen, env].reshape(-1, *self.frame_shape),
+      frames=replay.frame[seen, env][:, : self.pixels].reshape(-1, *self.frame_shape),
       first=replay.first[seen, env],
       action=replay.action[out, env],
       reward=replay.reward[into, env],
       discount=replay.discount[into, env],
       last=replay.last[steps, env],
-      policy=replay.policy[steps[: self.unroll + 1], env],
+      policy=self._policies(replay, steps[: self.unroll + 1], env),
       value=replay.value[steps, env],
       log_prob=replay.log_prob[out, env],
       advantage=replay.advantage[row, env],

@@ -76,7 +76,7 @@ class Gumbel:
       epsilon=self.epsilon,
     )
     tree = GROWERS[self.tree](
-      params,
+      self.model.cast(params),
       key,
       root=mctx_root(root),
       recurrent_fn=RecurrentFn(self.model, self.discount),

@@ -60,7 +60,7 @@ class Puct:
       ),
     )
     tree = GROWERS[self.tree](
-      params,
+      self.model.cast(params),
       search_key,
       root=start,
       recurrent_fn=RecurrentFn(self.model, self.discount),

@@ -270,3 +270,25 @@ def test_two_keys_give_two_networks():
   )
   for a, b in zip(jax.tree.leaves(params), jax.tree.leaves(again), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["resnet-grid", "vector", "mlp"])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_parameters_cast_beforehand_give_the_same_numbers(name, dtype):
+  """To the bit, for `step` and `predict`; in float32 nothing is cast, and other entries stay."""
+  make, size, shape = RUN[name]
+  model = make(size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), dtype)
+  params = disturbed(build(name)[1]) | {"statistics": jnp.float32(1 / 3)}
+  before = model.cast(params)
+  assert before["statistics"].dtype == jnp.float32
+  dtypes = {x.dtype for x in jax.tree.leaves(before["dynamics"])}
+  assert dtypes == {jnp.dtype(jnp.float32), jnp.dtype(dtype)}
+  hidden = jax.jit(model.encode)(params, frames(name))
+  action = jnp.arange(len(hidden), dtype=jnp.int32) % ACTIONS
+  step, predict = jax.jit(model.step), jax.jit(model.predict)
+  for got, expected in (
+    (step(before, hidden, action), step(params, hidden, action)),
+    (predict(before, hidden), predict(params, hidden)),
+  ):
+    for a, b in zip(got, expected, strict=True):
+      np.testing.assert_array_equal(a, b)

@@ -108,3 +108,18 @@ def test_key_decides():
   one, same, other = (augment(jax.random.key(seed), frames, 2).frames for seed in (0, 0, 1))
   np.testing.assert_array_equal(one, same)
   assert not np.array_equal(one, other)
+
+
+@pytest.mark.parametrize("shape", [(3, 6, 7), (2, 12, 9, 3)])
+def test_products_shift_like_slices_bit_for_bit(shape):
+  """With every value of a pixel and every offset, the largest included."""
+  frames = np.random.default_rng(0).integers(0, 256, (40, *shape)).astype(np.uint8)
+  frames[0, 0, 0, :2] = np.resize([0, 255], frames[0, 0, 0, :2].shape)
+  batch = examples(frames)
+  slices, products = (
+    jax.jit(lambda key, x, way=way: augment(key, x, 2, way).frames)(jax.random.key(3), batch)
+    for way in (False, True)
+  )
+  assert products.dtype == jnp.uint8
+  np.testing.assert_array_equal(products, slices)
+  assert not np.array_equal(products, frames)

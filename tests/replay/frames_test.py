@@ -329,3 +329,26 @@ def test_the_replay_is_updated_in_place():
   assert ring.nbytes() > 28e6  # 512 * 8 * 7056
   assert memory.temp_size_in_bytes < ring.nbytes() / 10
   assert memory.alias_size_in_bytes >= 0.99 * ring.nbytes()
+
+
+def test_aligned_frames_are_the_same_frames(recording):
+  """Padded to whole tiles in memory, and nowhere else: examples and stacks are those without."""
+  ring = dataclasses.replace(RING, aligned=True)
+  assert (RING.padding, ring.padding) == (0, 126)
+  assert dataclasses.replace(ring, frame_shape=(16, 16)).padding == 0
+  add, replay = jax.jit(ring.add), ring.init()
+  nothing = jax.tree.map(lambda x: x * 0 - 1, recording.history.decision(0))
+  for t in range(C + 3):
+    decision = recording.history.decision(t - 1) if t else nothing
+    replay = add(replay, decision, recording.history.time(t), jnp.int32(7 * t))
+  plain = recording.replays[C + 2]
+  assert replay.frame.shape == (C, B, 128)
+  np.testing.assert_array_equal(replay.frame[..., :2], plain.frame)
+  np.testing.assert_array_equal(jax.jit(ring.recent)(replay), jax.jit(RING.recent)(plain))
+  for row in range(C):
+    example, expected = (
+      jax.device_get(some.example(data, jnp.int32(row * B), jnp.int32(0)))
+      for some, data in ((ring, replay), (RING, plain))
+    )
+    for name in ("frames", "first", "action", "policy"):
+      np.testing.assert_array_equal(getattr(example, name), getattr(expected, name))

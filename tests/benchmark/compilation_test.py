@@ -1,0 +1,72 @@
+"""Runs compiled for an H100 and a TPU v5e that are not here: what they copy and launch.
+
+`launch/test.sh --targets` installs the compilers and runs these tests.
+"""
+
+import functools
+
+import jax
+import pytest
+
+from muzero_jax import build, flags
+from muzero_jax.benchmark import compilation
+from muzero_jax.config import Config
+from muzero_jax.device import targets
+
+pytestmark = [pytest.mark.targets, pytest.mark.long]
+TARGETS = ["h100", "v5e"]
+# Most kernels of one simulation and of one gradient step. In November 2026: 46 and 629, 0 and 745.
+CEILINGS = {"catch": (50, 680), "quickstart": (0, 800)}
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_is_kept():
+  """Programs for devices that are not here must not come from a cache."""
+  before = jax.config.jax_enable_compilation_cache
+  jax.config.update("jax_enable_compilation_cache", False)
+  yield
+  jax.config.update("jax_enable_compilation_cache", before)
+
+
+@functools.cache
+def report(target, preset, *words, devices=1):
+  """The report about a preset, compiled once."""
+  missing = targets.missing_extra(targets.CHIPS[target].platform)
+  if missing:
+    pytest.skip(f'needs a compiler: pip install ".[{missing}]"')
+  config = flags.parse(["test", f"--preset={preset}", *words], Config())
+  run = build.build(config, target=targets.described(target, devices))
+  return compilation.report(run, targets.CHIPS[target], compilation.compiled(run))
+
+
+@pytest.mark.parametrize("preset", ["catch", "quickstart"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_nothing_large_is_copied(target, preset):
+  """All state is updated in place (all arguments but the number of ticks), in 32 bits or less."""
+  figures = report(target, preset)
+  sizes = figures["memory"]
+  assert 0 <= sizes["arguments"] - sizes["aliased"] <= 1024
+  assert figures["frames_copied"] == 0
+  assert not figures["float64"]
+  assert figures["fits"]
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_temporary_memory_does_not_grow_with_the_replay(target):
+  """Four times as many steps. A TPU holds all but frames twice while a call begins and ends."""
+  small = report(target, "catch")["memory"]
+  large = report(target, "catch", "--replay.capacity=262144")["memory"]
+  frames = (262_144 - 65_536) * (128 if target == "v5e" else 50)
+  rest = large["replay"] - small["replay"] - frames
+  assert rest > 0
+  allowed = 1.5 * rest if target == "v5e" else 0.02 * frames
+  assert large["temporary"] - small["temporary"] < allowed
+
+
+@pytest.mark.parametrize("preset", ["catch", "quickstart"])
+def test_launches_stay_below_their_ceilings(preset):
+  figures = report("h100", preset)
+  found = figures["simulation"]["kernels"], figures["update"]["kernels"]
+  most = CEILINGS[preset]
+  assert 0 < found[1] <= most[1] and found[0] <= most[0], (found, most)
+  assert figures["simulation"]["reads"] == 0

@@ -1,0 +1,39 @@
+"""Devices that are not here, and what is said without their compiler."""
+
+import pytest
+
+from muzero_jax.config import ConfigError
+from muzero_jax.device import targets
+
+
+def test_a_missing_compiler_is_one_sentence(monkeypatch):
+  monkeypatch.setattr(targets.importlib.util, "find_spec", lambda name: None)
+  for name, extra in (("h100", "compile-gpu"), ("v5e", "compile-tpu")):
+    with pytest.raises(ConfigError, match=rf'--target={name}: .*pip install "\.\[{extra}\]"'):
+      targets.described(name)
+
+
+def test_a_missing_parent_module_counts_as_missing():
+  assert targets.EXTRAS["gpu"][1] == "jax_plugins.xla_cuda12"
+  assert targets.missing_extra("gpu") in (None, "compile-gpu")
+
+
+@pytest.mark.parametrize("count", [0, 9])
+def test_too_many_devices_are_refused(monkeypatch, count):
+  monkeypatch.setattr(targets, "missing_extra", lambda platform: None)
+  with pytest.raises(ConfigError, match=f"--devices={count}: must be 1 to 8"):
+    targets.described("h100", count)
+
+
+def test_every_chip_has_a_whole_description():
+  for chip in targets.CHIPS.values():
+    assert chip.platform in targets.EXTRAS
+    assert set(chip.peak) == {"float32", "bfloat16"}
+    if chip.platform == "gpu":
+      said = targets.DEVICE.format(**targets._whole(chip))
+      assert f"core_count: {chip.described['cores']}" in said and "{" + "{" not in said
+
+
+def test_this_process_has_its_own_devices():
+  target = targets.local()
+  assert (target.platform, target.devices.size, target.attached) == ("cpu", 2, True)
