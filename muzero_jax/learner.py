@@ -120,21 +120,39 @@ class Learner:
       "learner/return_error": one(statistics.error),
       "learner/skill": one(statistics.skill),
     }
-    running = ~self.stopped(state)
     after = LearnerState(params, target_params, opt_state, step, statistics, state.skipped)
-    before = dataclasses.replace(state, skipped=state.skipped + (running & ~healthy))
-    state = chosen(running & healthy, after, before)
     evidence = {
       f"{EVIDENCE}found": jnp.stack([jnp.ones(()), loss, norm, largest]),
       f"{EVIDENCE}terms": jnp.stack([metrics[f"loss/{name}"][0] for name in self.terms]),
       f"{EVIDENCE}index": sample.index,
       f"{EVIDENCE}weight": sample.weight,
     }
-    metrics |= {"learner/skipped": one(jnp.zeros(()))}
-    rejected = zeros(metrics) | {"learner/skipped": one((running & ~healthy).astype(jnp.float32))}
-    metrics = chosen(running & healthy, metrics, rejected)
-    metrics |= chosen(running & self.stopped(state), evidence, zeros(evidence))
+    state, metrics = self.accept(healthy, state, after, metrics, evidence)
     return state, priorities, metrics
+
+  def accept(
+    self,
+    healthy: Array,
+    before: LearnerState,
+    after: LearnerState,
+    metrics: Metrics,
+    evidence: Metrics,
+  ) -> tuple[LearnerState, Metrics]:
+    """Takes a gradient step if it is healthy and the learner has not stopped.
+
+    Args:
+      healthy: bool[], whether the step has not diverged.
+      before: the state before the step.
+      after: the state after it.
+      metrics: those of the step; zeros are reported if it is not taken.
+      evidence: reported if the learner stops here, and else zeros; see `EVIDENCE`.
+    """
+    running = ~self.stopped(before)
+    taken, rejected = running & healthy, running & ~healthy
+    state = chosen(taken, after, dataclasses.replace(before, skipped=before.skipped + rejected))
+    metrics = chosen(taken, metrics, zeros(metrics))
+    metrics |= {"learner/skipped": one(rejected.astype(jnp.float32))}
+    return state, metrics | chosen(running & self.stopped(state), evidence, zeros(evidence))
 
   def loss(
     self, params: Params, sample: Sample, targets: Targets, key: Key
