@@ -59,7 +59,7 @@ def train_agent(config: Config) -> Agent:
 
   Raises:
     ConfigError: the settings are invalid, or do not fit the run in the folder.
-    DivergedError: the loss became infinite or NaN.
+    DivergedError: gradient steps diverged, more of them than --skip_nonfinite allows.
     StorageError: the last checkpoint, or the outputs of the finished run, cannot be written.
     KeyboardInterrupt, SystemExit: SIGINT, or SIGTERM or SIGHUP, stopped the run; a checkpoint was
       saved.
@@ -81,6 +81,6 @@ def load_agent(workdir: str | Path) -> Agent:
   """Loads the agent from the newest checkpoint in a run's folder, even while the run is training.
 
   Raises:
-    ConfigError: the folder holds no run, or no checkpoint yet.
+    ConfigError: the folder holds no run, no checkpoint yet, or only damaged ones.
   """
   return restore.restore(str(workdir))

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -113,9 +114,8 @@ class Checkpoints:
     for step in found:
       saved = Saved(self.folder / str(step))
       try:
-        with _orbax_quiet():
-          saved.check(items)
-          result = read(saved)
+        saved.check(items)
+        result = read(saved)
       except Damaged as error:
         if retries and set(self.steps()) - set(found):  # it may have been deleted to make room
           return self.load(read, items, quiet, retries - 1)
@@ -196,6 +196,7 @@ class Checkpoints:
     It deletes what a killed process left incomplete.
     """
     if self._manager is None:
+      _silence_orbax()
       options = ocp.CheckpointManagerOptions(
         max_to_keep=self._keep,
         enable_async_checkpointing=True,
@@ -234,6 +235,17 @@ class Checkpoints:
     """Waits until everything is written; raises what the background write has raised."""
     if self._manager:
       self._wait(self._manager)
+
+  def give_up(self) -> None:
+    """After a save that failed: forgets its errors, and removes what takes space of it."""
+    manager, self._manager = self._manager, None
+    if manager:
+      for finish in (lambda: self._wait(manager), manager.close):
+        with contextlib.suppress(Exception):
+          finish()
+    self.newest = self.latest()
+    for draft in self.folder.glob("*.orbax-checkpoint-tmp"):
+      shutil.rmtree(draft, ignore_errors=True)
 
   def close(self) -> None:
     """Waits until everything is written."""
@@ -349,24 +361,25 @@ class Saved:
       flaw = digest.flaw(self.folder)
       if not flaw and digest.exists(self.folder):
         raise
+      _silence_orbax()
       text = " ".join(str(error).split())[:80]
       raise Damaged(flaw or f"its {item} cannot be read: {text or type(error).__name__}") from error
 
 
-@contextlib.contextmanager
-def _orbax_quiet() -> Iterator[None]:
-  """Suppresses the traceback that Python prints of a coroutine of orbax whose reading failed."""
+def _silence_orbax() -> None:
+  """Suppresses the tracebacks that Python prints, until it ends, of work that orbax gave up.
+
+  Orbax reads and writes all arrays at the same time. When one fails, the others go on without
+  anyone who waits for them, and their errors have no one to be raised to.
+  """
   before = sys.unraisablehook
 
   def hook(unraisable: Any) -> None:
-    if "_read_array" not in repr(unraisable.object):
+    text = f"{unraisable.object!r} {unraisable.exc_value}"
+    if "_read_array" not in text and "Event loop is closed" not in text:
       before(unraisable)
 
   sys.unraisablehook = hook
-  try:
-    yield
-  finally:
-    sys.unraisablehook = before
 
 
 def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
