@@ -54,6 +54,8 @@ def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Sett
     rest = parser(expand(argv) if isinstance(config, Config) else list(argv))[1:]
   except flags.Error as error:
     raise ConfigError(_sentence(error)) from error
+  except ConfigError:
+    raise
   except (OSError, ValueError, RecursionError) as error:
     raise ConfigError(
       "--flagfile: a flag file is no text in UTF-8, or includes others without end; write one flag "

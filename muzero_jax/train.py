@@ -7,7 +7,6 @@ processes the metrics of the round before.
 import dataclasses
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -202,7 +201,8 @@ class Training:
         self._duties(reporter)
     if waiting:
       self._collect(reporter, *waiting, length)
-    if self.ticks:
+    tried = self.problem and self._due(self.config.save_every)  # just now, in vain
+    if self.ticks and not tried:
       self._save(reporter)
 
   def _compile(self, say: Callable[[str], None]) -> Callable:
@@ -344,6 +344,7 @@ class Training:
     try:
       if not (self.folder / "config.json").exists():
         reporter.say(f"warning: {self.folder} was emptied or removed; it is made anew.")
+        self.folder.mkdir(parents=True, exist_ok=True)
         workdir.describe(self.config, self.folder)
       self.checkpoints.save(self.env_steps, progress, self.state.shared, small, replay)
       if self.ticks >= self.total or self.stop.signal:
@@ -353,9 +354,7 @@ class Training:
         f"the checkpoint at {self.env_steps:,} steps cannot be saved in {self.folder} "
         f"({reason(error)})"
       )
-      # What is there of it takes space.
-      draft = self.folder / "checkpoints" / f"{self.env_steps}.orbax-checkpoint-tmp"
-      shutil.rmtree(draft, ignore_errors=True)
+      self.checkpoints.give_up()
       reporter.say(f"warning: {self.problem}.")
     else:
       self._nothing_unsaved()

@@ -33,7 +33,9 @@ def test_no_file_can_run_code(path):
 def test_a_checkpoint_is_read_without_pickle(tmp_path, monkeypatch):
   """By orbax and what it calls, too."""
   with Checkpoints(tmp_path) as checkpoints:
-    checkpoints.save(1, {"seconds": 2.0}, {"w": jnp.arange(3.0)}, {"key": jnp.zeros(1)})
+    checkpoints.save(
+      1, {"seconds": 2.0, "pending": {}}, {"w": jnp.arange(3.0)}, {"key": jnp.zeros(1)}
+    )
 
   def refuse(*_, **__):
     raise AssertionError("pickle")
@@ -45,4 +47,4 @@ def test_a_checkpoint_is_read_without_pickle(tmp_path, monkeypatch):
     found = checkpoints.load(
       lambda saved: (saved.progress(), saved.restore(learner={"w": jnp.zeros(3)}))
     )
-  assert found[0] == {"seconds": 2.0} and found[1]["learner"]["w"].tolist() == [0, 1, 2]
+  assert found[0]["seconds"] == 2.0 and found[1]["learner"]["w"].tolist() == [0, 1, 2]

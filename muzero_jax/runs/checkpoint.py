@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import json
 import re
+import shutil
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -195,6 +196,7 @@ class Checkpoints:
     It deletes what a killed process left incomplete.
     """
     if self._manager is None:
+      _silence_orbax()
       options = ocp.CheckpointManagerOptions(
         max_to_keep=self._keep,
         enable_async_checkpointing=True,
@@ -233,6 +235,17 @@ class Checkpoints:
     """Waits until everything is written; raises what the background write has raised."""
     if self._manager:
       self._wait(self._manager)
+
+  def give_up(self) -> None:
+    """After a save that failed: forgets its errors, and removes what takes space of it."""
+    manager, self._manager = self._manager, None
+    if manager:
+      for finish in (lambda: self._wait(manager), manager.close):
+        with contextlib.suppress(Exception):
+          finish()
+    self.newest = self.latest()
+    for draft in self.folder.glob("*.orbax-checkpoint-tmp"):
+      shutil.rmtree(draft, ignore_errors=True)
 
   def close(self) -> None:
     """Waits until everything is written."""
@@ -354,10 +367,10 @@ class Saved:
 
 
 def _silence_orbax() -> None:
-  """Suppresses the tracebacks that Python prints, until it ends, of reading that orbax gave up.
+  """Suppresses the tracebacks that Python prints, until it ends, of work that orbax gave up.
 
-  Orbax reads all arrays at the same time. When one cannot be read, the others go on without anyone
-  who waits for them, and their errors have no one to be raised to.
+  Orbax reads and writes all arrays at the same time. When one fails, the others go on without
+  anyone who waits for them, and their errors have no one to be raised to.
   """
   before = sys.unraisablehook
 
