@@ -324,6 +324,9 @@ class Saved:
         found = reader.restore(
           self.folder / name, args=ocp.args.StandardRestore(jax.tree.map(_abstract, known))
         )
+      given, got = ([x.dtype for x in jax.tree.leaves(t)] for t in (known, found))
+      if given != got:  # without a part of its metadata, a random key is restored as numbers
+        raise TypeError("its arrays have other types")
       return _filled(tree, found)
 
   def has(self, item: str) -> bool:
