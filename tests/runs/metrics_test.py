@@ -125,27 +125,28 @@ def test_a_journal_says_once_that_it_waits_and_then_writes_everything(tmp_path, 
   assert steps(path) == [1, 2, 3, 4] and len(said) == 2
 
 
-def test_events_begin_anew_after_a_failure(tmp_path):
-  """While the folder is away nothing is written, which is said once; in the end all is there."""
-  folder, away, said = tmp_path / "run", tmp_path / "away", []
-  folder.mkdir()
-  events = Events(folder, 0, 0.0, said.append)
-  journal = Journal(folder / "metrics.jsonl", said.append)
+def test_events_begin_anew_after_a_failure(tmp_path, monkeypatch):
+  """While the disk is full no events are written, which is said once; in the end all are there."""
+  said = []
+  events = Events(tmp_path, 0, 0.0, said.append)
+  journal = Journal(tmp_path / "metrics.jsonl", said.append)
 
   def add(env_steps):
     row = {"env_steps": env_steps, "seconds": 1.0}
     journal.append(row)
     events.add(row)
 
+  def full(_):
+    raise OSError(errno.ENOSPC, "No space left on device")
+
   add(10)
-  folder.rename(away)
-  add(20)
-  add(30)
-  assert len(said) == 2 and "metrics.jsonl cannot be written" in said[0]
-  assert "TensorBoard's events" in said[1]
-  away.rename(folder)
+  with monkeypatch.context() as disk:
+    disk.setattr(metrics.EventsWriter, "flush", full)
+    add(20)
+    add(30)
+  assert len(said) == 1 and "TensorBoard's events" in said[0] and "No space left" in said[0]
   add(40)
   events.close()
-  (path,) = folder.glob("events.*")
-  assert steps(folder / "metrics.jsonl") == [10, 20, 30, 40]
+  (path,) = tmp_path.glob("events.*")
+  assert steps(tmp_path / "metrics.jsonl") == [10, 20, 30, 40]
   assert path.read_bytes().count(b"env_steps") == 4
