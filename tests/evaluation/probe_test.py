@@ -72,6 +72,13 @@ def test_steps_without_what_is_needed_are_left_out(monkeypatch):
   np.testing.assert_allclose(found["predicted_3"], [1], atol=1e-6)
 
 
+def test_nothing_to_fit():
+  """With no step at which the needed byte is known there is no number, and no error."""
+  made = recording()
+  made.ram[..., 3] = 0
+  assert np.isnan(probe.explained(made, {}, [0], needed=[3])["now"]).all()
+
+
 def test_changing_bytes():
   """Bytes 0 and 1 take many values, all others one; ordered by number."""
   assert probe.changing(recording(), 5) == [0, 1]

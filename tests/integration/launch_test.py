@@ -107,9 +107,7 @@ def test_evaluate_and_video(pong):
 
 
 def test_probe(pong, tmp_path):
-  """Shares of variance are at most 1; with the first steps alone, when no ball is in play, there is
-  nothing to fit.
-  """
+  """Shares of variance are at most 1, and everything is in the file, too."""
   folder, _ = pong
   result = tmp_path / "probe.json"
   said = call("probe", folder, "--steps=60", "--num_envs=4", f"--json={result}")
@@ -117,7 +115,6 @@ def test_probe(pong, tmp_path):
   found = json.loads(result.read_text())
   assert max(found["now"]) <= 1 and set(found["effects"]) == {"1", "3", "5"}
   assert len(found["rates"]) == 5
-  assert "nan" in call("probe", folder, "--steps=10", "--num_envs=2")
 
 
 def test_benchmark_splits_the_loop(tmp_path):

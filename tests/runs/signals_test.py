@@ -111,7 +111,10 @@ def test_a_command_with_something_unsaved_ends_by_itself():
 
 
 def test_a_second_signal_ends_a_command_at_once():
-  process = script("stop.unsaved = True; hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)")
+  long = "hashlib.pbkdf2_hmac('sha256', b'', b'', 10**9)"
+  body = f"stop.unsaved = True; print('go', flush=True); {long}"
+  process = script(body)
+  assert process.stdout.readline() == "go\n"
   process.send_signal(signal.SIGTERM)
   time.sleep(1.5)
   assert process.poll() is None
@@ -121,7 +124,9 @@ def test_a_second_signal_ends_a_command_at_once():
 
 
 def test_what_is_being_written_is_finished_first():
-  process = script("stop.before_exit = lambda: print('written'); time.sleep(60)")
+  body = "stop.before_exit = lambda: print('written'); print('go', flush=True); time.sleep(60)"
+  process = script(body)
+  assert process.stdout.readline() == "go\n"
   process.send_signal(signal.SIGHUP)
   assert process.communicate(timeout=20)[0] == "written\nstopped by SIGHUP.\n"
 
