@@ -190,7 +190,6 @@ def rates(run: Any, options: Options, tick: float) -> dict[str, Any]:
     options: its settings.
     tick: seconds per tick of the loop.
   """
-
   from muzero_jax import build
   from muzero_jax.benchmark import flops
 
