@@ -90,8 +90,13 @@ def _define_old_names(parser: flags.FlagValues) -> None:
 
 
 def presets() -> list[str]:
-  """The names of the presets: flag files that come with the package."""
-  return sorted(path.stem for path in PRESETS.glob("*.flags"))
+  """The names of the presets: flag files that come with the package.
+
+  Those in `ideas/` change a few settings each and are given after another preset.
+  """
+  return sorted(
+    path.relative_to(PRESETS).with_suffix("").as_posix() for path in PRESETS.rglob("*.flags")
+  )
 
 
 def expand(argv: Sequence[str]) -> list[str]:

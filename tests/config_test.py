@@ -192,6 +192,18 @@ def test_presets_are_valid(preset):
   configs.check(parse(f"--flagfile={preset}"))
 
 
+@pytest.mark.parametrize(
+  "idea", sorted((PRESETS / "ideas").glob("*.flags")), ids=lambda path: path.stem
+)
+def test_ideas_add_to_a_preset(idea):
+  """Each changes what the preset says, and says nothing of what makes a run: game, sizes, steps."""
+  base = parse(f"--flagfile={PRESETS / 'catch.flags'}")
+  config = parse(f"--flagfile={PRESETS / 'catch.flags'}", f"--flagfile={idea}")
+  configs.check(config)
+  assert config != base
+  assert (config.env, config.env_steps) == (base.env, base.env_steps)
+
+
 def test_the_quick_start_searches_with_a_tree():
   """It is MuZero that `launch/run.sh` shows, and the policy gradient knows what it acted by."""
   quick = parse(f"--flagfile={PRESETS / 'quickstart.flags'}")
