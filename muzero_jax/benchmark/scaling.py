@@ -1,9 +1,9 @@
 """What limits a run on many devices: arithmetic from figures of one device and of a network.
 
 Every device has its own environments, replay and batch, so that more devices make more agent steps
-and a larger total batch. They wait for each other once in an update, to average the gradients. Each device
-takes as many updates for its own steps as one alone: `--learner.updates_per_step`, which counts the
-steps of all devices, is divided by their number.
+and a larger total batch. They wait for each other once in an update, to average the gradients. Each
+device takes as many updates for its own steps as one alone: `--learner.updates_per_step`, which
+counts the steps of all devices, is divided by their number.
 """
 
 import dataclasses
