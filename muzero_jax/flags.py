@@ -114,6 +114,12 @@ def expand(argv: Sequence[str]) -> list[str]:
   return expanded
 
 
+def has_file(argv: Sequence[str]) -> bool:
+  """Whether a command line names a preset or a flag file, which stand for all settings of a run."""
+  names = {word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-")}
+  return bool(names & {"preset", "flagfile"})
+
+
 def preset(name: str) -> Path:
   """The path of a preset's flag file.
 

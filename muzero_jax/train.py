@@ -142,6 +142,7 @@ class Training:
     stop = self.stop
     stop.before_exit = self.checkpoints.close
     self._nothing_unsaved()
+    self._say_when_learning_resumes()
     self._check_warmup()
     if self.ticks >= self.total:
       done = f"This run has done its {self.env_steps:,} steps"
@@ -163,6 +164,13 @@ class Training:
         f"{self.problem}: make room, and run the same command again; it goes on {rest}."
       )
     return 0
+
+  def _say_when_learning_resumes(self) -> None:
+    """Says from which step on a run that goes on learns."""
+    if self.ticks and self.ticks < self.total and self.config.learner.updates_per_step:
+      when = f"at {self.warm * self.run.width:,} steps, once the replay is filled again"
+      now = self.warm <= self.ticks
+      print(f"learning resumes {'at once, from the saved replay' if now else when}", flush=True)
 
   def _check_warmup(self) -> None:
     """Says it if the run ends before its first gradient step."""

@@ -33,7 +33,7 @@ class Scoring:
     protocol: see `protocols.for_protocol`; "" is the configured one.
 
   Raises:
-    ConfigError: the run was trained on another action set than the protocol's.
+    ConfigError: the protocol does not have all actions that the run was trained on.
   """
 
   def __init__(
