@@ -85,7 +85,7 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
     _, config = workdir.find(folder)
     row = {
       "protocol": protocols.for_protocol(config, protocol)[0],
-      "task": scores.task_name(config),
+      "task": scores.task_name(config.env.kind, config.env.task),
     }
     runs.append(aggregate.Run(folder, config, row))
   aggregate.check(runs)

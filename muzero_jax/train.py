@@ -190,7 +190,7 @@ class Training:
     self.stop.unsaved = False
 
   def _rounds(self, reporter: metrics.Reporter) -> None:
-    program = self._compile(reporter.say)
+    program = self._compile(reporter)
     reporter.resume_clock()
     length, waiting, stop = RoundLength(), None, self.stop
     while self.ticks < self.total and not stop.signal:
@@ -200,6 +200,7 @@ class Training:
       self.state = State(shared, local)
       if waiting:
         self._collect(reporter, *waiting, length)
+      reporter.enter(*self._phase())
       self.ticks += ticks
       waiting = (self.env_steps, ticks, new)
       if self.ticks == self.warm:
@@ -213,9 +214,18 @@ class Training:
     if self.ticks and not tried:
       self._save(reporter)
 
-  def _compile(self, say: Callable[[str], None]) -> Callable:
+  def _phase(self) -> tuple[str, str]:
+    """What the round that begins now does, in a word or two, and in a sentence for a log."""
+    if not self.config.learner.updates_per_step:
+      return "acting", "acting, without gradient steps"
+    if self.ticks < self.warm:
+      starts = f"learning starts at {self.warm * self.run.width:,} steps"
+      return "filling the replay", f"filling the replay; {starts}"
+    return "learning", f"learning from {self.env_steps:,} steps on"
+
+  def _compile(self, reporter: metrics.Reporter) -> Callable:
     """Compiles the loop ahead of time; other shapes would be an error, not a recompilation."""
-    say("compiling ...")
+    reporter.enter("compiling", "compiling ...")
     begun = time.perf_counter()
     program = parallel.pmapped(self.run.loop.run, self.run.devices, donate=(0, 1))
     program = program.lower(self.state.shared, self.state.local, np.int32(0)).compile()
@@ -225,7 +235,7 @@ class Training:
       if temporary
       else ""
     )
-    say(f"compiled in {time.perf_counter() - begun:.0f} s{also}")
+    reporter.say(f"compiled in {time.perf_counter() - begun:.0f} s{also}")
     return program
 
   def _collect(
