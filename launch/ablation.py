@@ -72,7 +72,7 @@ def main(argv: list[str]) -> None:
     print(sentence)
   seeds = range(options.seed, options.seed + options.seeds)
   pace = Pace(len(plan.variants) * len(seeds))
-  print(f"{len(plan.variants)} variants, {len(seeds)} seeds: {pace.runs} runs", flush=True)
+  print(f"{len(plan.variants)} variants, seeds {list(seeds)}: {pace.runs} runs", flush=True)
   rows = {}
   for name, config in plan.variants.items():
     places = {seed: f"{options.workdir}/{ablation.folder_name(name)}/{seed}" for seed in seeds}
@@ -154,7 +154,8 @@ def train(config: Config, pace: Pace) -> None:
     def show() -> None:
       share = ablation.done(config)
       update(share)
-      progress.show(share, f"{share:.0%} of its steps{pace.left(share)}")
+      text = f"{share:.0%} of its steps" if share else "compiling, filling its replay"
+      progress.show(share, f"{text}{pace.left(share)}")
 
     code = call(config, show)
   log = Path(f"{config.workdir}.log")
