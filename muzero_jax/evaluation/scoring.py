@@ -154,7 +154,7 @@ def in_words(now: Standing, episodes: int, limit: int) -> str:
   """
   text = f"{min(now.over, episodes)} of {episodes} games over"
   if now.over < episodes:
-    text += f", the longest at step {now.steps:,}" + (f" of at most {limit:,}" if limit else "")
+    text += f", at step {now.steps:,}" + (f" of {limit:,}" if limit else "")
   if now.stuck:
-    text += f", {now.stuck} without reward or lost life for {STUCK:,} steps"
+    text += f", {now.stuck} stuck (no reward, no life lost for {STUCK:,} steps)"
   return text

@@ -41,7 +41,8 @@ class Progress:
     self._what, self._pause, self._last = what, pause, time.monotonic()
     self._bar = tqdm(
       total=total,
-      bar_format="{desc} {percentage:3.0f} %|{bar:10}|{postfix}",
+      bar_format="{desc} |{bar:6}| {unit}",
+      unit="",
       desc=what,
       disable=not on_terminal(),
       dynamic_ncols=True,
@@ -63,7 +64,8 @@ class Progress:
     """
     if not self._bar.disable:
       self._bar.n = min(done, self._bar.total)
-      self._bar.set_postfix_str(text)
+      self._bar.unit = text
+      self._bar.refresh()
     elif time.monotonic() - self._last >= self._pause:
       self._last = time.monotonic()
       print(f"{self._what}: {text}", flush=True)
@@ -96,10 +98,10 @@ class Screen:
       bar_format="{desc} |{bar}| {percentage:.0f} % of {total_fmt} steps{postfix}",
       **look,
     )
-    self._facts = tqdm(bar_format="{desc}", **look)
+    self._facts = tqdm(bar_format="{desc}", leave=False, **look)
 
   def close(self) -> None:
-    """Leaves the lines as they are."""
+    """Leaves the first line as it is, and removes the second one."""
     self._facts.close()
     self._bar.close()
 

@@ -238,8 +238,7 @@ def test_stuck_games_in_words():
   )
   now = evaluate.Standing(over=5, steps=12345, stuck=2)
   assert scoring.in_words(now, 8, 27000) == (
-    "5 of 8 games over, the longest at step 12,345 of at most 27,000, 2 without reward or lost "
-    "life for 2,000 steps"
+    "5 of 8 games over, at step 12,345 of 27,000, 2 stuck (no reward, no life lost for 2,000 steps)"
   )
   assert scoring.in_words(evaluate.Standing(9, 0, 0), 8, 0) == "8 of 8 games over"
 
