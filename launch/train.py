@@ -17,7 +17,10 @@ def main(argv: list[str]) -> int:
   from muzero_jax.runs import workdir
 
   config = flags.parse(argv, configs.Config(), usage=__doc__)
-  own = None if flags.has_file(argv) else workdir.own_settings(config)
+  names = flags.names(argv)
+  whole = names & {"preset", "flagfile"}  # they stand for all settings of a run
+  new = any(not name.startswith(configs.FREE) for name in names)
+  own = None if whole else workdir.own_settings(config, new)
   if own:
     config = flags.parse(argv, own)
     print(f"settings: those of the run in {config.workdir}", flush=True)

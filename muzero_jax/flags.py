@@ -117,10 +117,9 @@ def expand(argv: Sequence[str]) -> list[str]:
   return expanded
 
 
-def has_file(argv: Sequence[str]) -> bool:
-  """Whether a command line names a preset or a flag file, which stand for all settings of a run."""
-  names = {word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-")}
-  return bool(names & {"preset", "flagfile"})
+def names(argv: Sequence[str]) -> set[str]:
+  """The names of the flags on a command line; that of a switch is as it was written."""
+  return {word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-")}
 
 
 def preset(name: str) -> Path:

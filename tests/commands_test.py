@@ -128,6 +128,15 @@ def test_a_run_goes_on_with_its_own_settings(words, expected, tmp_path, monkeypa
   assert ("those of the run in" in capsys.readouterr().out) == (expected[0] == 7)
 
 
+def test_a_folder_without_a_run_is_not_gone_on_with(tmp_path, monkeypatch):
+  """Nothing is trained by mistake; a flag that says what to learn begins a run."""
+  monkeypatch.setattr(cli, "use_devices", lambda count: None)
+  monkeypatch.setattr(training, "train", lambda config: 0)
+  with pytest.raises(ConfigError, match=r"no run in it to go on with; .* --preset=quickstart or"):
+    train.main(["train", f"--workdir={tmp_path}", "--env_steps=2000"])
+  assert train.main(["train", f"--workdir={tmp_path}", "--env.task=Pong-v5"]) == 0
+
+
 def test_later_flags_win_over_a_preset():
   assert flags.parse(["train", "--preset=catch"], Config()).env.num_envs == 64
   config = flags.parse(["train", "--seed=3", "--preset=catch", "--env.num_envs=5"], Config())

@@ -72,8 +72,10 @@ class Scoring:
     if not episodes:
       return None
     begun = time.perf_counter()
+    # Each player has a program of its own; that of the trained one is kept.
+    first = "" if self.compiled and agent == "trained" else "compiling ..."
     player = self._player(agent, min(settings.num_envs, episodes))
-    with Progress(f"{agent} player", episodes) as progress:
+    with Progress(f"{agent} player", episodes, first=first) as progress:
 
       def show(now: Standing) -> None:
         text = in_words(now, episodes, self.config.env.max_episode_steps if self.atari else 0)

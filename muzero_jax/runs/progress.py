@@ -35,19 +35,22 @@ class Progress:
     what: a name for it.
     total: its size, in the unit in which `show` tells what is done.
     pause: seconds between two lines where there is no terminal.
+    first: what is waited for at first; shown at once.
   """
 
-  def __init__(self, what: str, total: float, pause: float = PAUSE):
+  def __init__(self, what: str, total: float, pause: float = PAUSE, first: str = ""):
     self._what, self._pause, self._last = what, pause, time.monotonic()
     self._bar = tqdm(
       total=total,
       bar_format="{desc} |{bar:6}| {unit}",
-      unit="",
+      unit=first,
       desc=what,
       disable=not on_terminal(),
       dynamic_ncols=True,
       leave=False,
     )
+    if first and self._bar.disable:
+      print(f"{what}: {first}", flush=True)
 
   def __enter__(self) -> "Progress":
     return self
@@ -69,10 +72,6 @@ class Progress:
     elif time.monotonic() - self._last >= self._pause:
       self._last = time.monotonic()
       print(f"{self._what}: {text}", flush=True)
-
-  def say(self, text: str) -> None:
-    """Prints a line above the bar."""
-    print(text, flush=True) if self._bar.disable else tqdm.write(text)
 
 
 class Screen:

@@ -180,24 +180,37 @@ def _below(folder: Path) -> list[str]:
   return found
 
 
-def own_settings(config: Config) -> Config | None:
+def own_settings(config: Config, new: bool = True) -> Config | None:
   """The settings of the run in `config.workdir`, so that it can go on without repeating its flags.
+
+  Args:
+    config: the settings that were asked for.
+    new: whether they are enough to begin a new run with.
 
   Returns:
     They, with `workdir` as given and `override_config` off; None if there is no run, or if its
     settings cannot be read and `override_config` is on.
 
   Raises:
-    ConfigError: the run's settings cannot be read.
+    ConfigError: the run's settings cannot be read, or there is neither a run nor `new`.
   """
   folder = place(config.workdir)
-  if not config.workdir or not os.path.lexists(folder / "config.json"):
+  if not config.workdir:
+    return None
+  if not os.path.lexists(folder / "config.json"):
+    if not new and not (folder / "checkpoints").exists():
+      raise ConfigError(
+        f"--workdir={config.workdir}: there is no run in it to go on with; name the folder of a "
+        "run, or what a new one is to learn, for example --preset=quickstart or --env.task=Pong-v5."
+      )
     return None
   try:
     own = load(folder)
   except ConfigError:
     if config.override_config:
       return None
+    if (folder / "checkpoints").exists():
+      compare(config, folder)  # says what to do about it
     raise
   return configs.replace(own, {"workdir": config.workdir, "override_config": False})
 

@@ -26,16 +26,16 @@ def test_the_preset_is_always_compared_with():
     CATCH,
     only=["priorities"],
     vary=["search.num_simulations=2,4", "env.life_loss_ends_return=true"],
-    ideas=["td_lambda", "td_lambda+ideas/prioritized"],
+    ideas=["reanalysis", "reanalysis+ideas/prioritized"],
   )
-  returns = {"targets.n_step": 20, "targets.td_lambda": 0.95}
+  fresh = {"targets.reanalyse": 1.0}
   assert {name: changes(config) for name, config in plan.variants.items()} == {
     "as it is": {},
     "priorities": {"replay.kind": "prioritized"},
     "search.num_simulations=2": {"search.num_simulations": 2},
     "env.life_loss_ends_return=true": {"env.life_loss_ends_return": True},
-    "td_lambda": returns,
-    "td_lambda+ideas/prioritized": returns | {"replay.kind": "prioritized"},
+    "reanalysis": fresh,
+    "reanalysis+ideas/prioritized": fresh | {"replay.kind": "prioritized"},
   }
   assert next(iter(plan.variants)) == "as it is"
   assert plan.left_out == ("left out: search.num_simulations=4 (the preset as it is)",)
@@ -62,7 +62,10 @@ def test_settings_that_cannot_be_combined_are_left_out():
     ({"vary": ["search.kind=alpha"]}, "--search.kind=alpha: must be one of"),
     ({"vary": ["env.num_envs=many"]}, "--env.num_envs=many"),
     ({"vary": ["seed=1,2"]}, "--seed cannot be varied; --seeds sets the seeds."),
-    ({"ideas": ["td_lamda"]}, "--ideas=td_lamda: there is no such idea; did you mean td_lambda?"),
+    (
+      {"ideas": ["reanalyse"]},
+      "--ideas=reanalyse: there is no such idea; did you mean reanalysis?",
+    ),
     ({"only": ["8"]}, "--only=8: there is no such variant; there are as it is, 0 simulations"),
   ],
 )

@@ -117,8 +117,10 @@ def test_a_folder_stands_for_the_runs_below_it(tmp_path):
 def test_the_settings_to_go_on_with(tmp_path):
   """Those of the run, but for its place, which may have moved, and the permission to change."""
   saved = configs.values(Config()) | {"workdir": "old", "override_config": True, "seed": 7}
-  assert workdir.own_settings(Config(workdir=str(tmp_path))) is None
+  assert workdir.own_settings(Config(workdir=str(tmp_path), seed=3)) is None  # a new run
   assert workdir.own_settings(Config()) is None
+  with pytest.raises(ConfigError, match="no run in it to go on with; name the folder of a run, or"):
+    workdir.own_settings(Config(workdir=str(tmp_path), env_steps=9), new=False)
   (tmp_path / "config.json").write_text(json.dumps({"config": saved}))
   own = Config(workdir=str(tmp_path), seed=7)
   assert workdir.own_settings(Config(workdir=str(tmp_path), seed=3)) == own
