@@ -4,7 +4,8 @@ muzero-jax evaluate --workdir=DIR[,DIR...] --episodes=N [--protocol=100k|machado
 muzero-jax evaluate --aggregate --workdir=DIR[,DIR...] [--protocol=100k|machado] [--json=FILE]
 
 The scores are appended to evaluations.jsonl in each run's folder. Several runs are combined into
-one result. With --aggregate nothing is played: the newest evaluation of each run is read instead.
+one result. A folder without a run stands for all runs below it. With --aggregate nothing is played:
+the newest evaluation of each run is read instead.
 """
 
 import dataclasses
@@ -20,12 +21,15 @@ class Options:
   """What to evaluate."""
 
   workdir: str = option(
-    "", "folder of the run; several, with commas between, are combined over seeds and games"
+    "",
+    "folder of the run, or one with runs below it; several, with commas between, are combined over "
+    "seeds and games",
   )
   episodes: int = option(30, "full episodes to play with each run", minimum=1)
   protocol: str = option(
     "auto",
-    "Atari: the protocol, which sets sticky actions and no-op starts; auto: that of the action set",
+    "Atari: the protocol, which sets sticky actions and no-op starts; machado is called "
+    "machado-minimal where the run has not all 18 actions; auto: that of the action set",
     choices=("auto", "100k", "machado"),
   )
   num_envs: int = option(32, "environments that are stepped at the same time", minimum=1)
@@ -40,8 +44,10 @@ def main(argv: list[str]) -> None:
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
-  folders = [folder.strip() for folder in options.workdir.split(",") if folder.strip()] or [""]
   from muzero_jax.evaluation import aggregate
+  from muzero_jax.runs import workdir
+
+  folders = workdir.runs(options.workdir)
 
   agent = "random" if options.random else "trained"
   if options.json:
@@ -67,8 +73,8 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
     The runs as `aggregate.Run`, whose rows have no scores yet.
 
   Raises:
-    ConfigError: a folder has no run or no checkpoint, the runs cannot be combined, or a run's
-      action set is not that of the protocol.
+    ConfigError: a folder has no run or no checkpoint, the runs cannot be combined, or a run cannot
+      be scored under the protocol.
   """
   cli.use_devices(1)
   from muzero_jax.evaluation import aggregate, protocols, scores
@@ -79,7 +85,7 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
     _, config = workdir.find(folder)
     row = {
       "protocol": protocols.for_protocol(config, protocol)[0],
-      "task": scores.task_name(config),
+      "task": scores.task_name(config.env.kind, config.env.task),
     }
     runs.append(aggregate.Run(folder, config, row))
   aggregate.check(runs)

@@ -22,7 +22,7 @@ install() {
     "$python" -m venv .venv || { echo "error: $python cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }
   fi
   if ! cat "$@" ${CONSTRAINTS:+"$CONSTRAINTS"} | cmp -s - "$stamp"; then
-    echo "installing ..."
+    echo "installing the requirements into .venv (once; about a minute) ..."
     local files=(${CONSTRAINTS:+-c "$CONSTRAINTS"}) file
     for file in "$@"; do files+=(-r "$file"); done
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "${files[@]}" || exit 1

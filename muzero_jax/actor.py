@@ -55,15 +55,19 @@ def count(episodes: EpisodeStatistics, time: TimeStep) -> EpisodeStatistics:
 
 
 def episode_metrics(episodes: EpisodeStatistics, time: TimeStep) -> Metrics:
-  """Mean return and length of the episodes that end at step `time`, which `episodes` includes."""
-  ended = time.last.astype(jnp.float32)
+  """Means over episodes at step `time`, which `episodes` includes.
 
-  def total(x: Array) -> Array:
-    return jnp.stack([jnp.sum(x * ended), jnp.sum(ended)])
+  "episode/return" and "episode/length" are of those that end, "episode/unfinished" is the return so
+  far of the others.
+  """
+
+  def total(x: Array, where: Array) -> Array:
+    return jnp.stack([jnp.sum(jnp.where(where, x, 0.0)), jnp.sum(where.astype(jnp.float32))])
 
   return {
-    "episode/return": total(episodes.score),
-    "episode/length": total(episodes.length.astype(jnp.float32)),
+    "episode/return": total(episodes.score, time.last),
+    "episode/length": total(episodes.length.astype(jnp.float32), time.last),
+    "episode/unfinished": total(episodes.score, ~time.last),
   }
 
 

@@ -343,8 +343,9 @@ class Evaluation:
   num_envs: int = option(8, "environments that are evaluated in parallel", minimum=1)
   protocol: str = option(
     "auto",
-    "Atari: 100k (no sticky actions, up to 30 no-ops) or machado (sticky 0.25, full action set); "
-    "auto: the one that fits --env.full_action_set",
+    "Atari: 100k (no sticky actions, up to 30 no-ops) or machado (sticky 0.25, full action set; "
+    "without --env.full_action_set it is called machado-minimal); auto: the one that fits "
+    "--env.full_action_set",
     choices=("auto", "100k", "machado"),
   )
   random_episodes: int = option(
@@ -548,10 +549,6 @@ def check(config: Config) -> None:
     (
       config.learner.shift > 0 and config.env.kind == "catch",
       "--learner.shift would shift catch's board, which has no margin: use --learner.shift=0.",
-    ),
-    (
-      config.evaluation.protocol == "machado" and not config.env.full_action_set,
-      "--evaluation.protocol=machado needs a run with --env.full_action_set.",
     ),
     (
       config.evaluation.protocol == "100k" and config.env.full_action_set,

@@ -3,7 +3,7 @@
 import dataclasses
 import difflib
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,6 +19,7 @@ _DEFINE = {
   int: flags.DEFINE_integer,
   float: flags.DEFINE_float,
   str: flags.DEFINE_string,
+  tuple: flags.DEFINE_multi_string,  # a flag that may be given several times
 }
 
 
@@ -65,7 +66,9 @@ def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Sett
     raise ConfigError(
       f"'{rest[0]}' is no flag: write --name=value, for example --env.task=Pong-v5."
     )
-  config = configs.replace(config, {name: parser[name].value for name in configs.flatten(config)})
+  given = {name: parser[name].value for name in configs.flatten(config)}
+  lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}
+  config = configs.replace(config, given | lists)
   configs.check_ranges(config)
   return config
 
@@ -114,6 +117,11 @@ def expand(argv: Sequence[str]) -> list[str]:
   return expanded
 
 
+def names(argv: Sequence[str]) -> set[str]:
+  """The names of the flags on a command line; that of a switch is as it was written."""
+  return {word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-")}
+
+
 def preset(name: str) -> Path:
   """The path of a preset's flag file.
 
@@ -123,9 +131,14 @@ def preset(name: str) -> Path:
   known = presets()
   if name in known:
     return PRESETS / f"{name}.flags"
-  near = difflib.get_close_matches(name, known, 1)
-  sentence = f"there is no such preset{f'; did you mean {near[0]}?' if near else '.'}"
+  sentence = f"there is no such preset{similar(name, known)}"
   raise ConfigError(f"--preset={name}: {sentence} There are {', '.join(known)}.")
+
+
+def similar(name: str, known: Iterable[str]) -> str:
+  """Ends a sentence about an unknown name: "; did you mean ...?", or "." where none is near."""
+  near = difflib.get_close_matches(name, known, 1)
+  return f"; did you mean {near[0]}?" if near else "."
 
 
 def help_text(config: Any, usage: str | None) -> str:
@@ -145,8 +158,9 @@ def help_text(config: Any, usage: str | None) -> str:
       group = head
       about = getattr(config, head).__doc__ if head else "General settings."
       lines += ["", about.splitlines()[0]]
+    shown = str(value).lower() if isinstance(value, bool) else value
     lines += [
-      f"  --{name}={str(value).lower() if isinstance(value, bool) else value}",
+      f"  --{name}={'' if value == () else shown}",
       f"      {_describe(field)}",
     ]
   return "\n".join(lines)

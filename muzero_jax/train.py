@@ -143,6 +143,7 @@ class Training:
     stop = self.stop
     stop.before_exit = self.checkpoints.close
     self._nothing_unsaved()
+    self._say_when_learning_resumes()
     self._check_warmup()
     if self.ticks >= self.total:
       done = f"This run has done its {self.env_steps:,} steps"
@@ -165,6 +166,13 @@ class Training:
       )
     return 0
 
+  def _say_when_learning_resumes(self) -> None:
+    """Says from which step on a run that goes on learns."""
+    if self.ticks and self.ticks < self.total and self.config.learner.updates_per_step:
+      when = f"at {self.warm * self.run.width:,} steps, once the replay is filled again"
+      now = self.warm <= self.ticks
+      print(f"learning resumes {'at once, from the saved replay' if now else when}", flush=True)
+
   def _check_warmup(self) -> None:
     """Says it if the run ends before its first gradient step."""
     if self.warm >= self.total > self.ticks and self.config.learner.updates_per_step:
@@ -183,7 +191,7 @@ class Training:
     self.stop.unsaved = False
 
   def _rounds(self, reporter: metrics.Reporter) -> None:
-    program = self._compile(reporter.say)
+    program = self._compile(reporter)
     reporter.resume_clock()
     length, waiting, stop = RoundLength(), None, self.stop
     while self.ticks < self.total and not stop.signal:
@@ -193,6 +201,7 @@ class Training:
       self.state = State(shared, local)
       if waiting:
         self._collect(reporter, *waiting, length)
+      reporter.enter(*self._phase())
       self.ticks += ticks
       waiting = (self.env_steps, ticks, new)
       if self.ticks == self.warm:
@@ -206,9 +215,18 @@ class Training:
     if self.ticks and not tried:
       self._save(reporter)
 
-  def _compile(self, say: Callable[[str], None]) -> Callable:
+  def _phase(self) -> tuple[str, str]:
+    """What the round that begins now does, in a word or two, and in a sentence for a log."""
+    if not self.config.learner.updates_per_step:
+      return "acting", "acting, without gradient steps"
+    if self.ticks < self.warm:
+      starts = f"learning starts at {self.warm * self.run.width:,} steps"
+      return "filling the replay", f"filling the replay; {starts}"
+    return "learning", f"learning from {self.env_steps:,} steps on"
+
+  def _compile(self, reporter: metrics.Reporter) -> Callable:
     """Compiles the loop ahead of time; other shapes would be an error, not a recompilation."""
-    say("compiling ...")
+    reporter.enter("compiling", "compiling ...")
     begun = time.perf_counter()
     program = parallel.pmapped(self.run.loop.run, self.run.devices, donate=(0, 1))
     program = program.lower(self.state.shared, self.state.local, np.int32(0)).compile()
@@ -218,7 +236,7 @@ class Training:
       if temporary
       else ""
     )
-    say(f"compiled in {time.perf_counter() - begun:.0f} s{also}")
+    reporter.say(f"compiled in {time.perf_counter() - begun:.0f} s{also}")
     return program
 
   def _collect(

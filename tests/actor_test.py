@@ -62,6 +62,7 @@ def test_episode_metrics_look_only_at_games_that_end():
   metrics = actor.episode_metrics(episodes, time)
   np.testing.assert_array_equal(metrics["episode/return"], [40.0, 2.0])
   np.testing.assert_array_equal(metrics["episode/length"], [4.0, 2.0])
+  np.testing.assert_array_equal(metrics["episode/unfinished"], [20.0, 1.0])
 
 
 def test_nothing_is_known_before_the_first_step():

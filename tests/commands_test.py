@@ -1,13 +1,16 @@
 """What comes before a command's work: which one, which preset, and how mistakes end."""
 
+import json
 import subprocess
 import sys
 
 import pytest
 
 from launch import __main__ as program
-from launch import cli
+from launch import cli, train
+from muzero_jax import config as configs
 from muzero_jax import flags
+from muzero_jax import train as training
 from muzero_jax.config import Config, ConfigError, DivergedError, StorageError
 from muzero_jax.runs import signals
 
@@ -99,6 +102,39 @@ def test_an_output_that_nobody_takes(reader, code):
   line = f'{sys.executable} -c "{program}" {place}; exit ${{PIPESTATUS[0]}}'
   found = subprocess.run(["bash", "-c", line], capture_output=True, text=True, check=False)
   assert (found.returncode, found.stderr) == (code, "")
+
+
+@pytest.mark.parametrize(
+  ("words", "expected"),
+  [
+    ([], (7, 1000, 3)),
+    (["--env_steps=2000"], (7, 2000, 3)),
+    (["--search.num_simulations=5"], (7, 1000, 5)),
+    (["--preset=catch"], (0, 240_000, 4)),  # a preset stands for all settings
+  ],
+)
+def test_a_run_goes_on_with_its_own_settings(words, expected, tmp_path, monkeypatch, capsys):
+  """Seed, length and simulations; those of the run in the folder where no flag names others."""
+  own = {"seed": 7, "env_steps": 1000, "search.num_simulations": 3}
+  saved = configs.values(configs.replace(Config(), own))
+  (tmp_path / "config.json").write_text(json.dumps({"config": saved}))
+  monkeypatch.setattr(cli, "use_devices", lambda count: None)
+  trained = []
+  monkeypatch.setattr(training, "train", lambda config: trained.append(config) or 0)
+  assert train.main(["train", f"--workdir={tmp_path}", *words]) == 0
+  (config,) = trained
+  assert (config.seed, config.env_steps, config.search.num_simulations) == expected
+  assert config.workdir == str(tmp_path)
+  assert ("those of the run in" in capsys.readouterr().out) == (expected[0] == 7)
+
+
+def test_a_folder_without_a_run_is_not_gone_on_with(tmp_path, monkeypatch):
+  """Nothing is trained by mistake; a flag that says what to learn begins a run."""
+  monkeypatch.setattr(cli, "use_devices", lambda count: None)
+  monkeypatch.setattr(training, "train", lambda config: 0)
+  with pytest.raises(ConfigError, match=r"no run in it to go on with; .* --preset=quickstart or"):
+    train.main(["train", f"--workdir={tmp_path}", "--env_steps=2000"])
+  assert train.main(["train", f"--workdir={tmp_path}", "--env.task=Pong-v5"]) == 0
 
 
 def test_later_flags_win_over_a_preset():

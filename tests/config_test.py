@@ -110,7 +110,6 @@ def test_flag_files_that_include_each_other(tmp_path, capsys):
     {"env.kind": "catch"},
     {"loss.reward": 0.0, "loss.value": 0.0, "loss.policy": 0.0},
     {"env.kind": "catch", "network.kind": "mlp", "learner.shift": 2},
-    {"evaluation.protocol": "machado"},
     {"evaluation.protocol": "100k", "env.full_action_set": True},
   ],
 )

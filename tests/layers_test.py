@@ -34,6 +34,7 @@ HOMES = {
   "matplotlib": ["reporting/plots.py"],
   "imageio": ["evaluation/video.py"],
   "scipy": ["evaluation/intervals.py"],
+  "tqdm": ["runs/progress.py"],
 }
 MODULES = sorted((ROOT / "muzero_jax").rglob("*.py"))
 

@@ -27,6 +27,24 @@ def test_a_warm_up_that_never_ends_is_said(ticks, warm, updates, said, capsys):
   assert said in printed and bool(said) == bool(printed)
 
 
+@pytest.mark.parametrize(
+  ("ticks", "warm", "said"),
+  [
+    (60, 70, "learning resumes at 560 steps, once the replay is filled again\n"),
+    (60, 60, "learning resumes at once, from the saved replay\n"),
+    (0, 10, ""),  # a new run
+    (100, 110, ""),  # the run is over
+  ],
+)
+def test_it_is_said_when_learning_resumes(ticks, warm, said, capsys):
+  """Of a run of 100 ticks of 8 environments."""
+  config = SimpleNamespace(learner=SimpleNamespace(updates_per_step=1.0))
+  run = SimpleNamespace(width=8)
+  state = SimpleNamespace(ticks=ticks, warm=warm, total=100, config=config, run=run)
+  Training._say_when_learning_resumes(state)
+  assert capsys.readouterr().out == said
+
+
 def test_the_reason_is_what_the_system_said():
   assert train.reason(OSError(30, "Read-only file system", "x")) == "Read-only file system"
   storage = ValueError("RESOURCE_EXHAUSTED: Failed to write\nmore [os_error_code='28']")

@@ -87,6 +87,16 @@ def is_atari(task: str) -> bool:
     raise GameError(f"--env.task={task}: cannot be loaded ({str(error).rstrip('.')}).") from error
 
 
+@functools.cache
+def uses_all_actions(task: str) -> bool:
+  """Whether an Atari game uses all 18 actions, so that its minimal action set is the full one."""
+  sizes = [
+    envpool.make_spec(task, full_action_space=full).action_space.n  # pyright: ignore
+    for full in (False, True)
+  ]
+  return sizes[0] == sizes[1]
+
+
 def make(
   task: str,
   num_envs: int,

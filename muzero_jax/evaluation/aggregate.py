@@ -41,10 +41,11 @@ def newest(folder: str, agent: str, protocol: str) -> Run:
     protocol: the evaluation's protocol; "auto" accepts any.
 
   Raises:
-    ConfigError: the folder has no run or no such evaluation, or the run's action set is not that of
+    ConfigError: the folder has no run or no such evaluation, or the run cannot be scored under
       the protocol.
   """
   path, config = workdir.find(folder)
+  asked = protocol
   if protocol != "auto":
     protocol, _ = protocols.for_protocol(config, protocol)
   rows = [
@@ -54,7 +55,7 @@ def newest(folder: str, agent: str, protocol: str) -> Run:
   ]
   rows = [row for row in rows if protocol in ("auto", row["protocol"])]
   if not rows:
-    words = ("" if protocol in ("auto", "own") else f" --protocol={protocol}") + (
+    words = ("" if protocol in ("auto", "own") else f" --protocol={asked}") + (
       " --random" if agent == "random" else ""
     )
     raise ConfigError(
@@ -176,10 +177,11 @@ def differing(runs: Sequence[Config]) -> list[str]:
 def table(result: dict[str, Any]) -> str:
   """Formats the result of `aggregate` as plain text."""
   width = max(len(task["task"]) for task in result["tasks"])
+  protocol = max(8, len(result["protocol"]))
   columns = f"{'seeds':>5} {'games':>6} {'steps':>23} {'mean':>10} {'sd':>9} {'hns':>7}"
   lines = [
     f"{result['agent']} player, means of each seed and over seeds:",
-    f"{'':{width}} {'protocol':8} {columns}  each seed",
+    f"{'':{width}} {'protocol':{protocol}} {columns}  each seed",
   ]
   for task in result["tasks"]:
     lines += _lines(task, width)

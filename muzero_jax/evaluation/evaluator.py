@@ -4,7 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,17 @@ from muzero_jax.actor import EpisodeStatistics
 from muzero_jax.envs.base import Environment, check_step
 from muzero_jax.networks.model import initial_inference
 from muzero_jax.types import Array, Decision, Key, Model, Params, SearchFn, TimeStep, record
+
+# A game is stuck if for this many agent steps it has had no reward and no life was lost.
+STUCK = 2000
+
+
+class Standing(NamedTuple):
+  """How far an evaluation is."""
+
+  over: int  # finished episodes
+  steps: int  # agent steps of the longest episode under way
+  stuck: int  # environments that still play and are stuck (`STUCK`)
 
 
 @record
@@ -34,6 +45,15 @@ class Games:
   played: Array  # i32[B]   finished episodes
   score: Array  # f32[B, G]   raw return
   length: Array  # i32[B, G]   agent steps
+  idle: Array  # i32[B]   agent steps since the last reward or lost life of the current episode
+  cut: Array  # i32[B, G]   `idle` where an episode was truncated; -1 where it ended by itself
+
+
+def no_games(num_envs: int, rounds: int) -> Games:
+  """Of which none was played yet: `rounds` for each of `num_envs` environments."""
+  zeros, count = jnp.zeros((num_envs, rounds)), jnp.zeros(num_envs, jnp.int32)
+  whole = zeros.astype(jnp.int32)
+  return Games(actor.no_episodes(num_envs), count, zeros, whole, count, whole - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +91,11 @@ class Evaluator:
     return Player(self.environment.send(env, decision.action), frames, key), time, decision
 
   def play(
-    self, params: Params, key: Key, episodes: int, between: Callable[[int], None] | None = None
+    self,
+    params: Params,
+    key: Key,
+    episodes: int,
+    between: Callable[[Standing], None] | None = None,
   ) -> dict[str, list]:
     """Plays a number of full episodes.
 
@@ -80,22 +104,16 @@ class Evaluator:
       key: for the search, and for pure-JAX environments.
       episodes: how many episodes; rounded up to the same number in every environment, the surplus
         is discarded.
-      between: called about every second with the number of finished episodes. Signals are handled
-        then, too.
+      between: called about every second. Signals are handled then, too.
 
     Returns:
-      A dictionary of two lists of length `episodes`: "returns", the raw returns, and "lengths", the
-      agent steps of the episodes.
+      A dictionary of lists of length `episodes`: "returns", the raw returns; "lengths", the agent
+      steps of the episodes; "idle", for truncated episodes the agent steps since the last reward or
+      lost life (as far as the environment shows these by discount 0), and -1 for others.
     """
     spec = self.environment.spec
     rounds = -(-episodes // spec.num_envs)
-    zeros = jnp.zeros((spec.num_envs, rounds))
-    games = Games(
-      actor.no_episodes(spec.num_envs),
-      jnp.zeros(spec.num_envs, jnp.int32),
-      zeros,
-      zeros.astype(jnp.int32),
-    )
+    games = no_games(spec.num_envs, rounds)
     player, steps = self.start(key), 16
     while int(games.played.min()) < rounds:
       begun = perf_counter()
@@ -103,12 +121,14 @@ class Evaluator:
       jax.block_until_ready(games)
       steps = max(1, min(256, int(steps * min(2.0, 1.0 / (perf_counter() - begun)))))
       if between:
-        between(int(games.played.sum()))
+        between(standing(games))
     jax.block_until_ready(player)
     # All first episodes of the environments come first, then all second ones, and so on. So the
     # choice of the episodes that are discarded does not depend on their lengths.
-    scores, lengths = np.asarray(games.score).T.reshape(-1), np.asarray(games.length).T.reshape(-1)
-    return {"returns": scores[:episodes].tolist(), "lengths": lengths[:episodes].tolist()}
+    columns = {"returns": games.score, "lengths": games.length, "idle": games.cut}
+    return {
+      name: np.asarray(values).T.reshape(-1)[:episodes].tolist() for name, values in columns.items()
+    }
 
   @functools.cached_property
   def _program(self) -> Callable:
@@ -155,9 +175,20 @@ def finish(games: Games, time: TimeStep) -> Games:
   episodes = actor.count(games.episodes, time)
   envs = jnp.arange(games.played.shape[0])
   slot = jnp.where(time.last, games.played, games.score.shape[1])  # out of range: not written
+  event = time.first | (time.reward != 0) | (time.discount == 0)
+  idle = jnp.where(event, 0, games.idle + 1)
   return Games(
     episodes,
     games.played + (time.last & (games.played < games.score.shape[1])),
     games.score.at[envs, slot].set(episodes.score, mode="drop"),
     games.length.at[envs, slot].set(episodes.length, mode="drop"),
+    idle,
+    games.cut.at[envs, slot].set(jnp.where(time.discount > 0, idle, -1), mode="drop"),
   )
+
+
+def standing(games: Games) -> Standing:
+  """How far the games are, on the host."""
+  playing = np.asarray(games.played) < games.score.shape[1]
+  steps, idle = (np.where(playing, x, 0) for x in (games.episodes.length, games.idle))
+  return Standing(int(games.played.sum()), int(steps.max()), int((idle >= STUCK).sum()))

@@ -4,8 +4,13 @@ import dataclasses
 
 from muzero_jax import build
 from muzero_jax.config import Config, ConfigError
+from muzero_jax.envs import envpool
 from muzero_jax.evaluation.evaluator import Evaluator
 from muzero_jax.types import Model, SearchFn
+
+# The rules of "machado", but with the actions that the game uses in place of all 18. Scores are not
+# comparable with those of "machado", so the name is another one.
+MINIMAL = "machado-minimal"
 
 
 def for_protocol(config: Config, protocol: str) -> tuple[str, Config]:
@@ -18,23 +23,26 @@ def for_protocol(config: Config, protocol: str) -> tuple[str, Config]:
       settings.
 
   Returns:
-    The protocol's name and the changed configuration.
+    The protocol's name and the changed configuration. The name is `MINIMAL` where an agent of the
+    minimal action set plays "machado", unless the game uses all 18 actions: then the sets are the
+    same.
 
   Raises:
-    ConfigError: the run was trained on another action set than the protocol's.
+    ConfigError: the run was trained on all 18 actions, and the protocol has only those that the
+      game uses.
   """
   if not build.is_atari(config):
     return "own", config
   full = config.env.full_action_set
   name = protocol if protocol != "auto" else ("machado" if full else "100k")
-  if full != (name == "machado"):
-    raise ConfigError(
-      f"--protocol={name} is played with {'all 18' if name == 'machado' else 'the minimal set of'} "
-      "actions, and this run was "
-      f"trained with{'' if full else 'out'} --env.full_action_set: use "
-      f"--protocol={'machado' if full else '100k'}."
-    )
   rules = {"100k": dict(sticky=0.0, noop_max=30), "machado": dict(sticky=0.25, noop_max=1)}[name]
+  if full != (name == "machado") and not envpool.uses_all_actions(config.env.task):
+    if full:
+      raise ConfigError(
+        f"--protocol={name} is played with the minimal set of actions, and this run was trained "
+        "with --env.full_action_set: use --protocol=machado."
+      )
+    name = MINIMAL
   env = dataclasses.replace(
     config.env, **rules, max_episode_steps=27000, life_loss_ends_return=False
   )

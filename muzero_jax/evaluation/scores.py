@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from muzero_jax.config import Config
+from muzero_jax.config import Env
 from muzero_jax.evaluation import intervals as statistics
+from muzero_jax.evaluation.evaluator import STUCK
 
 
 def summary(returns: list[float], task: str) -> dict[str, Any]:
@@ -41,6 +42,7 @@ def summary(returns: list[float], task: str) -> dict[str, Any]:
   return row
 
 
+@functools.cache
 def references() -> dict[str, dict[str, float]]:
   """Published scores by task, from `atari_scores.csv`.
 
@@ -54,9 +56,24 @@ def references() -> dict[str, dict[str, float]]:
     }
 
 
-def task_name(config: Config) -> str:
-  """The name of the task in evaluations.jsonl."""
-  return "catch" if config.env.kind == "catch" else config.env.task
+# Kinds of environments of which --env.task names one, in a way that no Atari game is called.
+_NAMED = ("gymnax", "custom")
+
+
+def task_name(kind: str, task: str) -> str:
+  """The name of the task in evaluations.jsonl.
+
+  Only an environment of EnvPool has the name of one of EnvPool's tasks, with which published scores
+  are found (`references`).
+
+  Args:
+    kind: the setting --env.kind.
+    task: the setting --env.task. A kind of environment that does not read it has its default, an
+      Atari game.
+  """
+  if kind == "envpool" or (kind in _NAMED and task not in references()):
+    return task
+  return kind if kind == "catch" or task == Env.task else f"{kind}:{task}"
 
 
 def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -> str:
@@ -78,7 +95,18 @@ def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -
   published = references().get(row["task"])
   if published:
     facts.append(f"published: random {published['random']:g}, human {published['human']:g}")
-  return f"{text} ({', '.join(facts)})."
+  return f"{text} ({', '.join(facts)}).{cut_off(row)}"
+
+
+def cut_off(row: dict[str, Any]) -> str:
+  """A sentence on the games that were cut off at the step limit, with a space in front, or ""."""
+  games = row.get("cut_off", 0)
+  if not games:
+    return ""
+  text = f" {games} of the games {'was' if games == 1 else 'were'} cut off at the step limit"
+  if row.get("stuck"):
+    text += f", {row['stuck']} of them stuck: no reward, no life lost in the last {STUCK:,} steps"
+  return f"{text}."
 
 
 def details(row: dict[str, Any]) -> str:

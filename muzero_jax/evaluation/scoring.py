@@ -1,22 +1,22 @@
 """Evaluates the agent of a run under a protocol, and keeps the scores in evaluations.jsonl."""
 
 import dataclasses
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import jax
-from tqdm import tqdm
 
 from muzero_jax import build
+from muzero_jax import config as configs
 from muzero_jax.config import Config, StorageError
 from muzero_jax.envs import envpool
 from muzero_jax.evaluation import protocols
-from muzero_jax.evaluation.evaluator import Evaluator
+from muzero_jax.evaluation.evaluator import STUCK, Evaluator, Standing
 from muzero_jax.evaluation.scores import summary, task_name
 from muzero_jax.evaluation.video import record_game
 from muzero_jax.runs import metrics
+from muzero_jax.runs.progress import Progress, duration
 from muzero_jax.search.base import Search
 from muzero_jax.search.random import Random
 from muzero_jax.types import Key, Model, Params
@@ -33,7 +33,7 @@ class Scoring:
     protocol: see `protocols.for_protocol`; "" is the configured one.
 
   Raises:
-    ConfigError: the run was trained on another action set than the protocol's.
+    ConfigError: the protocol does not have all actions that the run was trained on.
   """
 
   def __init__(
@@ -44,7 +44,7 @@ class Scoring:
       config, protocol or config.evaluation.protocol
     )
     self.atari = build.is_atari(config)
-    self.task = task_name(config)
+    self.task = task_name(config.env.kind, config.env.task)
     self._evaluator: Evaluator | None = None
     self._journal = metrics.Journal(folder / "evaluations.jsonl")
 
@@ -72,17 +72,14 @@ class Scoring:
     if not episodes:
       return None
     begun = time.perf_counter()
+    # Each player has a program of its own; that of the trained one is kept.
+    first = "" if self.compiled and agent == "trained" else "compiling ..."
     player = self._player(agent, min(settings.num_envs, episodes))
-    with tqdm(
-      total=episodes,
-      unit="game",
-      desc=f"{agent} player",
-      disable=not sys.stderr.isatty(),
-      leave=False,
-    ) as bar:
+    with Progress(f"{agent} player", episodes, first=first) as progress:
 
-      def show(over: int) -> None:
-        bar.update(min(over, episodes) - bar.n)
+      def show(now: Standing) -> None:
+        text = in_words(now, episodes, self.config.env.max_episode_steps if self.atari else 0)
+        progress.show(now.over, f"{text}; {duration(time.perf_counter() - begun)} so far")
 
       games = player.play(params, self._key(env_steps, 0), episodes, between=show)
     return {
@@ -92,6 +89,8 @@ class Scoring:
       "agent": agent,
       **summary(games["returns"], self.task),
       "lengths": games["lengths"],
+      "cut_off": sum(idle >= 0 for idle in games["idle"]),
+      "stuck": sum(idle >= STUCK for idle in games["idle"]),
       "seconds": round(time.perf_counter() - begun, 3),
     }
 
@@ -116,7 +115,9 @@ class Scoring:
     """The evaluator, which is kept so that later evaluations need not compile again."""
     if self._evaluator is None or self._evaluator.environment.spec.num_envs != num_envs:
       search = self._search.for_evaluation()
-      self._evaluator = protocols.make_evaluator(self.config, search, self._model, num_envs)
+      # Discount 0 at a lost life, which does not end an episode, tells when a life is lost.
+      config = configs.replace(self.config, {"env.life_loss_ends_return": True})
+      self._evaluator = protocols.make_evaluator(config, search, self._model, num_envs)
     if agent == "random":
       return dataclasses.replace(self._evaluator, search=Random())
     return self._evaluator
@@ -143,3 +144,19 @@ class Scoring:
       raise StorageError(f"{path} cannot be written ({error.strerror or error}).") from error
     print(f"video: {path} (an episode of {steps:,} steps with a score of {score:g})", flush=True)
     return path
+
+
+def in_words(now: Standing, episodes: int, limit: int) -> str:
+  """How far an evaluation is.
+
+  Args:
+    now: where it stands.
+    episodes: that are to be played.
+    limit: agent steps after which an episode is truncated; 0 if that is not known.
+  """
+  text = f"{min(now.over, episodes)} of {episodes} games over"
+  if now.over < episodes:
+    text += f", at step {now.steps:,}" + (f" of {limit:,}" if limit else "")
+  if now.stuck:
+    text += f", {now.stuck} stuck (no reward, no life lost for {STUCK:,} steps)"
+  return text

@@ -109,6 +109,40 @@ def draw_growth(path: Path, found: dict[str, dict[str, dict[str, float]]]) -> No
     plt.close(figure)
 
 
+def draw_comparison(path: Path, runs: dict[str, list[Path]], points: int = 200) -> None:
+  """Plots the learning curves of several agents, each trained with several seeds.
+
+  A line is the mean over an agent's seeds of the returns of training games, the band around it
+  reaches from the lowest to the highest seed. Only the range that all seeds of an agent cover is
+  drawn.
+
+  Args:
+    path: the image to write; its suffix is the format.
+    runs: the agent's name -> the folders of its runs, one for each seed.
+    points: of each line.
+  """
+  with plt.rc_context(_PLAIN):
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
+    for number, (name, folders) in enumerate(runs.items()):
+      lines = [history.read(folder).line("env_steps", "episode/return") for folder in folders]
+      shared = history.spread([history.thin(line, points) for line in lines], points)
+      if not shared:
+        continue
+      grid, ys = shared
+      # More agents than colors: the second round of colors is dashed.
+      look: dict[str, Any] = {"color": charts.COLORS[number % len(charts.COLORS)]}
+      style = "--" if number >= len(charts.COLORS) else "-"
+      axes.fill_between(grid, ys.min(0), ys.max(0), alpha=0.12, linewidth=0, **look)
+      axes.plot(grid, ys.mean(0), style, linewidth=1.8, label=name, **look)
+    axes.set(xlabel="agent steps", ylabel="return of training games")
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+    _dress(axes)
+    if axes.get_legend_handles_labels()[0]:
+      figure.legend(loc="outside right upper", framealpha=0, labelcolor=GRAY, fontsize="small")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
 def _dress(axes: Axes) -> None:
   axes.grid(alpha=0.25)
   axes.tick_params(color=GRAY, labelcolor=GRAY)

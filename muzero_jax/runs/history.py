@@ -13,6 +13,7 @@ import numpy as np
 
 from muzero_jax import config as configs
 from muzero_jax.config import Config
+from muzero_jax.evaluation.scores import task_name
 from muzero_jax.runs import metrics, workdir
 
 Line = tuple[np.ndarray, np.ndarray]  # a curve: x f64[n], y f64[n]
@@ -31,7 +32,7 @@ class Run:
 
   @property
   def task(self) -> str:
-    return "catch" if self.settings["env.kind"] == "catch" else str(self.settings["env.task"])
+    return task_name(str(self.settings["env.kind"]), str(self.settings["env.task"]))
 
   def newest(self, name: str) -> Any:
     """The last value of a metric in `rows`, or None when it has none."""

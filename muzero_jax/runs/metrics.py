@@ -18,24 +18,18 @@ import numpy as np
 from tensorboardX import summary
 from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
-from tqdm import tqdm
 
 from muzero_jax.config import ConfigError, StorageError
 from muzero_jax.diagnostics import derived
 from muzero_jax.runs import workdir
+from muzero_jax.runs.progress import Screen
 from muzero_jax.types import Metrics
 
 Sums = dict[str, tuple[float, float]]  # name -> (sum, weight)
 
-# Metrics that are shown on the terminal, and their labels there.
-_SHOWN = {
-  "episode/return": "return",
-  "loss/total": "loss",
-  "env_steps_per_second": "steps/s",
-  "simulations_per_second": "sims/s",
-  "updates_per_second": "updates/s",
-  "replay/age": "age",
-}
+# Metrics that are shown while a run goes on, and their labels: the mean return of the games that
+# ended, the mean return so far of those that did not, and the loss.
+_SHOWN = {"episode/return": "return", "episode/unfinished": "unfinished", "loss/total": "loss"}
 
 
 def sums(metrics: Metrics) -> Sums:
@@ -110,6 +104,8 @@ _FIELDS: dict[str, Callable[[Any], bool]] = {
   "frames": _is_count,
   "updates": _is_count,
   "seconds": lambda value: _is_finite(value) and 0 <= value < 1e12,
+  "cut_off": _is_count,
+  "stuck": _is_count,
   "episodes": lambda value: _is_count(value) and value > 0,
   "task": lambda value: isinstance(value, str),
   "protocol": lambda value: isinstance(value, str),
@@ -340,6 +336,7 @@ class Reporter:
     pending: Sums,
   ):
     forget(folder / "metrics.jsonl", start)
+    self._screen = Screen(total, start)
     self._journal = Journal(folder / "metrics.jsonl", self.say)
     self._simulations, self._frames, self._devices = simulations, frames, devices
     self.env_steps, self.updates, self.seconds, self.pending = (
@@ -353,21 +350,14 @@ class Reporter:
     self._since = (0, 0, 0.0)
     self._clock = time.perf_counter()
     self._events = Events(folder, start, self.seconds, self.say)
-    self._bar = tqdm(
-      total=total,
-      initial=start,
-      unit="step",
-      unit_scale=True,
-      disable=not sys.stderr.isatty(),
-      smoothing=0.1,
-    )
+    self._seen: dict[str, float] = {}  # the newest values of the metrics in `_SHOWN`
 
   def __enter__(self) -> "Reporter":
     return self
 
   def __exit__(self, *_: Any) -> None:
     self._journal.append()
-    self._bar.close()
+    self._screen.close()
     self._events.close()
 
   def add(self, env_steps: int, metrics: Metrics) -> None:
@@ -383,8 +373,10 @@ class Reporter:
     self.skipped += round(new.get("learner/skipped", (0, 0))[0] / self._devices)
     self.seconds += now - self._clock
     self._clock = now
-    self._bar.update(env_steps - self.env_steps)
     self.env_steps = env_steps
+    self._screen.advance(env_steps, since[2])
+    self._seen |= {name: x for name, x in means(new).items() if name in _SHOWN}
+    self._show()
 
   def resume_clock(self) -> None:
     """Excludes the time since the last round from the rates of training, but not from `seconds`.
@@ -416,18 +408,31 @@ class Reporter:
     }
     self._journal.append(row)
     self._events.add(row)
-    self._show(row)
+    self._print(row)
     self.pending, self._since = {}, (0, 0, 0.0)
     return row
 
-  def _show(self, row: dict[str, float]) -> None:
-    shown = {label: f"{row[name]:.4g}" for name, label in _SHOWN.items() if name in row}
-    if self._bar.disable:
-      facts = "  ".join(f"{label} {value}" for label, value in shown.items())
-      print(f"{row['env_steps']:>10,} steps  {row['seconds']:>8.1f} s  {facts}", flush=True)
-    else:
-      self._bar.set_postfix(shown, refresh=True)
+  def _show(self) -> None:
+    """Draws the newest values; a game that ended counts until the next one ends."""
+    rates = {"updates/s": self._since[1] / max(self._since[2], 1e-9), "updates": self.updates}
+    known = {label: self._seen[name] for name, label in _SHOWN.items() if name in self._seen}
+    self._screen.show(known | rates)
+
+  def _print(self, row: dict[str, float]) -> None:
+    """Prints a row where there is no terminal."""
+    if self._screen.lines:
+      shown = {label: row[name] for name, label in _SHOWN.items() if name in row}
+      shown |= {"steps/s": row["env_steps_per_second"]}
+      facts = [f"{label} {value:.4g}" for label, value in shown.items()]
+      facts += [self._screen.left] if self._screen.left else []
+      print(
+        f"{row['env_steps']:>10,} steps  {row['seconds']:>8.1f} s  {'  '.join(facts)}", flush=True
+      )
+
+  def enter(self, phase: str, sentence: str = "") -> None:
+    """Says what is waited for from here on: `Screen.enter`."""
+    self._screen.enter(phase, sentence)
 
   def say(self, text: str) -> None:
-    """Prints a line without disturbing the progress bar."""
-    tqdm.write(text) if not self._bar.disable else print(text, flush=True)
+    """Prints a line, on a terminal above what is drawn."""
+    self._screen.say(text)

@@ -146,6 +146,75 @@ def find(folder: str) -> tuple[Path, Config]:
   return path, load(path)
 
 
+def runs(names: str) -> list[str]:
+  """The runs that --workdir names, for commands that take several.
+
+  Args:
+    names: folders with commas between. A folder with a config.json is a run; one without stands for
+      all runs below it, in alphabetical order. Hidden folders and links are not followed.
+
+  Returns:
+    The runs' folders, at least one. A folder in which no run is found is returned as it is, so that
+    whoever opens it says so.
+
+  Raises:
+    ConfigError: no file can have such a name.
+  """
+  found = []
+  for name in filter(None, (name.strip() for name in names.split(","))):
+    if os.path.lexists(place(name) / "config.json"):
+      found.append(name)
+    else:
+      found += _below(place(name)) or [name]
+  return found or [""]
+
+
+def _below(folder: Path) -> list[str]:
+  """The runs in a folder and in its folders; none is looked for within a run."""
+  found = []
+  for path, folders, files in os.walk(folder):
+    if "config.json" in files:
+      found.append(path)
+      folders.clear()
+    folders[:] = sorted(name for name in folders if not name.startswith("."))
+  return found
+
+
+def own_settings(config: Config, new: bool = True) -> Config | None:
+  """The settings of the run in `config.workdir`, so that it can go on without repeating its flags.
+
+  Args:
+    config: the settings that were asked for.
+    new: whether they are enough to begin a new run with.
+
+  Returns:
+    They, with `workdir` as given and `override_config` off; None if there is no run, or if its
+    settings cannot be read and `override_config` is on.
+
+  Raises:
+    ConfigError: the run's settings cannot be read, or there is neither a run nor `new`.
+  """
+  folder = place(config.workdir)
+  if not config.workdir:
+    return None
+  if not os.path.lexists(folder / "config.json"):
+    if not new and not (folder / "checkpoints").exists():
+      raise ConfigError(
+        f"--workdir={config.workdir}: there is no run in it to go on with; name the folder of a "
+        "run, or what a new one is to learn, for example --preset=quickstart or --env.task=Pong-v5."
+      )
+    return None
+  try:
+    own = load(folder)
+  except ConfigError:
+    if config.override_config:
+      return None
+    if (folder / "checkpoints").exists():
+      compare(config, folder)  # says what to do about it
+    raise
+  return configs.replace(own, {"workdir": config.workdir, "override_config": False})
+
+
 def load(folder: Path) -> Config:
   """The settings of the run in a folder.
 

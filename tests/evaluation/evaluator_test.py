@@ -1,6 +1,7 @@
 """Evaluation: the same games for everyone, stacked as in the replay, and numbers worked by hand."""
 
 import dataclasses
+import pathlib
 
 import jax
 import jax.numpy as jnp
@@ -8,10 +9,13 @@ import numpy as np
 import pytest
 
 from muzero_jax import actor
+from muzero_jax import config as configs
+from muzero_jax.config import Config
 from muzero_jax.envs import catch, pure
 from muzero_jax.evaluation import evaluator as evaluate
-from muzero_jax.evaluation import scores
+from muzero_jax.evaluation import scores, scoring
 from muzero_jax.replay.frames import Ring
+from muzero_jax.runs import history
 from muzero_jax.types import Model, record
 from tests import builders
 
@@ -143,7 +147,9 @@ def test_every_environment_plays_the_same_number_of_games(episodes):
   assert result["lengths"] == expected
   assert result["returns"] == [float(length) for length in expected]
   assert np.mean(order[:episodes]) < np.mean(expected) - 10, "the trap is not there"
-  assert len(told) > 1 and told == sorted(told) and told[-1] == 40
+  over = [now.over for now in told]
+  assert len(over) > 1 and over == sorted(over) and over[-1] == 40
+  assert max(now.steps for now in told) <= 200 and told[-1].stuck == 0
 
 
 def test_long_and_short_games_have_their_shares():
@@ -164,8 +170,8 @@ def test_catch_is_played_as_the_search_says(search, score):
   told = []
   evaluator = evaluate.Evaluator(pure.PureEnvironment(catch.catch(), 4), SEEING, search, stack=2)
   result = evaluator.play({}, jax.random.key(0), 10, between=told.append)
-  assert result == {"returns": [score] * 10, "lengths": [9] * 10}
-  assert told[-1] == 12  # 3 rounds of 4 games
+  assert result == {"returns": [score] * 10, "lengths": [9] * 10, "idle": [-1] * 10}
+  assert told[-1].over == 12  # 3 rounds of 4 games
 
 
 def test_the_search_never_hears_the_same_key_twice():
@@ -188,9 +194,7 @@ def test_finish_counts_whole_unclipped_games_and_no_more_than_asked():
   second game is not written down. Environment 1 loses a life on the way (discount 0): 5 + 6 + 7 =
   18 after 3.
   """
-  games = evaluate.Games(
-    actor.no_episodes(2), jnp.zeros(2, jnp.int32), jnp.zeros((2, 1)), jnp.zeros((2, 1), jnp.int32)
-  )
+  games = evaluate.no_games(2, 1)
   rewards = [[0, 0], [3, 5], [-4, 6], [0, 7], [100, 0]]
   first = [[1, 1], [0, 0], [0, 0], [1, 0], [0, 1]]
   last = [[0, 0], [0, 0], [1, 0], [0, 1], [1, 0]]
@@ -201,6 +205,65 @@ def test_finish_counts_whole_unclipped_games_and_no_more_than_asked():
   np.testing.assert_array_equal(games.played, [1, 1])
   np.testing.assert_array_equal(games.score, [[-1.0], [18.0]])
   np.testing.assert_array_equal(games.length, [[2], [3]])
+
+
+def test_games_that_were_stuck_when_they_were_cut_off():
+  """Three games of 6 steps after the first. Game 0 has a reward at step 2, game 1 loses a life at
+  step 4 (discount 0); both are truncated, 4 and 2 steps later. Game 2, without either, ends by
+  itself.
+  """
+  games = evaluate.no_games(3, 1)
+  for step in range(7):
+    reward, discount = [step == 2, 0, 0], [1, step != 4, step != 6]
+    last, first = step == 6, step == 0
+    time = builders.time_step(3, reward=reward, discount=discount, first=first, last=last)
+    games = evaluate.finish(games, time)
+    if step == 5:
+      assert evaluate.standing(games) == evaluate.Standing(0, 5, 0)
+  np.testing.assert_array_equal(games.cut, [[4], [2], [-1]])
+  assert evaluate.standing(games) == evaluate.Standing(3, 0, 0)
+  playing = dataclasses.replace(games, played=jnp.array([0, 1, 1]), idle=jnp.full(3, 2000))
+  assert evaluate.standing(playing).stuck == 1  # finished games do not count
+
+
+def test_stuck_games_in_words():
+  row = dict(task="catch", env_steps=9, mean=0.0, episodes=8, protocol="own")
+  assert scores.sentence(row).endswith("(protocol own).")
+  assert scores.sentence(row | {"cut_off": 1, "stuck": 0}).endswith(
+    " 1 of the games was cut off at the step limit."
+  )
+  assert scores.sentence(row | {"cut_off": 3, "stuck": 2}).endswith(
+    " 3 of the games were cut off at the step limit, 2 of them stuck: no reward, no life lost in "
+    "the last 2,000 steps."
+  )
+  now = evaluate.Standing(over=5, steps=12345, stuck=2)
+  assert scoring.in_words(now, 8, 27000) == (
+    "5 of 8 games over, at step 12,345 of 27,000, 2 stuck (no reward, no life lost for 2,000 steps)"
+  )
+  assert scoring.in_words(evaluate.Standing(9, 0, 0), 8, 0) == "8 of 8 games over"
+
+
+@pytest.mark.parametrize(
+  ("kind", "task", "name"),
+  [
+    ("envpool", "Pong-v5", "Pong-v5"),
+    ("envpool", "CartPole-v1", "CartPole-v1"),
+    ("catch", "Pong-v5", "catch"),
+    ("gymnax", "Breakout-MinAtar", "Breakout-MinAtar"),
+    ("gymnax", "Breakout-v5", "gymnax:Breakout-v5"),
+    ("custom", "my_games:snake", "my_games:snake"),
+    ("custom", "Pong-v5", "custom"),
+    ("maze", "Pong-v5", "maze"),  # a kind added to --env.kind, which does not read --env.task
+    ("maze", "Breakout-v5", "maze:Breakout-v5"),
+    ("maze", "large", "maze:large"),
+  ],
+)
+def test_only_ataris_games_have_ataris_names_and_scores(kind, task, name):
+  """Also in reports, which read the settings from config.json."""
+  assert scores.task_name(kind, task) == name
+  settings = configs.values(Config()) | {"env.kind": kind, "env.task": task}
+  assert history.Run(pathlib.Path(), {}, settings, [], []).task == name
+  assert ("hns" in scores.summary([1.0], name)) == (kind == "envpool" and task == "Pong-v5")
 
 
 def test_summary_by_hand():

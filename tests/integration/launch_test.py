@@ -6,10 +6,9 @@ import pathlib
 import subprocess
 import sys
 
-import numpy as np
 import pytest
 
-from launch import ablation, benchmark
+from launch import benchmark
 from muzero_jax.runs import metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -153,39 +152,35 @@ def test_benchmark_splits_the_loop(tmp_path):
   assert figures["flops_per_tick"]["act"] > 0 and figures["peak_flops_per_second"] > 0
 
 
-def test_late_training_games_by_hand():
-  """Of 100 steps the last quarter: 70..90 with 2.0 and 90..100 with 5.0."""
-  assert ablation.late([70, 90, 100], [9.0, 2.0, 5.0]) == pytest.approx(3.0)
-  assert np.isnan(ablation.late([], []))
-  assert ablation.spread([1.0, 3.0]) == "2.00 ± 1.41" and ablation.spread([1.0]) == "1.00"
-
-
-def test_ablation_trains_what_is_missing_and_prints_a_table(tmp_path):
-  """On a short run of Catch: two variants, one seed each; done again, nothing is trained."""
-  preset = f"--flagfile={ROOT / 'launch' / 'presets' / 'catch.flags'}"
+def test_ablation_trains_what_is_missing_and_compares_with_the_preset(tmp_path):
+  """On a short run of Catch, one seed: an idea is asked for, and the preset is trained, too. Done
+  again, nothing is trained.
+  """
   words = [
-    preset,
+    "--preset=catch",
+    "--search.kind=none",
     "--env_steps=4096",
-    "--log_every=4096",
+    "--log_every=1024",
     "--evaluation.random_episodes=0",
     "--seeds=1",
     "--seed=3",
+    "--ideas=prioritized",
   ]
-  said = call("ablation", tmp_path, *words, "--only=as it is,priorities").splitlines()
-  assert (
-    said[-3].startswith("|---")
-    and said[-2].startswith("| as it is | ")
-    and said[-1].startswith("| priorities | ")
-  )
+  said = call("ablation", tmp_path, *words).splitlines()
+  assert said[0] == "2 variants, seeds [3]: 2 runs"
+  assert [line.partition(": ")[0] for line in said if line.startswith("run ")] == [
+    "run 1 of 2",
+    "run 2 of 2",
+  ]
+  assert said[-3].startswith("| as it is | ") and said[-2].startswith("| prioritized | ")
   kinds = [
     json.loads((tmp_path / name / "3" / "config.json").read_text())["config"]["replay.kind"]
-    for name in ("as_it_is", "priorities")
+    for name in ("as_it_is", "prioritized")
   ]
   assert kinds == ["uniform", "prioritized"]
-  before = (tmp_path / "as_it_is" / "3" / "metrics.jsonl").stat().st_mtime_ns
-  again = call("ablation", tmp_path, *words, "--only=as it is").splitlines()
-  assert (
-    again[-1] == said[-2]
-    and (tmp_path / "as_it_is" / "3" / "metrics.jsonl").stat().st_mtime_ns == before
-  )
-  assert "has done its" in (tmp_path / "as_it_is" / "3.log").read_text()
+  text = (tmp_path / "ablation.md").read_text()
+  assert "\n".join(said[-3:-1]) in text and "| `--replay.kind=prioritized` |" in text
+  assert (tmp_path / "ablation.png").stat().st_size > 10_000
+  again = call("ablation", tmp_path, *words).splitlines()
+  assert again[-3:] == said[-3:]
+  assert sum(line.endswith("is finished already") for line in again) == 2

@@ -37,10 +37,17 @@ def test_all_ideas_at_once(tmp_path, make_config):
   assert rows[-1]["updates"] == 48
 
 
-def test_an_evaluation_of_another_protocol_is_refused(make_config):
+def test_protocols_and_action_sets(make_config):
+  """Pong uses 6 actions of 18: with them the sticky protocol has a name of its own, and an agent
+  of all 18 cannot play with 6. Boxing uses all 18, so that the sets are the same.
+  """
   config = configs.Config()
-  with pytest.raises(ConfigError, match="machado is played with all 18 actions"):
-    protocols.for_protocol(config, "machado")
+  name, rules = protocols.for_protocol(config, "machado")
+  assert (name, rules.env.sticky, rules.env.full_action_set) == ("machado-minimal", 0.25, False)
+  boxing = configs.replace(config, {"env.task": "Boxing-v5"})
+  assert protocols.for_protocol(boxing, "machado")[0] == "machado"
+  every = configs.replace(boxing, {"env.full_action_set": True})
+  assert protocols.for_protocol(every, "100k")[0] == "100k"
   full = configs.replace(config, {"env.full_action_set": True})
   with pytest.raises(ConfigError, match="100k is played with the minimal set"):
     protocols.for_protocol(full, "100k")

@@ -101,6 +101,35 @@ def test_whatever_stands_in_config_json(tmp_path, text):
       }.items()
 
 
+def test_a_folder_stands_for_the_runs_below_it(tmp_path):
+  """Not for those within a run or in a hidden folder; what holds no run is left as it is."""
+  for name in ("b/1", "b/0", "a", "a/video", ".hidden"):
+    (tmp_path / name).mkdir(parents=True, exist_ok=True)
+    (tmp_path / name / "config.json").write_text("{}")
+  (tmp_path / "empty").mkdir()
+  inside = [str(tmp_path / name) for name in ("a", "b/0", "b/1")]
+  assert workdir.runs(str(tmp_path)) == inside
+  assert workdir.runs(f" {tmp_path}/b , {tmp_path}/a,") == [*inside[1:], inside[0]]
+  assert workdir.runs(f"{tmp_path}/empty") == [f"{tmp_path}/empty"]
+  assert workdir.runs("") == [""]
+
+
+def test_the_settings_to_go_on_with(tmp_path):
+  """Those of the run, but for its place, which may have moved, and the permission to change."""
+  saved = configs.values(Config()) | {"workdir": "old", "override_config": True, "seed": 7}
+  assert workdir.own_settings(Config(workdir=str(tmp_path), seed=3)) is None  # a new run
+  assert workdir.own_settings(Config()) is None
+  with pytest.raises(ConfigError, match="no run in it to go on with; name the folder of a run, or"):
+    workdir.own_settings(Config(workdir=str(tmp_path), env_steps=9), new=False)
+  (tmp_path / "config.json").write_text(json.dumps({"config": saved}))
+  own = Config(workdir=str(tmp_path), seed=7)
+  assert workdir.own_settings(Config(workdir=str(tmp_path), seed=3)) == own
+  (tmp_path / "config.json").write_text("{")
+  with pytest.raises(ConfigError, match="cut off"):
+    workdir.own_settings(Config(workdir=str(tmp_path)))
+  assert workdir.own_settings(Config(workdir=str(tmp_path), override_config=True)) is None
+
+
 @pytest.mark.parametrize("name", ["a,b", " a", "a "])
 def test_a_name_that_other_commands_could_not_be_given_is_refused(name, tmp_path):
   with pytest.raises(ConfigError, match="with a comma, or with spaces around it"):

@@ -1,0 +1,155 @@
+"""Shows how far a long task is: a bar on a terminal, elsewhere a line now and then."""
+
+import sys
+import time
+from typing import Any
+
+from tqdm import tqdm
+
+PAUSE = 10.0  # seconds between two lines where there is no terminal
+
+
+def duration(seconds: float) -> str:
+  """A duration in words, with at most two units: "40 s", "3 min", "1 h 20 min", "2 d 3 h"."""
+  if seconds < 60:
+    return f"{max(seconds, 0):.0f} s"
+  minutes = round(seconds / 60)
+  if minutes < 60:
+    return f"{minutes} min"
+  hours, minutes = divmod(minutes, 60)
+  if hours < 24:
+    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
+  days, hours = divmod(hours, 24)
+  return f"{days} d {hours} h" if hours else f"{days} d"
+
+
+def on_terminal() -> bool:
+  """Whether bars are drawn."""
+  return bool(sys.stderr and sys.stderr.isatty())
+
+
+class Progress:
+  """A context that shows how far one thing is.
+
+  Args:
+    what: a name for it.
+    total: its size, in the unit in which `show` tells what is done.
+    pause: seconds between two lines where there is no terminal.
+    first: what is waited for at first; shown at once.
+  """
+
+  def __init__(self, what: str, total: float, pause: float = PAUSE, first: str = ""):
+    self._what, self._pause, self._last = what, pause, time.monotonic()
+    self._bar = tqdm(
+      total=total,
+      bar_format="{desc} |{bar:6}| {unit}",
+      unit=first,
+      desc=what,
+      disable=not on_terminal(),
+      dynamic_ncols=True,
+      leave=False,
+    )
+    if first and self._bar.disable:
+      print(f"{what}: {first}", flush=True)
+
+  def __enter__(self) -> "Progress":
+    return self
+
+  def __exit__(self, *_: Any) -> None:
+    self._bar.close()
+
+  def show(self, done: float, text: str) -> None:
+    """Updates the bar, or prints a line if the last one was `pause` seconds ago.
+
+    Args:
+      done: how much of the total is done.
+      text: the same in words.
+    """
+    if not self._bar.disable:
+      self._bar.n = min(done, self._bar.total)
+      self._bar.unit = text
+      self._bar.refresh()
+    elif time.monotonic() - self._last >= self._pause:
+      self._last = time.monotonic()
+      print(f"{self._what}: {text}", flush=True)
+
+
+class Screen:
+  """A context that shows how far a run is: two lines at the bottom of a terminal.
+
+  The first one says what is waited for, how far the run is, its rate, and the time left; the second
+  one has what it learns. Without a terminal the caller prints rows instead.
+
+  Args:
+    total: agent steps at the end of the run.
+    start: agent steps done so far.
+  """
+
+  def __init__(self, total: int, start: int):
+    self.lines = not on_terminal()  # whether lines are printed, because nothing can be drawn
+    self._total, self._done, self._rate = total, start, 0.0
+    self.phase = ""
+    look: dict[str, Any] = dict(disable=self.lines, dynamic_ncols=True)
+    self._bar = tqdm(
+      total=total,
+      initial=start,
+      unit_scale=True,
+      bar_format="{desc} |{bar}| {percentage:.0f} % of {total_fmt} steps{postfix}",
+      **look,
+    )
+    self._facts = tqdm(bar_format="{desc}", leave=False, **look)
+
+  def close(self) -> None:
+    """Leaves the first line as it is, and removes the second one."""
+    self._facts.close()
+    self._bar.close()
+
+  def enter(self, phase: str, sentence: str = "") -> None:
+    """Says what is waited for from here on.
+
+    The rate and the time left are measured anew, because another phase has another speed.
+
+    Args:
+      phase: one or two words, for the terminal.
+      sentence: the same for a log, which gets one line of it.
+    """
+    if phase == self.phase:
+      return
+    self.phase, self._rate = phase, 0.0
+    if self.lines:
+      print(sentence or phase, flush=True)
+    else:
+      self._bar.set_postfix_str("", refresh=False)
+      self._bar.set_description_str(phase)
+
+  def advance(self, env_steps: int, seconds: float) -> None:
+    """Tells that the run is at `env_steps`, and that it took `seconds` since it was told before."""
+    rate = (env_steps - self._done) / max(seconds, 1e-9)
+    # A round is about two seconds: the last ten or so count.
+    self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate
+    self._done = env_steps
+
+  @property
+  def left(self) -> str:
+    """The time left in words; "" at the end, or if it is not known.
+
+    It leaves out evaluations and saves, and is a lower bound until learning starts.
+    """
+    if self._done >= self._total or not self._rate:
+      return ""
+    least = "" if self.phase == "learning" else "over "
+    return f"{least}{duration((self._total - self._done) / self._rate)} left"
+
+  def show(self, facts: dict[str, float]) -> None:
+    """Draws both lines, the second one of these numbers; does nothing without a terminal."""
+    if self.lines:
+      return
+    self._bar.n = self._done
+    rate = f"{tqdm.format_sizeof(self._rate)} steps/s"
+    self._bar.set_postfix_str(", ".join(filter(None, (rate, self.left))))
+    text = "  ".join(f"{label} {value:.4g}" for label, value in facts.items())
+    self._facts.set_description_str(text[: (self._facts.ncols or 80) - 1])
+
+  def say(self, text: str) -> None:
+    """Prints a line above the two."""
+    print(text, flush=True) if self.lines else tqdm.write(text)

@@ -1,0 +1,120 @@
+"""What an ablation compares, and its numbers by hand; the command is in tests/integration."""
+
+import json
+
+import numpy as np
+import pytest
+
+from launch import ablation as command
+from muzero_jax import config as configs
+from muzero_jax import flags
+from muzero_jax.config import Config, ConfigError
+from muzero_jax.evaluation import ablation
+from muzero_jax.runs import metrics
+
+CATCH = flags.parse(["train", "--preset=catch"], Config())  # with 4 simulations
+
+
+def changes(config: Config) -> dict:
+  """The settings that differ from those of the preset."""
+  before = configs.values(CATCH)
+  return {name: x for name, x in configs.values(config).items() if x != before[name]}
+
+
+def test_the_preset_is_always_compared_with():
+  plan = ablation.plan(
+    CATCH,
+    only=["priorities"],
+    vary=["search.num_simulations=2,4", "env.life_loss_ends_return=true"],
+    ideas=["reanalysis", "reanalysis+ideas/prioritized"],
+  )
+  fresh = {"targets.reanalyse": 1.0}
+  assert {name: changes(config) for name, config in plan.variants.items()} == {
+    "as it is": {},
+    "priorities": {"replay.kind": "prioritized"},
+    "search.num_simulations=2": {"search.num_simulations": 2},
+    "env.life_loss_ends_return=true": {"env.life_loss_ends_return": True},
+    "reanalysis": fresh,
+    "reanalysis+ideas/prioritized": fresh | {"replay.kind": "prioritized"},
+  }
+  assert next(iter(plan.variants)) == "as it is"
+  assert plan.left_out == ("left out: search.num_simulations=4 (the preset as it is)",)
+
+
+def test_what_the_preset_has_already_is_taken_away():
+  base = configs.replace(CATCH, {"replay.kind": "prioritized"})
+  plan = ablation.plan(base, only=["as it is", "priorities"])
+  assert plan.variants["no priorities"].replay.kind == "uniform"
+  assert list(plan.variants) == ["as it is", "no priorities"]
+
+
+def test_settings_that_cannot_be_combined_are_left_out():
+  (sentence,) = ablation.plan(CATCH, vary=["learner.shift=2"]).left_out
+  assert sentence.startswith("left out: learner.shift=2 (--learner.shift would shift catch's board")
+
+
+@pytest.mark.parametrize(
+  ("words", "said"),
+  [
+    ({"vary": ["serch.kind=puct"]}, "no setting --serch.kind; did you mean search.kind?"),
+    ({"vary": ["search.kind"]}, "--vary=search.kind: write NAME=VALUE,VALUE,..., for example"),
+    ({"vary": ["search.kind=,"]}, "write NAME=VALUE,VALUE"),
+    ({"vary": ["search.kind=alpha"]}, "--search.kind=alpha: must be one of"),
+    ({"vary": ["env.num_envs=many"]}, "--env.num_envs=many"),
+    ({"vary": ["seed=1,2"]}, "--seed cannot be varied; --seeds sets the seeds."),
+    (
+      {"ideas": ["reanalyse"]},
+      "--ideas=reanalyse: there is no such idea; did you mean reanalysis?",
+    ),
+    ({"only": ["8"]}, "--only=8: there is no such variant; there are as it is, 0 simulations"),
+  ],
+)
+def test_a_mistake_is_one_sentence(words, said):
+  with pytest.raises(ConfigError) as caught:
+    ablation.plan(CATCH, **words)
+  assert said in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_the_command_takes_several_sweeps():
+  words = ["--preset=catch", "--workdir=x", "--vary=env.stack=2,4", "--vary=targets.unroll=1"]
+  options, plan = command.planned(["ablation", *words])
+  assert options.vary == ("env.stack=2,4", "targets.unroll=1")
+  assert list(plan.variants) == ["as it is", "env.stack=2", "env.stack=4", "targets.unroll=1"]
+  with pytest.raises(ConfigError, match=r"nothing is left to compare .* --vary, --ideas or --only"):
+    command.planned(["ablation", "--preset=catch", "--workdir=x", "--vary=search.kind=gumbel"])
+
+
+def test_folders_have_names_that_flags_can_take():
+  assert ablation.folder_name("Q per node") == "Q_per_node"
+  assert ablation.folder_name("env.task=a/b,c") == "env.task=a_b_c"
+
+
+def test_the_time_left_of_all_runs():
+  """Of 10 runs 4 are over, one of which was found finished: 3 took 60 s. Half of the fifth is
+  done: 5.5 remain, at (60 + 10) s for 3.5 runs.
+  """
+  pace = command.Pace(runs=10, over=4, trained=3.0, seconds=60.0)
+  assert pace.left() == ", about 2 min left"  # 6 runs of 20 s
+  pace.trained, pace.seconds = 3.5, 70.0
+  assert pace.left(0.5) == ", about 2 min left"  # 110 s
+  assert command.Pace(runs=3).left() == ""
+  assert command.Pace(runs=3, over=3, trained=3.0, seconds=9.0).left() == ""
+
+
+def test_a_finished_run_has_the_settings_the_length_and_an_evaluation(tmp_path):
+  config = configs.replace(CATCH, {"workdir": str(tmp_path), "env_steps": 100})
+  assert not ablation.finished(config) and ablation.done(config) == 0
+  (tmp_path / "config.json").write_text(json.dumps({"config": configs.values(config)}))
+  metrics.append(tmp_path / "metrics.jsonl", {"env_steps": 25})
+  assert not ablation.finished(config) and ablation.done(config) == 0.25
+  metrics.append(tmp_path / "evaluations.jsonl", {"agent": "trained", "env_steps": 128})
+  assert ablation.finished(config)
+  assert not ablation.finished(configs.replace(config, {"env_steps": 200}))
+  assert not ablation.finished(configs.replace(config, {"search.num_simulations": 5}))
+
+
+def test_late_training_games_by_hand():
+  """Of 100 steps the last quarter: 70..90 with 2.0 and 90..100 with 5.0."""
+  assert ablation.late([70, 90, 100], [9.0, 2.0, 5.0]) == pytest.approx(3.0)
+  assert np.isnan(ablation.late([], []))
+  assert ablation.spread([1.0, 3.0]) == "2.00 ± 1.41" and ablation.spread([1.0]) == "1.00"
