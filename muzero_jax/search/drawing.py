@@ -176,12 +176,17 @@ def _box(
   first = SubElement(group, "text", {"x": f"{x + 6:g}", "y": f"{y + 13:g}"})
   SubElement(first, "tspan", {"font-weight": "bold"}).text = name
   numbers = SubElement(first, "tspan", {"x": f"{x + _BOX[0] - 6:g}", "text-anchor": "end"})
-  numbers.text = f"N {visits}  {'Q' if node else 'V'} {q:.2f}"
+  numbers.text = f"N {visits}  {'Q' if node else 'V'} {_decimal(q)}"
   second = SubElement(
     group, "text", {"x": f"{x + 6:g}", "y": f"{y + 26:g}", "fill-opacity": "0.75"}
   )
-  known = f"P {tree.prior[node]:.2f}  r {reward:.2f}  " if node else "network's "
-  second.text = f"{known}v {predicted:.2f}"
+  known = f"P {_decimal(tree.prior[node])}  r {_decimal(reward)}  " if node else "network's "
+  second.text = f"{known}v {_decimal(predicted)}"
+
+
+def _decimal(x: float) -> str:
+  """With two digits, and without a sign if it is zero then."""
+  return f"{round(float(x), 2) + 0.0:.2f}"
 
 
 def _about(group: Element, tree: "SearchTree", node: int, visits: int, q: float) -> None:

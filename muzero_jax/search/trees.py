@@ -14,8 +14,7 @@ import mctx
 import numpy as np
 
 from muzero_jax.search import drawing
-from muzero_jax.search.base import Search
-from muzero_jax.types import Array, Decision, Key, Params, Root, record
+from muzero_jax.types import Array, Decision, Key, Params, Root, SearchFn, record
 
 # Node, N of the edge to it, mean value of the node; for the root, N counts its own prediction, too.
 Change = tuple[int, int, float]
@@ -36,7 +35,7 @@ class Branches:
 
 
 def decide(
-  search: Search, params: Params, key: Key, root: Root
+  search: SearchFn, params: Params, key: Key, root: Root
 ) -> tuple[Decision, Branches | None]:
   """What `search(params, key, root)` returns, and the trees; None for a search without trees."""
   grow = getattr(search, "grow", None)
