@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from muzero_jax.evaluation.recording import Recording, Step
+from muzero_jax.search.drawing import decimal
 
 BOX = (320, 420)  # width and height that the game fills: twice an Atari screen
 _SIZE = (840, 556)
@@ -158,15 +159,15 @@ class Canvas:
 
   def _values(self, draw, t: int) -> None:
     step, came = self._recording.steps[t], self._recording.rewards(t)
-    value = f"value   search {_decimal(step.value)}   network {_decimal(step.predicted_value)}"
+    value = f"value   search {decimal(step.value)}   network {decimal(step.predicted_value)}"
     self._say(draw, (_RIGHT, _WORDS), value)
     self._say(
-      draw, (_RIGHT + 250, _WORDS), f"came {_decimal(self._recording.returns[t])}", 13, _CAME
+      draw, (_RIGHT + 250, _WORDS), f"came {decimal(self._recording.returns[t])}", 13, _CAME
     )
     if came is None:
       reward, after = "reward   the episode is over", ""
     else:
-      reward, after = f"reward   predicted {_decimal(step.predicted_reward)}", f"came {came:g}"
+      reward, after = f"reward   predicted {decimal(step.predicted_reward)}", f"came {came:g}"
     self._say(draw, (_RIGHT, _WORDS + 20), reward)
     self._say(draw, (_RIGHT + 250, _WORDS + 20), after, 13, _CAME)
     depth = (
@@ -221,11 +222,6 @@ class Canvas:
     page.paste(self._curves.crop((begin, 0, begin + width, height)), (left, top))
     x = left + now - begin
     draw.line((x, top - 3, x, top + height + 3), fill=_TEXT)
-
-
-def _decimal(x: float) -> str:
-  """With two digits, and without a sign if it is zero then."""
-  return f"{round(float(x), 2) + 0.0:.2f}"
 
 
 def _rgb(color: str) -> tuple[int, ...]:

@@ -1,15 +1,20 @@
 """Chooses the moments of a recorded game that are worth a look, and describes them for reports."""
 
 import base64
+import dataclasses
+import json
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from muzero_jax.evaluation import canvas
 from muzero_jax.evaluation.recording import Recording
+from muzero_jax.search.trees import SearchTree
 
 SURPRISING, DISPUTED, REGULAR = 2, 2, 4  # numbers of moments of each kind
+SURPRISE, DISPUTE = "a surprising value", "prior and search disagree"  # reasons
 
 
 def choose(recording: Recording) -> dict[int, list[str]]:
@@ -29,8 +34,8 @@ def choose(recording: Recording) -> dict[int, list[str]]:
   distances = {t: disagreement(recording, t) for t in times}
   chosen: dict[int, list[str]] = {}
   for kind, number, found in (
-    ("a surprising value", SURPRISING, surprises),
-    ("prior and search disagree", DISPUTED, distances),
+    (SURPRISE, SURPRISING, surprises),
+    (DISPUTE, DISPUTED, distances),
   ):
     for t in largest(found, number, apart):
       chosen.setdefault(t, []).append(kind)
@@ -87,3 +92,53 @@ def found(recording: Recording) -> list[dict[str, Any]]:
       }
     )
   return described
+
+
+@dataclasses.dataclass(frozen=True)
+class Moment:
+  """A moment as a file describes it; see `recording.Step` for units."""
+
+  why: list[str]
+  episode: int
+  step: int
+  score: float
+  value: float
+  predicted_value: float
+  came: float
+  predicted_reward: float
+  reward: float
+  surprise: float
+  disagreement: float
+  picture: str  # a PNG file in base64
+  tree: SearchTree | None
+
+
+def read(path: Path) -> tuple[str, list[Moment]]:
+  """The kind of search, and the moments, of the file that `Scoring.record` wrote.
+
+  Raises:
+    OSError: the file cannot be read, or there is none.
+    ValueError: it holds something else.
+  """
+  try:
+    found = json.loads(path.read_bytes()) if not path.is_symlink() else None
+    return str(found["search"]), [_moment(fields) for fields in found["moments"]]
+  except (TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
+    raise ValueError(f"it describes no moments: {error!r:.200}") from error
+
+
+def _moment(fields: dict[str, Any]) -> Moment:
+  numbers = {
+    name: float(fields[name])
+    for name in ("score", "value", "predicted_value", "came", "disagreement", "predicted_reward")
+  }
+  # What the last step of an episode has not.
+  numbers |= {name: float(fields[name] or 0) for name in ("reward", "surprise")}
+  return Moment(
+    **numbers,
+    why=[str(why) for why in fields["why"]],
+    episode=int(fields["episode"]),
+    step=int(fields["step"]),
+    picture=base64.b64encode(base64.b64decode(fields["picture"], validate=True)).decode(),
+    tree=SearchTree.from_dict(fields["tree"]) if fields["tree"] is not None else None,
+  )

@@ -176,15 +176,15 @@ def _box(
   first = SubElement(group, "text", {"x": f"{x + 6:g}", "y": f"{y + 13:g}"})
   SubElement(first, "tspan", {"font-weight": "bold"}).text = name
   numbers = SubElement(first, "tspan", {"x": f"{x + _BOX[0] - 6:g}", "text-anchor": "end"})
-  numbers.text = f"N {visits}  {'Q' if node else 'V'} {_decimal(q)}"
+  numbers.text = f"N {visits}  {'Q' if node else 'V'} {decimal(q)}"
   second = SubElement(
     group, "text", {"x": f"{x + 6:g}", "y": f"{y + 26:g}", "fill-opacity": "0.75"}
   )
-  known = f"P {_decimal(tree.prior[node])}  r {_decimal(reward)}  " if node else "network's "
-  second.text = f"{known}v {_decimal(predicted)}"
+  known = f"P {decimal(tree.prior[node])}  r {decimal(reward)}  " if node else "network's "
+  second.text = f"{known}v {decimal(predicted)}"
 
 
-def _decimal(x: float) -> str:
+def decimal(x: float) -> str:
   """With two digits, and without a sign if it is zero then."""
   return f"{round(float(x), 2) + 0.0:.2f}"
 
