@@ -22,7 +22,7 @@ from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
 from muzero_jax.loop import Local, Loop, Shared
-from muzero_jax.losses import consistency, distillation, muzero, policy_gradient
+from muzero_jax.losses import consistency, distillation, entropy, muzero, policy_gradient
 from muzero_jax.networks import mlp, resnet, vector
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
@@ -424,6 +424,7 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
     "value": partial(muzero.value, steps=config.loss.steps),
     "policy": partial(muzero.policy, steps=config.loss.steps),
     "policy_gradient": partial(policy_gradient.policy_gradient, steps=config.loss.steps),
+    "entropy": partial(entropy.entropy, steps=config.loss.steps),
     "consistency": partial(
       consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width
     ),

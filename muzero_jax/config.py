@@ -255,6 +255,12 @@ class Loss:
     "weight of the policy gradient on the actions taken; gumbel needs --search.acting=sample",
     minimum=0,
   )
+  entropy: float = option(
+    0.0,
+    "weight of the entropy bonus that keeps the policy from becoming certain; PPO: 0.01 beside a "
+    "policy gradient of weight 1",
+    minimum=0,
+  )
   consistency: float = option(
     0.0,
     "weight of EfficientZero's consistency loss; the paper: 2, with --loss.steps=equal",

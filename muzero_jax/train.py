@@ -26,7 +26,8 @@ from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting.final import finish
 from muzero_jax.runs import diverged, metrics, signals, workdir
-from muzero_jax.runs.checkpoint import Checkpoints, Saved
+from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs.saved import Saved
 from muzero_jax.runs.signals import Stop, Stopped
 from muzero_jax.types import Sample, record
 

@@ -1,0 +1,37 @@
+"""An entropy bonus for the policy (Williams and Peng 1991; A3C, Mnih et al. 2016, section 4).
+
+A policy gradient makes the policy more certain in every state that it visits, also where the
+actions are equally good and only the noise of the returns differs. The bonus keeps such actions in
+use, so that later returns can still say which of them is better.
+"""
+
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.losses.muzero import step_weights
+from muzero_jax.types import Array, Context, Key, Model, Params, Term
+
+
+def entropy(model: Model, steps: str = "root") -> Term:
+  """Makes the loss term: the negative entropy of the policy, in nats, summed over the k+1 states.
+
+  Absorbing states do not count.
+
+  Args:
+    model: not used.
+    steps: a kind of `muzero.step_weights`.
+  """
+  del model
+
+  def init(key: Key) -> Params:
+    del key
+    return {}
+
+  def loss(params: Params, context: Context) -> Array:
+    del params
+    log_policy = jax.nn.log_softmax(context.policy_logits.astype(jnp.float32))
+    negative = jnp.sum(jnp.exp(log_policy) * log_policy, -1)
+    weights = context.targets.policy_mask * step_weights(negative.shape[1] - 1, steps)[None]
+    return jnp.sum(negative * weights, -1)
+
+  return Term(init, loss)
