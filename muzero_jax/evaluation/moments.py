@@ -121,7 +121,7 @@ def read(path: Path) -> tuple[str, list[Moment]]:
     ValueError: it holds something else.
   """
   try:
-    found = json.loads(path.read_bytes()) if not path.is_symlink() else None
+    found: Any = json.loads(path.read_bytes()) if not path.is_symlink() else None
     return str(found["search"]), [_moment(fields) for fields in found["moments"]]
   except (TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
     raise ValueError(f"it describes no moments: {error!r:.200}") from error

@@ -5,7 +5,7 @@ attributes.
 """
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
@@ -184,8 +184,8 @@ def _box(
   second.text = f"{known}v {decimal(predicted)}"
 
 
-def decimal(x: float) -> str:
-  """With two digits, and without a sign if it is zero then."""
+def decimal(x: Any) -> str:
+  """A number with two digits, and without a sign if it is zero then."""
   return f"{round(float(x), 2) + 0.0:.2f}"
 
 
