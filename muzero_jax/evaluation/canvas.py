@@ -143,7 +143,7 @@ class Canvas:
       page.paste(picture, (_RIGHT + i * (_CELL + 10), _STACK))
 
   def _policies(self, draw, step: Step) -> None:
-    left, width, row = _RIGHT + 104, 290, self._row
+    left, width, row = _RIGHT + 104, 270, self._row
     for action, (prior, policy) in enumerate(zip(step.prior, step.policy, strict=True)):
       y = _BARS + action * row
       half = (row - 2) / 2
@@ -152,7 +152,7 @@ class Canvas:
       chosen = action == step.action and not step.last
       if chosen:
         draw.rectangle((_RIGHT - 6, y, _RIGHT - 3, y + 2 * half - 1), fill=_CAME)
-      place = (left + width + 70, y + row / 2 - 1)
+      place = (left + 360, y + row / 2 - 1)
       size = 12 if row >= 14 else 9
       text = f"{100 * float(prior):.0f} to {100 * float(policy):.0f} %"
       self._say(draw, place, text, size, _CAME if chosen else _FAINT, "rm")

@@ -119,8 +119,11 @@ def layout(tree: "SearchTree") -> dict[int, tuple[float, float]]:
 
 
 def spread(tree: "SearchTree") -> float:
-  """The largest difference of a Q from the root's predicted value: that of the strongest color."""
-  return float(max(1e-6, np.max(np.abs(tree.q[tree.nodes] - tree.predicted[0]))))
+  """The largest difference of a Q from the root's predicted value: that of the strongest color.
+
+  It is at least 0.05, so that differences that do not show in the numbers have no color.
+  """
+  return float(max(0.05, np.max(np.abs(tree.q[tree.nodes] - tree.predicted[0]))))
 
 
 def _state(

@@ -168,7 +168,7 @@ def test_the_agents_eye(games):
   assert all(picture.shape == (556, 840, 3) and picture.dtype == np.uint8 for picture in pictures)
   gray = np.array([0x8A, 0x8F, 0x98])
   bars = [(pictures[0][y] == gray).all(-1).sum() for y in (200, 224, 248)]
-  assert bars[0] == bars[1] == 59 and bars[2] == 175  # 20 %, 20 % and 60 % of 290 pixels, and one
+  assert bars[0] == bars[1] == 55 and bars[2] == 163  # 20 %, 20 % and 60 % of 270 pixels, and one
   marks = [np.flatnonzero((picture[476, 16:824] > 200).all(-1)) for picture in pictures]
   assert [mark.tolist() for mark in marks] == [[8], [24], [184]]
 
