@@ -14,7 +14,7 @@ from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
 from muzero_jax.search.trees import SearchTree
-from tests.search.common import D, compiled, equal_roots, plain
+from tests.search.common import NAMES, D, compiled, equal_roots, plain, tree_by_hand
 
 STEP = plain(
   lambda params, hidden, action: (
@@ -23,34 +23,10 @@ STEP = plain(
   ),
   lambda params, hidden: (jnp.sin(3 * hidden), jnp.tanh(hidden[:, :1])),
 )
-NAMES = ("left", "stay", "right")
-
-
-def by_hand(**changes) -> SearchTree:
-  """Root (v 1) -right-> 1 (r 2, v 4) -left-> 2 (r -1, v 8); root -left-> 3 (r 0, v 2); gamma 1/2.
-
-  Simulation 1 backs 4 up: Q 2 + 4/2 = 4. Simulation 2 backs 8 up: node 1 gets -1 + 8/2 = 3, the
-  root 2 + 3/2 = 3.5. Simulation 3: the root gets 0 + 2/2 = 1.
-  """
-  fields = {
-    "parent": [-1, 0, 1, 0],
-    "action": [0, 2, 0, 0],
-    "prior": [1.0, 0.5, 0.25, 0.125],
-    "reward": [0.0, 2.0, -1.0, 0.0],
-    "visits": [4, 2, 1, 1],
-    "value": [(1 + 4 + 3.5 + 1) / 4, 3.5, 8.0, 2.0],
-    "predicted": [1.0, 4.0, 8.0, 2.0],
-    "root_prior": [0.125, 0.375, 0.5],
-    "policy": [0.25, 0.25, 0.5],
-    "chosen": 2,
-    "discount": 0.5,
-    "names": list(NAMES),
-  }
-  return SearchTree.from_dict(fields | changes)
 
 
 def test_a_tree_by_hand_replayed():
-  tree = by_hand()
+  tree = tree_by_hand()
   assert tree.simulations == 3 and tree.path(2) == [0, 1, 2] and tree.name(2) == "right"
   np.testing.assert_allclose(tree.q[1:], [3.75, 3.0, 1.0])
   assert list(tree.replay()) == [
@@ -87,7 +63,7 @@ def test_a_search_without_a_tree_has_none():
 
 
 def test_a_simulation_that_ended_at_the_greatest_depth_changes_nothing():
-  tree = by_hand(parent=[-1, 0, -1, 0], visits=[4, 2, 0, 1])
+  tree = tree_by_hand(parent=[-1, 0, -1, 0], visits=[4, 2, 0, 1])
   assert tree.nodes.tolist() == [0, 1, 3] and list(tree.replay())[2] == []
 
 
@@ -108,12 +84,12 @@ def test_a_simulation_that_ended_at_the_greatest_depth_changes_nothing():
 )
 def test_what_is_no_tree_is_refused(changes):
   with pytest.raises(ValueError, match="no search tree"):
-    by_hand(**changes)
+    tree_by_hand(**changes)
 
 
 def test_the_picture():
   """The leaves in the order of their actions; only what was there after a simulation."""
-  tree = by_hand()
+  tree = tree_by_hand()
   assert drawing.layout(tree) == {0: (0, 0.5), 1: (1, 1), 2: (2, 1), 3: (1, 0)}
   svg = tree.to_svg()
   texts = [
@@ -137,10 +113,10 @@ def test_the_picture():
 
 
 def test_what_the_script_of_a_report_reads():
-  told = json.loads(drawing.steps(by_hand()))
+  told = json.loads(drawing.steps(tree_by_hand()))
   assert told["nodes"] == [[0, -1], [1, 0], [2, 1], [3, 0]]
   assert told["changes"][1] == [[1, 1, 4.0], [0, 2, 2.5]]
   assert told["changes"][2] == [[2, 1, 3.0], [1, 2, 3.75], [0, 3, 2.8333]]
   assert told["final"] == [[0, 4, 2.375], [1, 2, 3.75], [2, 1, 3.0], [3, 1, 1.0]]
   assert (told["base"], told["scale"]) == (1.0, 2.75)
-  assert not re.search(r"\s", drawing.steps(by_hand()))
+  assert not re.search(r"\s", drawing.steps(tree_by_hand()))
