@@ -1,8 +1,9 @@
 """Records a video of an episode played by a run's newest checkpoint.
 
-muzero-jax video --workdir=DIR [--seed=N]
+muzero-jax video --workdir=DIR [--seed=N] [--plain] [--steps=N]
 
-The file is video/STEPS.mp4 in the run's folder.
+The game stands beside what the agent sees and thinks. The file is video/STEPS.mp4 in the run's
+folder; a report made after it shows it, and search trees of some of its moments.
 """
 
 import dataclasses
@@ -19,6 +20,11 @@ class Options:
   seed: int = option(
     0, "added to the run's seed, to play another episode", minimum=0, maximum=2**20
   )
+  plain: bool = option(False, "show the game alone")
+  steps: int = option(4500, "agent steps after which the recording stops", minimum=1)
+  fps: float = option(
+    0.0, "agent steps per second; 0: the true speed of Atari, 5 elsewhere", minimum=0, maximum=240
+  )
 
 
 def main(argv: list[str]) -> None:
@@ -33,7 +39,7 @@ def main(argv: list[str]) -> None:
   agent = restore.restore(options.workdir)
   config = dataclasses.replace(agent.config, seed=agent.config.seed + options.seed)
   scoring.Scoring(config, agent.folder, agent.model, agent.search).record(
-    agent.params, agent.env_steps
+    agent.params, agent.env_steps, plain=options.plain, most=options.steps, fps=options.fps
   )
 
 

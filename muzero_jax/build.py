@@ -413,6 +413,32 @@ def equivalent_actions(config: Config) -> tuple[tuple[int, ...], ...]:
   return EQUIVALENT_ACTIONS.get(config.env.task, ()) if known else ()
 
 
+# The actions of ALE, in its order, and those of the minimal action sets of some games.
+ALL_ACTIONS = (
+  *("NOOP", "FIRE", "UP", "RIGHT", "LEFT", "DOWN"),
+  *("UPRIGHT", "UPLEFT", "DOWNRIGHT", "DOWNLEFT", "UPFIRE", "RIGHTFIRE", "LEFTFIRE", "DOWNFIRE"),
+  *("UPRIGHTFIRE", "UPLEFTFIRE", "DOWNRIGHTFIRE", "DOWNLEFTFIRE"),
+)
+_SIDEWAYS = ("NOOP", "FIRE", "RIGHT", "LEFT")
+MINIMAL_ACTIONS = {
+  "Breakout-v5": _SIDEWAYS,
+  "Freeway-v5": ("NOOP", "UP", "DOWN"),
+  "Pong-v5": (*_SIDEWAYS, "RIGHTFIRE", "LEFTFIRE"),
+  "SpaceInvaders-v5": (*_SIDEWAYS, "RIGHTFIRE", "LEFTFIRE"),
+}
+
+
+def action_names(config: Config, num_actions: int) -> tuple[str, ...]:
+  """The names of the environment's actions; () where they are not known."""
+  if config.env.kind == "catch":
+    return ("left", "stay", "right")
+  if not is_atari(config):
+    return ()
+  full = num_actions == len(ALL_ACTIONS)
+  names = ALL_ACTIONS if full else MINIMAL_ACTIONS.get(config.env.task, ())
+  return names if len(names) == num_actions else ()
+
+
 def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[float, Term]]:
   """Makes the loss terms: name -> weight and term. A term of weight 0 is not built."""
   stack = jax.ShapeDtypeStruct((1, ring.stack, *ring.frame_shape), ring.frame_dtype)

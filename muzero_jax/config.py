@@ -381,7 +381,9 @@ class Config:
     minimum=1,
     maximum=64,
   )
-  video: bool = option(False, "record a video of one episode at the end")
+  video: bool = option(
+    False, "record a video of an episode at the end, with what the agent sees and thinks"
+  )
   override_config: bool = option(
     False, "resume even if settings differ from those of the run in --workdir"
   )

@@ -1,15 +1,18 @@
 """An agent for environments that your own code steps, for example with gymnasium or EnvPool."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from muzero_jax.config import ConfigError
 from muzero_jax.envs.base import Spec
 from muzero_jax.evaluation.evaluator import push
 from muzero_jax.networks.model import initial_inference
-from muzero_jax.types import Array, Key, Model, Params, SearchFn, TimeStep
+from muzero_jax.search.trees import SearchTree, decide
+from muzero_jax.types import Array, Key, Model, Params, Root, SearchFn, TimeStep
 
 
 class Player:
@@ -22,6 +25,8 @@ class Player:
     spec: the environment that the agent was trained on; its number of environments is ignored.
     stack: S, frames that the network sees.
     seed: of the random numbers that the search draws.
+    discount: gamma, per agent step; only `tree` needs it.
+    names: of the actions, as trees show them; (): their numbers.
   """
 
   def __init__(
@@ -32,12 +37,15 @@ class Player:
     spec: Spec,
     stack: int,
     seed: int = 0,
+    discount: float = 1.0,
+    names: Sequence[str] = (),
   ):
+    self._discount, self._names = discount, names
     self._model, self._search, self._params = model, search, params
     self._spec, self._stack = spec, stack
     self._key = jax.random.key(seed)
     self._frames: Array | None = None  # [B, S, *frame_shape]; None before the first observation
-    self._program = jax.jit(self._step)
+    self._program, self._thinking = jax.jit(self._step), jax.jit(self._think)
 
   def act(self, observation: Any, first: Any) -> np.ndarray:
     """Chooses an action in every environment.
@@ -56,30 +64,75 @@ class Player:
       ValueError: the observation has another shape or dtype than in training; or `first` is not
         set although this is the first call, or the first with this number of environments.
     """
-    frame, single = self._frame(np.asarray(observation))
-    first = np.broadcast_to(np.asarray(first, bool), frame.shape[:1])
-    if self._frames is None or len(self._frames) != len(frame):
-      if not first.all():
-        raise ValueError("the first observation of every environment must come with first=True")
-      shape = (len(frame), self._stack, *self._spec.frame_shape)
-      self._frames = jnp.zeros(shape, self._spec.frame_dtype)
-    before = self._frames, self._key
+    frame, first, frames, single = self._given(observation, first)
+    before = frames, self._key
     action, (self._frames, self._key) = self._program(self._params, before, frame, first)
     return np.asarray(action)[0] if single else np.asarray(action)
 
+  def tree(self, observation: Any, first: Any) -> Any:
+    """The tree of the search that `act` would make now, with the same arguments.
+
+    Nothing is remembered: the next call of `act` or `tree` continues from the same frames, and
+    draws the same random numbers.
+
+    Args:
+      observation, first: as those of `act`.
+
+    Returns:
+      A list of B `search.trees.SearchTree`; for a single environment, one of them.
+
+    Raises:
+      ConfigError: the agent's search has no tree.
+      ValueError: as in `act`.
+    """
+    if not getattr(self._search, "simulations", 0):
+      raise ConfigError(
+        "this agent searches without a tree (--search.kind=none looks one step ahead): there is "
+        "none to show; train with --search.kind=gumbel or puct."
+      )
+    frame, first, frames, single = self._given(observation, first)
+    found = jax.device_get(self._thinking(self._params, (frames, self._key), frame, first))
+    trees = [
+      SearchTree.of(found[1], found[0], number, self._discount, self._names)
+      for number in range(len(frame))
+    ]
+    return trees[0] if single else trees
+
+  def _given(self, observation: Any, first: Any) -> tuple[np.ndarray, np.ndarray, Array, bool]:
+    """Checks the arguments of `act`.
+
+    Returns:
+      The observation [B, *frame_shape], `first` bool[B], the stacks before this observation, and
+      whether it is of a single environment.
+    """
+    frame, single = self._frame(np.asarray(observation))
+    first = np.broadcast_to(np.asarray(first, bool), frame.shape[:1])
+    if self._frames is not None and len(self._frames) == len(frame):
+      return frame, first, self._frames, single
+    if not first.all():
+      raise ValueError("the first observation of every environment must come with first=True")
+    shape = (len(frame), self._stack, *self._spec.frame_shape)
+    return frame, first, jnp.zeros(shape, self._spec.frame_dtype), single
+
   def _step(
-    self,
-    params: Params,
-    before: tuple[Array, Key],
-    frame: Array,
-    first: Array,
+    self, params: Params, before: tuple[Array, Key], frame: Array, first: Array
   ) -> tuple[Array, tuple[Array, Key]]:
+    root, search_key, after = self._see(params, before, frame, first)
+    return self._search(params, search_key, root).action, after
+
+  def _think(self, params: Params, before: tuple[Array, Key], frame: Array, first: Array) -> Any:
+    root, search_key, _ = self._see(params, before, frame, first)
+    return decide(self._search, params, search_key, root)
+
+  def _see(
+    self, params: Params, before: tuple[Array, Key], frame: Array, first: Array
+  ) -> tuple[Root, Key, tuple[Array, Key]]:
+    """The root and the key of the search, and what is remembered."""
     frames, key = before
     key, search_key = jax.random.split(key)
     zeros = jnp.zeros(first.shape)
     frames = push(frames, TimeStep(frame, reward=zeros, discount=zeros, first=first, last=~first))
-    decision = self._search(params, search_key, initial_inference(self._model, params, frames))
-    return decision.action, (frames, key)
+    return initial_inference(self._model, params, frames), search_key, (frames, key)
 
   def _frame(self, observation: np.ndarray) -> tuple[np.ndarray, bool]:
     """The observation as [B, *frame_shape], and whether it is of a single environment."""

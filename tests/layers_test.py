@@ -18,7 +18,9 @@ LAYERS = [
   ["loop", "evaluation.evaluator", "evaluation.probe", "evaluation.scores"],
   ["flags", "custom", "player"],
   ["build"],
-  ["evaluation.protocols", "evaluation.video", "runs"],
+  ["evaluation.recording"],
+  ["evaluation.canvas"],
+  ["evaluation.protocols", "evaluation.moments", "evaluation.video", "runs"],
   ["evaluation"],
   ["reporting", "benchmark"],
   ["train"],
@@ -33,6 +35,7 @@ HOMES = {
   "tensorboardX": ["runs/metrics.py"],
   "matplotlib": ["reporting/plots.py"],
   "imageio": ["evaluation/video.py"],
+  "PIL": ["evaluation/canvas.py"],
   "scipy": ["evaluation/intervals.py"],
   "tqdm": ["runs/progress.py"],
 }
@@ -77,7 +80,7 @@ def test_every_library_is_declared():
   declared = {re.split(r"[^\w-]", line)[0] for line in lines if not line.startswith("#")}
   names = {name.split(".")[0] for path in MODULES for name in imports(path)}
   foreign = names - set(sys.stdlib_module_names) - {"muzero_jax", "gymnax"}
-  distributions = {"absl": "absl-py", "orbax": "orbax-checkpoint"}
+  distributions = {"absl": "absl-py", "orbax": "orbax-checkpoint", "PIL": "pillow"}
   assert {distributions.get(name, name) for name in foreign} <= declared
 
 

@@ -14,7 +14,7 @@ from muzero_jax import actor
 from muzero_jax.actor import EpisodeStatistics
 from muzero_jax.envs.base import Environment, check_step
 from muzero_jax.networks.model import initial_inference
-from muzero_jax.types import Array, Decision, Key, Model, Params, SearchFn, TimeStep, record
+from muzero_jax.types import Array, Decision, Key, Model, Params, Root, SearchFn, TimeStep, record
 
 # A game is stuck if for this many agent steps it has had no reward and no life was lost.
 STUCK = 2000
@@ -83,12 +83,23 @@ class Evaluator:
 
   def step(self, params: Params, player: Player) -> tuple[Player, TimeStep, Decision]:
     """One agent step in every environment: receives frames, searches, sends actions."""
+    player, time, root, key = self.see(params, player)
+    decision = self.search(params, key, root)
+    return self.act(player, decision), time, decision
+
+  def see(self, params: Params, player: Player) -> tuple[Player, TimeStep, Root, Key]:
+    """The first half of a step: receives frames, and makes the root and the key of the search."""
     key, search_key = jax.random.split(player.key)
     env, time = self.environment.recv(player.env)
     check_step(self.environment.spec, time)
     frames = push(player.frames, time)
-    decision = self.search(params, search_key, initial_inference(self.model, params, frames))
-    return Player(self.environment.send(env, decision.action), frames, key), time, decision
+    root = initial_inference(self.model, params, frames)
+    return Player(env, frames, key), time, root, search_key
+
+  def act(self, player: Player, decision: Decision) -> Player:
+    """The second half: sends the actions."""
+    env = self.environment.send(player.env, decision.action)
+    return dataclasses.replace(player, env=env)
 
   def play(
     self,

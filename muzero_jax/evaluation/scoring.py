@@ -1,6 +1,7 @@
 """Evaluates the agent of a run under a protocol, and keeps the scores in evaluations.jsonl."""
 
 import dataclasses
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,19 @@ from muzero_jax import build
 from muzero_jax import config as configs
 from muzero_jax.config import Config, StorageError
 from muzero_jax.envs import envpool
-from muzero_jax.evaluation import protocols
+from muzero_jax.evaluation import moments, protocols, recording, video
+from muzero_jax.evaluation.canvas import Canvas
 from muzero_jax.evaluation.evaluator import STUCK, Evaluator, Standing
 from muzero_jax.evaluation.scores import summary, task_name
-from muzero_jax.evaluation.video import record_game
-from muzero_jax.runs import metrics
+from muzero_jax.runs import metrics, workdir
 from muzero_jax.runs.progress import Progress, duration
 from muzero_jax.search.base import Search
 from muzero_jax.search.random import Random
 from muzero_jax.types import Key, Model, Params
+
+MOST = 4500  # agent steps of a video, by default: five minutes of Atari
+FRAMES_PER_SECOND = 60  # of Atari's emulator
+SLOW = 5  # agent steps per second of video, of environments that have no speed of their own
 
 
 class Scoring:
@@ -122,27 +127,54 @@ class Scoring:
       return dataclasses.replace(self._evaluator, search=Random())
     return self._evaluator
 
-  def record(self, params: Params, env_steps: int) -> Path:
-    """Records one episode as `video/STEPS.mp4`; Atari is recorded in color.
+  def record(
+    self, params: Params, env_steps: int, *, plain: bool = False, most: int = MOST, fps: float = 0
+  ) -> Path:
+    """Records an episode as `video/STEPS.mp4`, and its most telling moments as `STEPS.json`.
+
+    Args:
+      params: the model's parameters, on one device.
+      env_steps: agent steps that the agent was trained for.
+      plain: show the game alone, without what the agent sees and thinks.
+      most: agent steps after which the recording stops. Of short episodes several are recorded.
+      fps: agent steps per second; 0: the true speed of Atari, 5 for other environments.
 
     Raises:
-      StorageError: the file cannot be written.
+      StorageError: a file cannot be written.
     """
+    search = self._search.for_evaluation()
     offset = -2 - env_steps
-    evaluator = protocols.make_evaluator(
-      self.config, self._search.for_evaluation(), self._model, 1, offset
-    )
+    evaluator = protocols.make_evaluator(self.config, search, self._model, 1, offset)
     seed = build.env_seed(self.config.seed, offset)
     renderer = (
       envpool.renderer(self.config.env.task, seed, build.atari(self.config)) if self.atari else None
     )
+    names = build.action_names(self.config, evaluator.environment.spec.num_actions)
+    targets = self.config.targets
+    with Progress("playing", most) as playing:
+      recorded = recording.play(
+        evaluator,
+        params,
+        self._key(env_steps, 1),
+        discount=targets.discount,
+        clip=targets.clip_rewards,
+        names=names,
+        renderer=renderer,
+        most=most,
+        progress=lambda steps, score: playing.show(steps, f"{steps:,} steps, score {score:g}"),
+      )
+    fps = fps or (FRAMES_PER_SECOND / self.config.env.frame_skip if self.atari else SLOW)
     path = self.folder / "video" / f"{env_steps}.mp4"
-    key = self._key(env_steps, 1)
+    drawn = None if plain else Canvas(recorded, self.task, names, search.simulations)
     try:
-      score, steps = record_game(evaluator, params, key, path, renderer=renderer)
+      with Progress("drawing", len(recorded.steps)) as drawing:
+        video.write(path, recorded, drawn, fps, lambda done: drawing.show(done, f"{done:,} images"))
+      found = {"task": self.task, "env_steps": env_steps, "search": self.config.search.kind}
+      text = json.dumps(found | {"moments": moments.found(recorded)})
+      workdir.write(path.with_suffix(".json"), text)
     except OSError as error:
       raise StorageError(f"{path} cannot be written ({error.strerror or error}).") from error
-    print(f"video: {path} (an episode of {steps:,} steps with a score of {score:g})", flush=True)
+    print(f"video: {path} ({_length(recorded)})", flush=True)
     return path
 
 
@@ -160,3 +192,16 @@ def in_words(now: Standing, episodes: int, limit: int) -> str:
   if now.stuck:
     text += f", {now.stuck} stuck (no reward, no life lost for {STUCK:,} steps)"
   return text
+
+
+def _length(recorded: recording.Recording) -> str:
+  """How long a recording is, in words, and its scores."""
+  scores, steps = recorded.scores, len(recorded.steps) - len(recorded.scores)
+  what = "an episode" if len(scores) == 1 else f"{len(scores)} episodes"
+  end = ", cut off there by --steps" if recorded.cut_off else ""
+  score = f"a score of {scores[0]:g}" if len(scores) == 1 else f"scores of {_listed(scores)}"
+  return f"{what} of {steps:,} steps with {score}{end}"
+
+
+def _listed(scores: list[float]) -> str:
+  return ", ".join(f"{score:g}" for score in scores)

@@ -135,7 +135,7 @@ def _curves(
     shade = color(group)
     seeds = [
       history.thin((a / scale, b), points)
-      for a, b in (run.line(x, y) for run in group.runs)
+      for a, b in (run.curve(x, y) for run in group.runs)
       if len(a)
     ]
     several = len(seeds) > 1

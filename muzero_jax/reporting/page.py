@@ -10,7 +10,7 @@ import datetime
 import hashlib
 import html
 import string
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,11 @@ from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import intervals
 from muzero_jax.evaluation.scores import references
-from muzero_jax.reporting import charts
+from muzero_jax.reporting import charts, thinking
 from muzero_jax.reporting.charts import Chart
+from muzero_jax.reporting.elements import note as _note
+from muzero_jax.reporting.elements import table as _table
+from muzero_jax.reporting.elements import tag as _tag
 from muzero_jax.runs import history, metrics, workdir
 from muzero_jax.runs.history import Group, Run
 
@@ -96,6 +99,7 @@ def page(found: Sequence[Run]) -> str:
     *_first(found, groups, points),
     *_head(found, groups),
     *_evaluations(found, groups),
+    *_trees(found),
     *_metrics(groups, points),
     *_settings(found, groups),
   )
@@ -105,10 +109,11 @@ def page(found: Sequence[Run]) -> str:
 def _document(title: str, body: Element) -> str:
   """Fills the template: the page's title, its body, and the scripts with their digests.
 
-  The policy allows no script but these two, whatever a run's files say.
+  The policy allows no script but these, whatever a run's files say.
   """
   folder = resources.files("muzero_jax").joinpath("reporting")
-  scripts = [folder.joinpath(name).read_text() for name in ("uplot/uPlot.iife.min.js", "report.js")]
+  names = ("uplot/uPlot.iife.min.js", "report.js", "trees.js")
+  scripts = [folder.joinpath(name).read_text() for name in names]
   digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
   return string.Template(folder.joinpath("report.html").read_text()).substitute(
     title=html.escape(title),
@@ -117,44 +122,6 @@ def _document(title: str, body: Element) -> str:
     body=ElementTree.tostring(body, encoding="unicode", method="html"),
     scripts="\n".join(f"<script>{text}</script>" for text in scripts),
   )
-
-
-def _tag(name: str, *children: Element | str, **attributes: str) -> Element:
-  """Makes an element. Text and attributes need no escaping: the serializer does that."""
-  element = Element(name, {key.strip("_"): value for key, value in attributes.items()})
-  for child in children:
-    if not isinstance(child, str):
-      element.append(child)
-    elif len(element):
-      element[-1].tail = (element[-1].tail or "") + child
-    else:
-      element.text = (element.text or "") + child
-  return element
-
-
-def _table(
-  header: Iterable[str], rows: Iterable[Sequence[str]], marked: Sequence[str] = ()
-) -> Element:
-  """Makes a table. On a narrow screen each of its rows becomes a list, if it has many columns.
-
-  Args:
-    header: the heads of the columns.
-    rows: the cells of each row.
-    marked: rows whose first cell is one of these are highlighted.
-  """
-  heads = list(header)
-  lines = [_tag("tr", *(_tag("th", head) for head in heads))]
-  for row in rows:
-    look = {"class_": "differs"} if row[0] in marked else {}
-    cells = [
-      _tag("td", cell, **{"data-head": head}) for head, cell in zip(heads[1:], row[1:], strict=True)
-    ]
-    lines.append(_tag("tr", _tag("th", row[0]), *cells, **look))
-  return _tag("div", _tag("table", *lines), class_="wide many" if len(heads) > 2 else "wide")
-
-
-def _note(text: str) -> Element:
-  return _tag("p", text, class_="note")
 
 
 def _number(value: Any) -> str:
@@ -432,8 +399,8 @@ def _newest(group: Group, name: str) -> str:
   return _number(float(np.mean(values))) if values else ""
 
 
-def _video(found: Sequence[Run]) -> list[Element]:
-  """The newest video of the first run that has one."""
+def _newest_video(found: Sequence[Run]) -> tuple[str, Path] | None:
+  """The name of the first run that has a video, and its newest one."""
   for name, run in zip(_names(found), found, strict=True):
     # A leading dot marks a video that is not complete. What lies behind a symbolic link is no part
     # of the run, and a report may be given away.
@@ -444,14 +411,27 @@ def _video(found: Sequence[Run]) -> list[Element]:
       if not path.name.startswith(".") and path.is_file() and not path.is_symlink()
     ]
     if videos:
-      newest = max(videos, key=lambda path: path.stat().st_mtime)
-      text = f"{newest.name} of {name}"
-      if newest.stat().st_size > VIDEO_BYTES:
-        return [_tag("p", f"The video {text} is too large to be shown here: {newest}")]
-      address = "data:video/mp4;base64," + base64.b64encode(newest.read_bytes()).decode()
-      player = _tag("video", src=address, controls="controls", preload="metadata")
-      return [_tag("figure", _tag("figcaption", f"video {text}"), player)]
-  return []
+      return name, max(videos, key=lambda path: path.stat().st_mtime)
+  return None
+
+
+def _video(found: Sequence[Run]) -> list[Element]:
+  """The newest video of the first run that has one."""
+  if not (newest := _newest_video(found)):
+    return []
+  name, path = newest
+  text = f"{path.name} of {name}"
+  if path.stat().st_size > VIDEO_BYTES:
+    return [_tag("p", f"The video {text} is too large to be shown here: {path}")]
+  address = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()
+  player = _tag("video", src=address, controls="controls", preload="metadata")
+  return [_tag("figure", _tag("figcaption", f"video {text}"), player)]
+
+
+def _trees(found: Sequence[Run]) -> list[Element]:
+  """Search trees of moments of the game in that video."""
+  newest = _newest_video(found)
+  return thinking.section(newest[1].with_suffix(".json")) if newest else []
 
 
 def _settings(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]:

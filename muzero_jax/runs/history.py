@@ -47,6 +47,21 @@ class Run:
     columns = np.asarray(pairs, np.float64).reshape(-1, 2)
     return columns[:, 0], columns[:, 1]
 
+  def curve(self, x: str, y: str) -> Line:
+    """As `line`, without rows of intervals that were cut short, where the run ended or was stopped.
+
+    Those are intervals of less than half as many agent steps as the ones before and after. They
+    hold too little to be a point like the others.
+    """
+    steps = [row.get("env_steps") for row in self.rows]
+    if len(steps) < 4 or not all(map(metrics.is_number, steps)):
+      return self.line(x, y)
+    sizes = np.diff(np.asarray(steps, np.float64), prepend=0.0)
+    beside = np.concatenate([[np.inf], sizes, [np.inf]])
+    cut = 2 * sizes < np.minimum(beside[:-2], beside[2:])
+    whole = [row for row, left_out in zip(self.rows, cut, strict=True) if not left_out]
+    return dataclasses.replace(self, rows=whole).line(x, y)
+
   def scores(self, agent: str) -> list[dict[str, Any]]:
     """The evaluations of the "trained" agent or of the "random" player."""
     return [

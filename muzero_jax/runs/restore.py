@@ -33,8 +33,16 @@ class Agent:
 
   def player(self, seed: int = 0) -> Player:
     """A player that acts without exploration in environments that the caller steps."""
-    search, stack = self.search.for_evaluation(), self.config.env.stack
-    return Player(self.model, search, self.params, self.spec, stack, seed)
+    return Player(
+      self.model,
+      self.search.for_evaluation(),
+      self.params,
+      self.spec,
+      self.config.env.stack,
+      seed,
+      discount=self.config.targets.discount,
+      names=build.action_names(self.config, self.spec.num_actions),
+    )
 
   def envpool_options(self) -> dict[str, Any]:
     """Keyword arguments of `envpool.make` for Atari as in training; {} for other environments."""

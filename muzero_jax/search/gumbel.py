@@ -66,6 +66,10 @@ class Gumbel:
     regularization by a KL divergence and an entropy together (Vieillard et al. 2020, "Leverage the
     Average").
     """
+    return self.grow(params, key, root)[0]
+
+  def grow(self, params: Params, key: Key, root: Root) -> tuple[Decision, mctx.Tree]:
+    """The decision, and the tree that it was made from."""
     root = dataclasses.replace(root, policy_logits=self.prior_exponent * root.policy_logits)
     key, noise_key, action_key = *jax.random.split(key), jax.random.fold_in(key, 2)
     noise = self.gumbel_scale * jax.random.gumbel(noise_key, root.policy_logits.shape)
@@ -93,12 +97,13 @@ class Gumbel:
     logits = root.policy_logits + jax.vmap(qtransform, (0, None))(tree, tree.ROOT_INDEX)
     policy = jax.nn.softmax(logits)
     if self.acting == "sample":
-      return decision(tree, jax.random.categorical(action_key, logits), policy, behavior=policy)
+      action = jax.random.categorical(action_key, logits)
+      return decision(tree, action, policy, behavior=policy), tree
     visits = tree.children_visits[:, 0]
     survivor = jnp.argmax(
       jnp.where(visits == visits.max(-1, keepdims=True), logits + noise, -jnp.inf), -1
     )
-    return decision(tree, survivor, policy, behavior=policy)
+    return decision(tree, survivor, policy, behavior=policy), tree
 
   def _scale(self, params: Params) -> Array:
     """The divisor of advantages, f32[]; 1 for kinds of `qtransform` that do not use it."""

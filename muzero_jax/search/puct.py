@@ -49,6 +49,10 @@ class Puct:
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`. `log_prob` is that of the policy sampled from, at `temperature`."""
+    return self.grow(params, key, root)[0]
+
+  def grow(self, params: Params, key: Key, root: Root) -> tuple[Decision, mctx.Tree]:
+    """The decision, and the tree that it was made from."""
     key, noise_key, search_key = jax.random.split(key, 3)
     start = mctx_root(root).replace(prior_logits=self._noisy(noise_key, root.policy_logits))
     select = functools.partial(
@@ -71,7 +75,7 @@ class Puct:
     )
     policy = tree.summary().visit_probs
     behavior = jax.nn.softmax(_log(policy) / max(self.temperature, 1e-3))
-    return decision(tree, jax.random.categorical(key, _log(behavior)), policy, behavior)
+    return decision(tree, jax.random.categorical(key, _log(behavior)), policy, behavior), tree
 
   def _noisy(self, key: Key, logits: Array) -> Array:
     """The prior, mixed with Dirichlet noise, as logits."""

@@ -6,6 +6,7 @@ import pathlib
 import re
 import subprocess
 import sys
+from xml.etree import ElementTree
 
 import pytest
 
@@ -42,7 +43,7 @@ def rows(path):
 
 
 def test_every_use_is_short():
-  assert len(BLOCKS) == 7 and FILES.keys() == {"my_games.py", "my_losses.py"}
+  assert len(BLOCKS) == 8 and FILES.keys() == {"my_games.py", "my_losses.py"}
   assert all(block.count("\n") < 10 for block in BLOCKS if block not in FILES.values())
 
 
@@ -54,6 +55,14 @@ def test_runs_leave_what_commands_leave(done):
     assert (path / "report.html").exists()
   assert re.search(r"^score: \d+", said, re.MULTILINE)
   assert re.search(r"^action: [012]$", said, re.MULTILINE)
+
+
+def test_a_search_tree_is_printed_and_drawn(done):
+  folder, said = done
+  lines = re.findall(r"^tree: \['[01]'.*\] N \d+ Q ", said, re.MULTILINE)
+  svg = ElementTree.parse(folder / "tree.svg")
+  nodes = [group for group in svg.iter() if group.get("class") == "node"]
+  assert 3 <= len(lines) == len(nodes) - 1 <= 8
 
 
 def test_a_custom_game_is_played_and_scored(done):

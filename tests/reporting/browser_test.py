@@ -8,7 +8,8 @@ import subprocess
 import pytest
 
 from muzero_jax.reporting import page
-from tests.reporting.common import metric_rows, score, write_run
+from tests.reporting.common import metric_rows, score, write_moments, write_run
+from tests.search.common import tree_by_hand
 
 BROWSER = next(
   filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
@@ -30,6 +31,7 @@ def test_every_chart_is_drawn_and_nothing_is_complained_about(tmp_path):
     )
     for seed in (0, 1)
   ]
+  write_moments(folders[0], [tree_by_hand().to_dict()])
   path = page.write(folders, tmp_path / "report.html")
   found = subprocess.run(
     [
@@ -48,5 +50,7 @@ def test_every_chart_is_drawn_and_nothing_is_complained_about(tmp_path):
   figures = re.findall(r'<figure class="chart.*?</figure>', found.stdout, re.DOTALL)
   assert len(figures) == 5  # two of returns; throughput, loss, search
   assert all("<canvas" in figure for figure in figures)
+  # The script of the search trees ran, too.
+  assert re.search(r'<label><input type="range"[^>]*aria-label="simulation"', found.stdout)
   text = html.unescape(re.sub(r"<[^>]*>", "", figures[0]))
   assert "mean of seeds" in text and "random play" in text

@@ -49,3 +49,15 @@ def score(mean, env_steps=3000, agent="trained", **more):
     "median": mean + 1,
   }
   return {**row, "iqm": mean + 2, "hns": mean + 3, "returns": [mean], "lengths": [5], **more}
+
+
+def write_moments(folder, trees, search="gumbel"):
+  """A video, and a file of moments with these trees; the path of the latter."""
+  numbers = dict.fromkeys(("score", "value", "predicted_value", "came", "disagreement"), 0.5)
+  more = {"predicted_reward": 0.5, "reward": 1.0, "surprise": 0.5, "why": ["x"], "episode": 0}
+  moment = {**numbers, **more, "step": 3, "picture": "aGFsbG8="}
+  path = folder / "video" / "1000.json"
+  path.parent.mkdir(exist_ok=True)
+  path.with_suffix(".mp4").write_bytes(b"film")
+  path.write_text(json.dumps({"search": search, "moments": [{**moment, "tree": t} for t in trees]}))
+  return path

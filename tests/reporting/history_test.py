@@ -29,6 +29,21 @@ def test_groups_look_at_settings_that_matter(tmp_path):
   assert history.differing(found) == ["workdir", "seed", "env_steps", "loss.value"]
 
 
+def test_rows_of_intervals_that_were_cut_short_are_left_out_of_curves(tmp_path):
+  """After 2,300 steps the run was stopped, after 5,400 it ended; longer intervals remain."""
+  steps = [1000, 2000, 2300, 3000, 4000, 5000, 5400]
+  rows = [row | {"env_steps": n} for row, n in zip(metric_rows(range(7)), steps, strict=True)]
+  run = history.read(write_run(tmp_path / "a", rows))
+  assert run.curve("env_steps", "episode/return")[1].tolist() == [0, 1, 3, 4, 5]
+  assert run.line("env_steps", "episode/return")[1].tolist() == list(range(7))
+  every = [
+    row | {"env_steps": n}
+    for row, n in zip(rows, [100, 200, 300, 1300, 2300, 3300, 3400], strict=True)
+  ]
+  run = history.read(write_run(tmp_path / "b", every))  # --log_every was raised
+  assert run.curve("env_steps", "episode/return")[0].tolist() == [100, 200, 300, 1300, 2300, 3300]
+
+
 def test_thin_by_hand():
   x, y = history.thin((np.array([1.0, 2, 3, 4, 5]), np.array([1.0, 3, 5, 9, 4])), 3)
   np.testing.assert_array_equal(x, [2, 4, 5])

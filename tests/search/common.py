@@ -12,9 +12,11 @@ from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
 from muzero_jax.search.random import Random
+from muzero_jax.search.trees import SearchTree
 from muzero_jax.types import Model, Root, Statistics
 
 D = 3
+NAMES = ("left", "stay", "right")
 
 
 def plain(step, predict):
@@ -214,3 +216,26 @@ def rewarded_bandit(num_actions):
 
 def paying(*rewards, error=1.0, skill=0.0):
   return {"rewards": jnp.array(rewards, jnp.float32), "statistics": statistics(error, skill)}
+
+
+def tree_by_hand(**changes) -> SearchTree:
+  """Root (v 1) -right-> 1 (r 2, v 4) -left-> 2 (r -1, v 8); root -left-> 3 (r 0, v 2); gamma 1/2.
+
+  Simulation 1 backs 4 up: Q 2 + 4/2 = 4. Simulation 2 backs 8 up: node 1 gets -1 + 8/2 = 3, the
+  root 2 + 3/2 = 3.5. Simulation 3: the root gets 0 + 2/2 = 1.
+  """
+  fields = {
+    "parent": [-1, 0, 1, 0],
+    "action": [0, 2, 0, 0],
+    "prior": [1.0, 0.5, 0.25, 0.125],
+    "reward": [0.0, 2.0, -1.0, 0.0],
+    "visits": [4, 2, 1, 1],
+    "value": [(1 + 4 + 3.5 + 1) / 4, 3.5, 8.0, 2.0],
+    "predicted": [1.0, 4.0, 8.0, 2.0],
+    "root_prior": [0.125, 0.375, 0.5],
+    "policy": [0.25, 0.25, 0.5],
+    "chosen": 2,
+    "discount": 0.5,
+    "names": list(NAMES),
+  }
+  return SearchTree.from_dict(fields | changes)
