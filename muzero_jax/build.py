@@ -31,7 +31,7 @@ from muzero_jax.search.base import Search
 from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
-from muzero_jax.targets import bootstrap, policy
+from muzero_jax.targets import bootstrap, correction, policy
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
@@ -350,14 +350,17 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
       stack,
       targets.unroll,
       targets.n_step,
-      every_step=targets.td_lambda < 1,
+      every_step=targets.td_lambda < 1 or targets.correction != "none",
       stale_after=targets.stale_after,
     )
   if targets.reanalyse:
     policies = policy.Reanalyzed(
       model, search.for_reanalysis(), stack, targets.unroll, targets.reanalyse
     )
-  return TargetMaker(values, policies, make_returns(config), targets.unroll)
+  trust = correction.uncorrected
+  if targets.correction != "none":
+    trust = correction.OffPolicy(model, stack, targets.correction)
+  return TargetMaker(values, policies, make_returns(config), targets.unroll, trust)
 
 
 def make_returns(config: Config) -> Returns:

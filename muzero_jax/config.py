@@ -235,6 +235,12 @@ class Targets:
     "bootstrap values: recorded by the search when acting, or from the target network",
     choices=("recorded", "target"),
   )
+  correction: str = option(
+    "none",
+    "off-policy correction of returns by the probabilities of the recorded actions; retrace: of all "
+    "but the first; vtrace: of all. It needs --targets.bootstrap=target",
+    choices=("none", "retrace", "vtrace"),
+  )
   reanalyse: float = option(
     0.0,
     "fraction of each batch whose policy targets come from a new search (MuZero Reanalyze)",
@@ -519,6 +525,19 @@ def check(config: Config) -> None:
       and config.search.acting == "halving",
       "--loss.policy_gradient needs the probability of the action taken, which sequential halving "
       "does not give: use --search.acting=sample, or --search.kind=none or puct.",
+    ),
+    (
+      config.targets.correction != "none" and config.targets.bootstrap != "target",
+      f"--targets.correction={config.targets.correction} compares with the policy of the target "
+      "network: use --targets.bootstrap=target.",
+    ),
+    (
+      config.targets.correction != "none"
+      and config.search.kind == "gumbel"
+      and config.search.acting == "halving",
+      f"--targets.correction={config.targets.correction} needs the probability of the action taken, "
+      "which sequential halving does not give: use --search.acting=sample, or --search.kind=none or "
+      "puct.",
     ),
     (
       config.search.kind == "puct" and config.search.qtransform in ("advantage", "skill"),
