@@ -22,8 +22,17 @@ from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
 from muzero_jax.loop import Local, Loop, Shared
-from muzero_jax.losses import consistency, distillation, entropy, muzero, policy_gradient
-from muzero_jax.networks import mlp, resnet, vector
+from muzero_jax.losses import (
+  consistency,
+  distillation,
+  entropy,
+  muzero,
+  policy_gradient,
+  reconstruction,
+  schedule,
+  short_value,
+)
+from muzero_jax.networks import gaussian, mlp, resnet, vector
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
 from muzero_jax.replay.sampling import Prioritized, Sampler, Uniform
@@ -242,11 +251,19 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   return make(
     size,
     spec.num_actions,
-    Support(config.network.support, config.network.bins),
+    make_support(config),
     frames,
     jnp.dtype(config.network.precision),
     platform,
   )
+
+
+def make_support(config: Config) -> Support:
+  """Makes the coding of values and rewards as categorical distributions."""
+  size, bins = config.network.support, config.network.bins
+  if config.network.scalars == "gaussian":
+    return gaussian.Gaussian(size, bins, config.network.sigma)
+  return Support(size, bins)
 
 
 def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
@@ -289,7 +306,9 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
   """
   targets = config.targets
   window = targets.unroll + targets.n_step + 1
-  needs_later = targets.reanalyse or config.loss.consistency or config.loss.distillation
+  loss = config.loss
+  needs_later = targets.reanalyse or loss.consistency or loss.distillation
+  needs_later = needs_later or loss.reconstruction or config.log_drift
   later = targets.unroll if needs_later else 0
   later = window - 1 if targets.bootstrap == "target" else later
   rows = config.replay.capacity // (spec.num_envs * num_devices)
@@ -375,6 +394,8 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
   targets = config.targets
   skill = diagnostics.Skill(ring, make_returns(config))
   monitors: list[Monitor] = [diagnostics.search_metrics, skill]
+  if config.log_drift:
+    monitors.append(diagnostics.Drift(model, ring))
   classes = equivalent_actions(config)
   if classes:
     monitors.append(diagnostics.Twins(model, targets.discount, classes))
@@ -406,10 +427,41 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
       consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width
     ),
     "distillation": partial(distillation.distillation, stack=ring.stack),
+    "short_value": partial(
+      short_value.short_value,
+      hidden=hidden,
+      returns=Returns(
+        config.targets.n_step,
+        config.loss.short_discount,
+        clip_rewards=config.targets.clip_rewards,
+      ),
+      steps=config.loss.steps,
+    ),
+    "reconstruction": partial(
+      reconstruction.reconstruction, stack=ring.stack, hidden=hidden, pixels=ring.pixels
+    ),
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))
-  return {name: (weight, makers[name](model)) for name, weight in weights.items() if weight} | own
+  made = {name: (weight, makers[name](model)) for name, weight in weights.items() if weight}
+  return scheduled(config, made) | own
+
+
+# Loss terms that need no rewards and no policy: the only ones while --loss.pretrain lasts.
+SELF_SUPERVISED = ("consistency", "reconstruction")
+
+
+def scheduled(
+  config: Config, terms: dict[str, tuple[float, Term]]
+) -> dict[str, tuple[float, Term]]:
+  """The same terms; those that do not count during the whole run are confined to their part."""
+  begin = {name: config.loss.pretrain for name in terms if name not in SELF_SUPERVISED}
+  end = {"reconstruction": config.loss.reconstruction_until}
+  parts = {name: (begin.get(name, 0), end.get(name, 0)) for name in terms}
+  return {
+    name: (weight, schedule.during(term, *parts[name]) if any(parts[name]) else term)
+    for name, (weight, term) in terms.items()
+  }
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

@@ -123,6 +123,13 @@ def test_settings_that_do_not_go_together(settings):
   ("settings", "said"),
   [
     ({"loss.policy_gradient": 1.0}, "--loss.policy_gradient"),
+    ({"loss.reconstruction": 1.0, "learner.shift": 2}, "--loss.reconstruction cannot show"),
+    ({"loss.pretrain": 9}, "--loss.pretrain needs a loss without rewards"),
+    (
+      {"loss.pretrain": 9, "loss.reconstruction": 1.0, "loss.reconstruction_until": 5},
+      "--loss.pretrain lasts longer",
+    ),
+    ({"loss.short_value": 1.0, "loss.short_discount": 1.0}, "--loss.short_discount=1.0"),
     ({"targets.correction": "vtrace"}, "--targets.correction=vtrace compares with the policy"),
     (
       {"targets.correction": "retrace", "targets.bootstrap": "target"},

@@ -296,3 +296,24 @@ def test_twins_of_three_classes():
   root = Root(jnp.zeros((2, 1)), jnp.zeros((2, 5)), jnp.zeros(2))
   metrics = diagnostics.Twins(model, 0.5, ((0, 1), (2, 3), (4,)))({}, root, None, None)
   np.testing.assert_allclose(metrics["search/twins"], [2 * 2, 2 * 98 / 3], rtol=1e-6)
+
+
+def test_drift_by_hand():
+  """Encodings 0, 4 and 2, 6 have the mean 3 and an unbiased variance of 20/3: two of them are 40/3
+  apart in the mean square. The unroll says 1 for 4 and 6 for 6: the mean square is 9/2.
+  """
+  unrolled, reached = jnp.asarray([[[1.0]], [[6.0]]]), jnp.asarray([[[0.0], [4.0]], [[2.0], [6.0]]])
+  found = diagnostics.drift(unrolled, reached, jnp.ones((2, 2)))["unroll/drift_1"]
+  np.testing.assert_allclose(found[0] / found[1], 9 / 2 / (40 / 3), rtol=1e-6)
+
+
+def test_drift_leaves_out_what_follows_an_episode():
+  """Without the last state of the first example 0, 2 and 6 remain: variance 28/3, and one distance,
+  from 5 to 6.
+  """
+  unrolled, reached = jnp.asarray([[[1.0]], [[5.0]]]), jnp.asarray([[[0.0], [4.0]], [[2.0], [6.0]]])
+  counts = jnp.asarray([[1.0, 0.0], [1.0, 1.0]])
+  found = diagnostics.drift(unrolled, reached, counts)["unroll/drift_1"]
+  np.testing.assert_allclose(found, [1, 2 * 28 / 3], rtol=1e-6)
+  nothing = diagnostics.drift(unrolled, reached, jnp.zeros((2, 2)))["unroll/drift_1"]
+  np.testing.assert_array_equal(nothing, [0, 0])

@@ -87,9 +87,9 @@ def test_returns_end_with_the_episode():
   cut = jax.tree.map(lambda x: x[0], example(last=(False, True, False, False)))
   trust = Trust(jnp.full(4, 0.5), jnp.full(4, 0.5))
   returns = Returns(N, 0.5, clip_rewards=False)
-  found = reward_and_value(
-    cut, jnp.asarray([1.0, 3, 5, 8]), trust, unroll=UNROLL, returns=returns
-  )[1]
+  found = reward_and_value(cut, jnp.asarray([1.0, 3, 5, 8]), trust, unroll=UNROLL, returns=returns)[
+    1
+  ]
   np.testing.assert_allclose(found, [0.5 * 1 + 0.5 * (1 + 3 / 2), 3])
 
 
