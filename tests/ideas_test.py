@@ -29,7 +29,7 @@ def test_ideas_go_together():
   """All terms, targets and measurements in one program: it is traced, not compiled."""
   run = build.build(settings(*TERMS, *TARGETS))
   tick = parallel.pmapped(lambda shared, local, _: run.loop.tick(shared, local), run.devices)
-  shared, _, metrics = jax.eval_shape(tick, *jax.eval_shape(lambda: (run.shared(), run.local())), 1)
+  shared, _, metrics = jax.eval_shape(tick, jax.eval_shape(run.shared), run.local(), 1)
   terms = {"reward", "value", "policy", "consistency", "short_value", "reconstruction"}
   assert {f"loss/{name}" for name in terms} < set(metrics) and "unroll/drift_3" in metrics
   assert set(shared.learner.params) == {"model", "consistency", "short_value", "reconstruction"}

@@ -1,5 +1,7 @@
 """The autoencoder, worked by hand, and its schedule."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,12 +13,13 @@ from muzero_jax.losses.reconstruction import reconstruction
 from muzero_jax.losses.schedule import during
 from muzero_jax.types import Context, Term
 from tests import builders
+from tests.fakes import DIGITS as MODEL
 
 UNROLL, STACK = 1, 2
 HIDDEN = jax.ShapeDtypeStruct((1, 3), jnp.float32)
 
 
-def context(frames, policy_mask=1.0):
+def context(frames, policy_mask: Any = 1.0):
   """Frames [N, S+E] of one pixel each."""
   frames = np.asarray(frames, np.float32)[..., None]
   return builders.filled(
@@ -30,10 +33,15 @@ def context(frames, policy_mask=1.0):
 
 def loss(one, shown=0.0):
   """Of a decoder that shows a pixel of this value, less the mean, whatever the hidden state."""
-  term = reconstruction(None, STACK, HIDDEN, 1, width=4)
-  params = term.init(jax.random.key(0))
-  params["decoder"]["params"]["Dense_1"]["bias"] = jnp.full(1, shown)
-  return term.loss({"reconstruction": params}, one)
+  term = reconstruction(MODEL, STACK, HIDDEN, 1, width=4)
+
+  @jax.jit
+  def of(bias):
+    params = term.init(jax.random.key(0))
+    params["decoder"]["params"]["Dense_1"]["bias"] = bias
+    return term.loss({"reconstruction": params}, one)
+
+  return of(jnp.full(1, shown))
 
 
 def test_share_of_the_variance_by_hand():

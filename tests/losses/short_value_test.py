@@ -1,5 +1,7 @@
 """The value with a shorter horizon, against sums worked by hand."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -22,11 +24,13 @@ MODEL = Model(
 )
 
 
-def loss(example, steps="root", target_mask=1):
-  """With the parameters at their start, where every bin has the probability 1/9."""
+def measured(example, target_mask: Any = 1):
+  """The loss and its gradient with respect to the biases of the bins, with the parameters at their
+  start, where every bin has the probability 1/9.
+  """
   hidden = jnp.ones((1, UNROLL + 1, 3))
   returns = Returns(N, 0.5, clip_rewards=False)
-  term = short_value(MODEL, jax.ShapeDtypeStruct((1, 3), jnp.float32), returns, 8, steps)
+  term = short_value(MODEL, jax.ShapeDtypeStruct((1, 3), jnp.float32), returns, 8)
   context = builders.filled(
     Context,
     None,
@@ -34,14 +38,14 @@ def loss(example, steps="root", target_mask=1):
     targets=builders.targets(1, UNROLL, target_mask=target_mask),
     hidden=hidden,
   )
-  params = {"short_value": term.init(jax.random.key(0))}
 
+  @jax.jit
   def of(bias):
-    moved = jax.tree.map(jnp.copy, params)
-    moved["short_value"]["head"]["params"]["Dense_1"]["bias"] = bias
-    return term.loss(moved, context)
+    params = term.init(jax.random.key(0))
+    params["head"]["params"]["Dense_1"]["bias"] = bias
+    return term.loss({"short_value": params}, context).sum()
 
-  return of
+  return jax.value_and_grad(of)(jnp.zeros(9))
 
 
 def test_targets_are_the_next_rewards():
@@ -51,9 +55,8 @@ def test_targets_are_the_next_rewards():
   The gradient with respect to a bias is the bin's probability, less its share in the targets.
   """
   example = builders.example(1, unroll=UNROLL, n_step=N, reward=[[8, 4, 2, 16]], value=99)
-  of = loss(example)
-  np.testing.assert_allclose(of(jnp.zeros(9)), [2 * np.log(9)], rtol=1e-6)
-  gradient = jax.grad(lambda bias: of(bias).sum())(jnp.zeros(9))
+  found, gradient = measured(example)
+  np.testing.assert_allclose(found, 2 * np.log(9), rtol=1e-6)
   hot = np.asarray(SUPPORT.encode(jnp.asarray([10.0, 5.0, 10.0])))
   np.testing.assert_allclose(gradient, 2 / 9 - hot[0] - hot[1] / 2 - hot[2] / 2, rtol=1e-5)
 
@@ -63,6 +66,6 @@ def test_returns_end_with_the_episode_and_masked_steps_do_not_count():
   example = builders.example(
     1, unroll=UNROLL, n_step=N, reward=[[8, 4, 2, 16]], discount=[[0, 1, 1, 1]]
   )
-  gradient = jax.grad(lambda bias: loss(example, target_mask=[[1, 1, 0]])(bias).sum())(jnp.zeros(9))
+  _, gradient = measured(example, target_mask=[[1, 1, 0]])
   hot = np.asarray(SUPPORT.encode(jnp.asarray([8.0, 0.0])))
   np.testing.assert_allclose(gradient, 1.5 / 9 - hot[0] - hot[1] / 2, rtol=1e-5)

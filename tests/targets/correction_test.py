@@ -1,5 +1,7 @@
 """V-trace and Retrace against sums worked by hand and against the published formula."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -31,7 +33,7 @@ MODEL = Model(
 )
 
 
-def example(*, action=(0, 1, 1), behavior=(0.5, 0.5, 1.0), last=False):
+def example(*, action=(0, 1, 1), behavior=(0.5, 0.5, 1.0), last: Any = False):
   """Steps t .. t+3 show 1, 3, 5, 8; behavior is the probability of the action taken."""
   return builders.example(
     1,
