@@ -27,7 +27,8 @@ def test_an_idea_adds_to_a_preset(idea):
 
 def test_ideas_go_together():
   """All terms, targets and measurements in one program: it is traced, not compiled."""
-  run = build.build(settings(*TERMS, *TARGETS))
+  small = {"search.kind": "none", "env.num_envs": 2}  # fast to trace
+  run = build.build(configs.replace(settings(*TERMS, *TARGETS), small))
   tick = parallel.pmapped(lambda shared, local, _: run.loop.tick(shared, local), run.devices)
   shared, _, metrics = jax.eval_shape(tick, jax.eval_shape(run.shared), run.local(), 1)
   terms = {"reward", "value", "policy", "consistency", "short_value", "reconstruction"}
