@@ -25,4 +25,4 @@ fi
 .venv/bin/ruff check --quiet .
 .venv/bin/ruff format --check --quiet .
 .venv/bin/pyright --pythonpath .venv/bin/python
-exec .venv/bin/python -m pytest -q -n 2 --dist loadfile "${tier[@]}" "$@"
+exec .venv/bin/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder "${tier[@]}" "$@"

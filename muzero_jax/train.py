@@ -26,7 +26,8 @@ from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting.final import finish
 from muzero_jax.runs import diverged, metrics, signals, workdir
-from muzero_jax.runs.checkpoint import Checkpoints, Saved
+from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs.saved import Saved
 from muzero_jax.runs.signals import Stop, Stopped
 from muzero_jax.types import Sample, record
 
@@ -70,7 +71,7 @@ def _train(config: Config, stop: Stop) -> int:
       if saved:  # without a checkpoint the run starts anew, and settings may change
         workdir.compare(config, folder)
       run = build.build(config, saved.env_steps if saved else 0)
-      print(memory.plan(run), flush=True)
+      print(memory.plan(run), memory.shares(run), sep="\n", flush=True)
       return Training(config, folder, run, checkpoints, saved, stop)
 
     training = checkpoints.load(prepare) or prepare()

@@ -2,6 +2,8 @@
 next run, and runs small enough to compile in seconds.
 """
 
+import os
+
 import jax
 import pytest
 
@@ -22,17 +24,26 @@ LONG = (
 
 
 def pytest_configure(config):
-  """Keeps compiled programs in a folder below pytest's cache, for the next run of the tests."""
-  folder = config.rootpath / ".pytest_cache" / "jax"
-  jax.config.update("jax_compilation_cache_dir", str(folder))
-  jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+  """Keeps compiled programs in a folder below pytest's cache, for other tests, for the processes
+  that they start, and for the next run.
+  """
+  folder = str(config.rootpath / ".pytest_cache" / "jax")
+  for name, value in (
+    ("jax_compilation_cache_dir", folder),
+    ("jax_persistent_cache_min_compile_time_secs", 0.1),
+  ):
+    jax.config.update(name, value)
+    os.environ[name.upper()] = str(value)
 
 
 def pytest_collection_modifyitems(items):
-  """Marks what is long by its folder."""
+  """Marks what is long by its folder, and moves it to the front, so that all workers are busy
+  until the end.
+  """
   for item in items:
     if any(folder in item.path.as_posix() for folder in LONG):
       item.add_marker(pytest.mark.long)
+  items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture

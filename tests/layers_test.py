@@ -28,7 +28,7 @@ HOMES = {
   "mctx": ["search/"],
   "envpool": ["envs/envpool.py"],
   "gymnax": ["envs/gymnax.py"],
-  "orbax": ["runs/checkpoint.py"],
+  "orbax": ["runs/storage.py"],
   "absl": ["flags.py"],
   "tensorboardX": ["runs/metrics.py"],
   "matplotlib": ["reporting/plots.py"],

@@ -1,10 +1,13 @@
 """Writes the report of one or several runs: an HTML page in a single file.
 
-The file contains all plots and videos that the page shows; it loads nothing from elsewhere.
+The file contains all data, scripts and videos of the page; it loads nothing from elsewhere. The
+charts are drawn in the browser by uPlot (https://github.com/leeoniya/uPlot), which is in `uplot/`
+with its license.
 """
 
 import base64
 import datetime
+import hashlib
 import html
 import string
 from collections.abc import Iterable, Sequence
@@ -20,7 +23,8 @@ from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import intervals
 from muzero_jax.evaluation.scores import references
-from muzero_jax.reporting import plots
+from muzero_jax.reporting import charts
+from muzero_jax.reporting.charts import Chart
 from muzero_jax.runs import history, metrics, workdir
 from muzero_jax.runs.history import Group, Run
 
@@ -88,17 +92,30 @@ def page(found: Sequence[Run]) -> str:
   points = max(100, min(500, 5000 // len(found)))
   body = _tag(
     "body",
-    _tag("h1", title := _title(found)),
+    _tag("h1", _title(found)),
+    *_first(found, groups, points),
     *_head(found, groups),
-    *_curves(groups, points),
     *_evaluations(found, groups),
+    *_metrics(groups, points),
+    *_settings(found, groups),
   )
-  body.extend([*_metrics(groups, points), *_video(found), *_settings(found, groups)])
-  template = string.Template(
-    resources.files("muzero_jax").joinpath("reporting/report.html").read_text()
-  )
-  return template.substitute(
-    title=html.escape(title), body=ElementTree.tostring(body, encoding="unicode", method="html")
+  return _document(_title(found), body)
+
+
+def _document(title: str, body: Element) -> str:
+  """Fills the template: the page's title, its body, and the scripts with their digests.
+
+  The policy allows no script but these two, whatever a run's files say.
+  """
+  folder = resources.files("muzero_jax").joinpath("reporting")
+  scripts = [folder.joinpath(name).read_text() for name in ("uplot/uPlot.iife.min.js", "report.js")]
+  digests = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in scripts]
+  return string.Template(folder.joinpath("report.html").read_text()).substitute(
+    title=html.escape(title),
+    policy=" ".join(f"'sha256-{digest}'" for digest in digests),
+    style=folder.joinpath("uplot/uPlot.min.css").read_text(),
+    body=ElementTree.tostring(body, encoding="unicode", method="html"),
+    scripts="\n".join(f"<script>{text}</script>" for text in scripts),
   )
 
 
@@ -118,18 +135,22 @@ def _tag(name: str, *children: Element | str, **attributes: str) -> Element:
 def _table(
   header: Iterable[str], rows: Iterable[Sequence[str]], marked: Sequence[str] = ()
 ) -> Element:
-  """Makes a table that can be scrolled if it is too wide.
+  """Makes a table. On a narrow screen each of its rows becomes a list, if it has many columns.
 
   Args:
     header: the heads of the columns.
     rows: the cells of each row.
     marked: rows whose first cell is one of these are highlighted.
   """
-  lines = [_tag("tr", *(_tag("th", cell) for cell in header))]
+  heads = list(header)
+  lines = [_tag("tr", *(_tag("th", head) for head in heads))]
   for row in rows:
     look = {"class_": "differs"} if row[0] in marked else {}
-    lines.append(_tag("tr", _tag("th", row[0]), *(_tag("td", cell) for cell in row[1:]), **look))
-  return _tag("div", _tag("table", *lines), class_="wide")
+    cells = [
+      _tag("td", cell, **{"data-head": head}) for head, cell in zip(heads[1:], row[1:], strict=True)
+    ]
+    lines.append(_tag("tr", _tag("th", row[0]), *cells, **look))
+  return _tag("div", _tag("table", *lines), class_="wide many" if len(heads) > 2 else "wide")
 
 
 def _note(text: str) -> Element:
@@ -195,7 +216,7 @@ def _key(group: Group) -> Element:
   number = f"{group.name}: " if group.name != group.label else ""
   return _tag(
     "li",
-    _tag("span", "■ ", style=f"color: {plots.color(group)}"),
+    _tag("span", "■ ", style=f"color: {charts.color(group)}"),
     f"{number}{group.label} ({group.task}, {group.seeds})",
   )
 
@@ -225,38 +246,65 @@ def _facts(run: Run) -> dict[str, str]:
 
 
 def _score(row: dict[str, Any]) -> str:
-  score = intervals.in_words(row["mean"], plots.interval(row, "mean"))
+  score = intervals.in_words(row["mean"], charts.interval(row, "mean"))
   return (
     f"{score}, {_number(row.get('episodes'))} games after {_number(row.get('env_steps'))} steps"
   )
 
 
-def _curves(groups: Sequence[Group], points: int) -> list[Element]:
-  """For each game, the returns against agent steps and against wall-clock time."""
-  parts = [_tag("h2", "Learning curves")]
+def _first(found: Sequence[Run], groups: Sequence[Group], points: int) -> list[Element]:
+  """What is looked at first: each game's learning curve beside the newest video.
+
+  The curves are shown against agent steps and against wall-clock time, where there are any yet.
+  """
+  parts, waiting = [], []
   for task in dict.fromkeys(group.task for group in groups):
     same = [group for group in groups if group.task == task]
-    if not any(
+    if any(
       run.scores("trained") or run.newest("episode/return") is not None
       for group in same
       for run in group.runs
     ):
-      parts.append(_tag("p", f"{task}: no game is over yet."))
-      continue
-    for x, name in (("env_steps", "agent steps"), ("seconds", "wall-clock time")):
-      address = plots.returns(same, x, points)
-      picture = _tag("img", src=address, alt=f"{task}: return against {name}")
-      parts.append(_tag("figure", picture, _tag("figcaption", f"{task}: return against {name}")))
-  text = (
-    "Bands extend from the lowest to the highest seed, as far as all seeds of a group have come."
+      parts += [
+        _chart(charts.returns(task, same, x, points), large=True) for x in ("env_steps", "seconds")
+      ]
+    else:
+      waiting.append(_tag("p", f"{task}: no game is over yet."))
+  video = _video(found)
+  beside = [*parts[:1], *video, *parts[1:]]
+  note = _note(
+    "Drag over a chart to zoom in, double-click to zoom out. Bands extend from the lowest to the "
+    f"highest seed, as far as all seeds of a group have come. A line has at most {points} points "
+    "(below, half of that), each the mean of its neighbors."
   )
   return [
-    *parts,
-    _note(
-      f"{text} A line has at most {points} points (below, half of that), each the mean of its "
-      "neighbors."
-    ),
+    *waiting,
+    *([_controls()] if any(run.rows for run in found) else []),
+    _tag("div", *beside, class_="first"),
+    *([note] if parts else []),
   ]
+
+
+def _controls() -> Element:
+  """How all charts are drawn; the script reads it."""
+  smoothing = {"id": "smoothing", "type": "range", "min": "0", "max": "0.98", "step": "0.02"}
+  return _tag(
+    "p",
+    _tag("label", "Smoothing ", _tag("input", value="0", **smoothing)),
+    _tag("label", _tag("input", id="logarithmic", type="checkbox"), " Logarithmic"),
+    _tag("noscript", "The charts need JavaScript; the file loads nothing from the network."),
+    class_="controls",
+  )
+
+
+def _chart(chart: Chart, large: bool = False) -> Element:
+  """A chart's place on the page, with its data; the script draws it."""
+  return _tag(
+    "figure",
+    _tag("figcaption", chart.title, " ", _tag("output")),
+    _tag("div"),
+    **{"class": "chart large" if large else "chart", "data-chart": chart.json()},
+  )
 
 
 def _evaluations(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
@@ -277,7 +325,7 @@ def _evaluations(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]
       name,
       *(_number(row.get(key)) for key in _COLUMNS),
       *(
-        intervals.in_words(row[key], plots.interval(row, key))
+        intervals.in_words(row[key], charts.interval(row, key))
         if metrics.is_number(row.get(key))
         else ""
         for key in _SCORES
@@ -351,13 +399,7 @@ def _metrics(groups: Sequence[Group], points: int) -> list[Element]:
   parts = []
   for kind in [*(kind for kind in _SECTIONS if kind in kinds), *sorted({*kinds} - {*_SECTIONS})]:
     pictures = [
-      _tag(
-        "figure",
-        _tag("figcaption", name),
-        _tag("img", src=plots.metric(groups, name, points // 2), alt=f"{name} against agent steps"),
-      )
-      for name in names
-      if _kind(name) == kind
+      _chart(charts.metric(groups, name, points // 2)) for name in names if _kind(name) == kind
     ]
     parts += [
       _tag("h2", _SECTIONS.get(kind, kind.capitalize())),
@@ -405,10 +447,10 @@ def _video(found: Sequence[Run]) -> list[Element]:
       newest = max(videos, key=lambda path: path.stat().st_mtime)
       text = f"{newest.name} of {name}"
       if newest.stat().st_size > VIDEO_BYTES:
-        return [_tag("h2", "Video"), _tag("p", f"{text} is too large to be shown here: {newest}")]
+        return [_tag("p", f"The video {text} is too large to be shown here: {newest}")]
       address = "data:video/mp4;base64," + base64.b64encode(newest.read_bytes()).decode()
       player = _tag("video", src=address, controls="controls", preload="metadata")
-      return [_tag("h2", "Video"), _tag("figure", player, _tag("figcaption", text))]
+      return [_tag("figure", _tag("figcaption", f"video {text}"), player)]
   return []
 
 

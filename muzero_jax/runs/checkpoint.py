@@ -1,4 +1,4 @@
-"""Saves and restores checkpoints with orbax.
+"""The checkpoints of a run: which are there, which can be used, and saving the next.
 
 Checkpoints are written in the background. An interrupted write never leaves an incomplete
 checkpoint that could be restored. A checkpoint that was damaged later is recognized by the digests
@@ -6,34 +6,18 @@ of its files, or because it cannot be read, and the one before it is used.
 """
 
 import contextlib
-import dataclasses
-import json
 import re
 import shutil
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-import jax
-import jax.numpy as jnp
-import orbax.checkpoint as ocp
-from etils import epath
-
 from muzero_jax.config import ConfigError
-from muzero_jax.runs import digest
+from muzero_jax.runs import digest, storage
+from muzero_jax.runs.saved import Damaged, Saved
 
 T = TypeVar("T")
-
-_ITEMS = ("learner", "local", "replay", "progress")
-# Paths of leaves that checkpoints of earlier versions lack. When such a checkpoint is restored,
-# these leaves keep their initial values.
-_ADDED = ("learner/statistics/", "learner/skipped")
-
-
-class Damaged(Exception):
-  """A checkpoint cannot be used. The message says what is wrong with it, in a few words."""
 
 
 class Checkpoints:
@@ -50,7 +34,7 @@ class Checkpoints:
   def __init__(self, workdir: Path, keep: int = 2, read_only: bool = False):
     self.folder = Path(workdir).resolve() / "checkpoints"
     self._keep, self._read_only = keep, read_only
-    self._manager: ocp.CheckpointManager | None = None
+    self._writer: storage.Writer | None = None
     self.newest: int | None = None  # agent steps of the checkpoint that was loaded or saved last
     self._sealing: threading.Thread | None = None  # computes the digests of the last one saved
     self._written = threading.Event()
@@ -172,46 +156,17 @@ class Checkpoints:
     """
     if self.newest == env_steps:
       return
-    items = dict(
-      learner=ocp.args.StandardSave(learner),
-      local=ocp.args.StandardSave(local),
-      progress=ocp.args.JsonSave(progress),
-    )
-    if replay is not None:
-      items["replay"] = ocp.args.StandardSave(replay)
-    manager = self._opened()
-    self._wait(manager)
-    manager.save(env_steps, args=ocp.args.Composite(**items))
-    if jax.default_backend() == "cpu":
-      # On the CPU orbax writes the arrays without copying them first. Until it has finished, XLA
-      # could not update them in place and would copy them.
-      manager.wait_until_finished()
+    # The writer is made before the first save: damaged checkpoints are gone by then.
+    self._writer = self._writer or storage.Writer(self.folder, self._keep)
+    self.wait()
+    items = {} if replay is None else {"replay": replay}
+    self._writer.save(env_steps, progress, learner=learner, local=local, **items)
     self.newest = env_steps
     self._sealing = threading.Thread(target=self._seal, args=(self.folder / str(env_steps),))
     self._sealing.start()
 
-  def _opened(self) -> ocp.CheckpointManager:
-    """Orbax's manager, which is made before the first save: damaged checkpoints are gone by then.
-
-    It deletes what a killed process left incomplete.
-    """
-    if self._manager is None:
-      _silence_orbax()
-      options = ocp.CheckpointManagerOptions(
-        max_to_keep=self._keep,
-        enable_async_checkpointing=True,
-        cleanup_tmp_directories=True,
-        create=True,
-      )
-      self._manager = ocp.CheckpointManager(self.folder, options=options, item_names=_ITEMS)
-      # Orbax deletes incomplete checkpoints in a thread that `close` does not wait for. Without
-      # this wait, a process that ends soon would print a traceback.
-      if clearing := getattr(self._manager, "_cleanup_tmp_directory_future", None):
-        clearing.result()
-    return self._manager
-
   def _seal(self, folder: Path) -> None:
-    """Adds the digests to a checkpoint, once orbax has written it and given it its name.
+    """Adds the digests to a checkpoint, once it is written and has its name.
 
     A checkpoint without digests can be used, too: so that what fails here is not an error.
     """
@@ -220,10 +175,15 @@ class Checkpoints:
     with contextlib.suppress(OSError):
       digest.write(folder)
 
-  def _wait(self, manager: ocp.CheckpointManager) -> None:
-    """Waits until everything is written, and the digests, too."""
+  def wait(self) -> None:
+    """Waits until everything is written, digests included.
+
+    Raises:
+      OSError: or another error that the background write has raised.
+    """
     try:
-      manager.wait_until_finished()
+      if self._writer:
+        self._writer.wait()
     finally:
       self._written.set()
       if self._sealing:
@@ -231,216 +191,21 @@ class Checkpoints:
       self._sealing = None
       self._written.clear()
 
-  def wait(self) -> None:
-    """Waits until everything is written; raises what the background write has raised."""
-    if self._manager:
-      self._wait(self._manager)
-
   def give_up(self) -> None:
     """After a save that failed: forgets its errors, and removes what takes space of it."""
-    manager, self._manager = self._manager, None
-    if manager:
-      for finish in (lambda: self._wait(manager), manager.close):
+    writer = self._writer
+    if writer:
+      for finish in (self.wait, writer.close):
         with contextlib.suppress(Exception):
           finish()
+    self._writer = None
     self.newest = self.latest()
-    for draft in self.folder.glob("*.orbax-checkpoint-tmp"):
+    for draft in storage.drafts(self.folder):
       shutil.rmtree(draft, ignore_errors=True)
 
   def close(self) -> None:
     """Waits until everything is written."""
-    if self._manager:
-      self._wait(self._manager)
-      self._manager.close()
-      self._manager = None
-
-
-@dataclasses.dataclass(frozen=True)
-class Saved:
-  """One checkpoint. What is read from it raises `Damaged` where it cannot be read."""
-
-  folder: Path
-
-  @property
-  def env_steps(self) -> int:
-    """The agent steps at which it was saved."""
-    return int(self.folder.name)
-
-  def check(self, items: tuple[str, ...] = ()) -> None:
-    """Compares the files with their digests; checkpoints of earlier versions have none.
-
-    Args:
-      items: the items to look at; (): all.
-
-    Raises:
-      Damaged: something is missing or has changed since it was saved.
-    """
-    try:
-      flaw = digest.flaw(self.folder, items)
-      missing = [x for x in items or ("learner", "local", "progress") if not self.has(x)]
-    except OSError as error:
-      raise Damaged(f"it cannot be read: {error.strerror}") from error
-    if flaw or missing:
-      raise Damaged(flaw or f"there is no {missing[0]} in it")
-
-  def progress(self) -> dict[str, Any]:
-    """The dictionary that was saved as `progress`."""
-    with self._reading("progress"):
-      found = json.loads((self.folder / "progress" / "metadata").read_text())
-      return {
-        **found,
-        "seconds": float(found["seconds"]),
-        "pending": {name: (float(x), float(w)) for name, (x, w) in found["pending"].items()},
-      }
-
-  def restore(self, **abstract: Any) -> dict[str, Any]:
-    """Restores items.
-
-    Args:
-      **abstract: for each item, a pytree of arrays or of `jax.ShapeDtypeStruct` with shardings, in
-        the structure and shapes that were saved.
-
-    Returns:
-      A dictionary of the restored items.
-
-    Raises:
-      Damaged: an item cannot be read.
-      ConfigError: the checkpoint has other shapes, so it is of another network, game or number of
-        environments.
-    """
-    return {name: self._restore(name, tree) for name, tree in abstract.items()}
-
-  def _restore(self, name: str, tree: Any) -> Any:
-    if not self.fits(name, tree):
-      raise ConfigError(
-        f"The checkpoint in {self.folder} does not fit these settings: its {name} has other "
-        "shapes, so it is of another network, "
-        "game or number of games. Use the settings that the run was started with (config.json), "
-        "or another --workdir."
-      )
-    with self._reading(name):
-      known = _without(tree, set(_shapes(tree)) - set(_shapes(self._metadata(name))))
-      with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
-        found = reader.restore(
-          self.folder / name, args=ocp.args.StandardRestore(jax.tree.map(_abstract, known))
-        )
-      given, got = ([x.dtype for x in jax.tree.leaves(t)] for t in (known, found))
-      if given != got:  # without a part of its metadata, a random key is restored as numbers
-        raise TypeError("its arrays have other types")
-      return _filled(tree, found)
-
-  def has(self, item: str) -> bool:
-    """Whether it has this item."""
-    return (self.folder / item).is_dir()
-
-  def fits(self, item: str, tree: Any) -> bool:
-    """Whether it has this item, and with the shapes of `tree`."""
-    if not self.has(item):
-      return False
-    with self._reading(item):
-      saved = _shapes(self._metadata(item))
-    return saved == {
-      name: shape
-      for name, shape in _shapes(tree).items()
-      if name in saved or not name.startswith(_ADDED)
-    }
-
-  def _metadata(self, item: str) -> Any:
-    """The metadata of an item: a pytree with shapes in place of arrays."""
-    return ocp.StandardCheckpointHandler().metadata(epath.Path(self.folder / item)).tree
-
-  @contextlib.contextmanager
-  def _reading(self, item: str) -> Iterator[None]:
-    """Within this context, errors mean that the item is damaged.
-
-    Not where the files are as they were saved, nor where memory is short: then the error is another
-    one, and is passed on.
-    """
-    try:
-      yield
-    except (MemoryError, jax.errors.JaxRuntimeError):
-      raise
-    except Exception as error:
-      flaw = digest.flaw(self.folder)
-      if not flaw and digest.exists(self.folder):
-        raise
-      _silence_orbax()
-      text = " ".join(str(error).split())[:80]
-      raise Damaged(flaw or f"its {item} cannot be read: {text or type(error).__name__}") from error
-
-
-def _silence_orbax() -> None:
-  """Suppresses the tracebacks that Python prints, until it ends, of work that orbax gave up.
-
-  Orbax reads and writes all arrays at the same time. When one fails, the others go on without
-  anyone who waits for them, and their errors have no one to be raised to.
-  """
-  before = sys.unraisablehook
-
-  def hook(unraisable: Any) -> None:
-    text = f"{unraisable.object!r} {unraisable.exc_value}"
-    if "_read_array" not in text and "Event loop is closed" not in text:
-      before(unraisable)
-
-  sys.unraisablehook = hook
-
-
-def _shapes(tree: Any) -> dict[str, tuple[int, ...]]:
-  """Maps the path of every leaf to its shape.
-
-  Paths do not depend on whether a node is a dataclass, a tuple or a dictionary, because orbax's
-  metadata has dictionaries in place of dataclasses.
-  """
-
-  def shape(leaf: Any) -> tuple[int, ...]:
-    is_key = isinstance(leaf, jax.Array) and jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
-    return tuple((jax.random.key_data(leaf) if is_key else leaf).shape)
-
-  leaves, _ = jax.tree_util.tree_flatten_with_path(tree)
-  return {_name(path): shape(leaf) for path, leaf in leaves}
-
-
-def _without(tree: Any, names: set[str], path: str = "") -> Any:
-  """Removes the leaves with these paths from a tree.
-
-  A dataclass that contains a removed leaf becomes a dictionary; all other parts of the tree stay as
-  they are.
-  """
-  if not names:
-    return tree
-  if dataclasses.is_dataclass(tree):
-    tree = {field.name: getattr(tree, field.name) for field in dataclasses.fields(tree)}
-  if not isinstance(tree, dict):
-    return tree
-  inner = {key: (value, f"{path}{key}") for key, value in tree.items()}
-  missing = {
-    key
-    for key, (_, name) in inner.items()
-    if any(x == name or x.startswith(f"{name}/") for x in names)
-  }
-  kept = {
-    key: _without(value, names, f"{name}/") if key in missing else value
-    for key, (value, name) in inner.items()
-  }
-  return {
-    key: value
-    for key, value in kept.items()
-    if inner[key][1] not in names and not (key in missing and value == {})
-  }
-
-
-def _filled(tree: Any, found: Any) -> Any:
-  """Replaces the leaves of `tree` by those of `found` with the same path, where there are any."""
-  leaves = {_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(found)[0]}
-  return jax.tree_util.tree_map_with_path(lambda path, leaf: leaves.get(_name(path), leaf), tree)
-
-
-def _name(path: Any) -> str:
-  """Formats a leaf's path: "learner/params/model/...", for dataclasses and dictionaries alike."""
-  return "/".join(re.findall(r"\w+", jax.tree_util.keystr(path)))
-
-
-def _abstract(x: Any) -> Any:
-  if isinstance(x, jax.Array) or hasattr(x, "sharding"):
-    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding)
-  return x
+    self.wait()
+    if self._writer:
+      self._writer.close()
+      self._writer = None

@@ -259,7 +259,7 @@ class Events:
       self._seconds = row["seconds"]
       if not self._writer:
         self._begin(row["env_steps"] - 1)
-      self._write(row)
+      self._write(row, time.time())
 
     self._try(write)
 
@@ -290,14 +290,15 @@ class Events:
       path.unlink()
     self._writer = writer = EventsWriter(str(self._folder / "events"))
     started = SessionLog(status=SessionLog.START)
-    writer.write_event(Event(wall_time=time.time(), step=0, session_log=started))
+    now = time.time()
+    writer.write_event(Event(wall_time=now, step=0, session_log=started))
     for row in read(self._folder / "metrics.jsonl"):
       if row.get("env_steps", 0) <= last:
-        self._write(row)
+        self._write(row, now)
 
-  def _write(self, row: dict[str, Any]) -> None:
+  def _write(self, row: dict[str, Any], now: float) -> None:
     assert self._writer
-    then = time.time() - max(self._seconds - row.get("seconds", self._seconds), 0)
+    then = now - max(self._seconds - row.get("seconds", self._seconds), 0)
     for name, value in row.items():
       if is_number(value):
         values = summary.scalar(name, value)

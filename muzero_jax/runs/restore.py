@@ -11,7 +11,8 @@ from muzero_jax.config import Config, ConfigError
 from muzero_jax.envs.base import Spec
 from muzero_jax.player import Player
 from muzero_jax.runs import workdir
-from muzero_jax.runs.checkpoint import Checkpoints, Saved
+from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs.saved import Saved
 from muzero_jax.search.base import Search
 from muzero_jax.types import Model, Params
 

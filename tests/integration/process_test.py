@@ -27,28 +27,39 @@ def command(folder, *more) -> list[str]:
   ]
 
 
-def start(folder, *more) -> subprocess.Popen:
-  return subprocess.Popen(
-    command(folder, *more),
-    cwd=ROOT,
-    stdout=subprocess.PIPE,
-    stderr=subprocess.STDOUT,
-    text=True,
-    env=os.environ | {"PYTHONPATH": str(ROOT)},
-  )
+@pytest.fixture
+def start():
+  """Starts training as a process; one that is still there when the test is over is killed."""
+  processes = []
+
+  def started(folder, *more) -> subprocess.Popen:
+    process = subprocess.Popen(
+      command(folder, *more),
+      cwd=ROOT,
+      stdout=subprocess.PIPE,
+      stderr=subprocess.STDOUT,
+      text=True,
+      env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )
+    processes.append(process)
+    return process
+
+  yield started
+  for process in processes:
+    process.kill()
 
 
 def wait_for_a_checkpoint(folder, process) -> None:
-  for _ in range(600):
+  for _ in range(1200):
     if process.poll() is not None:
       pytest.fail(process.stdout.read())
     if Checkpoints(folder, read_only=True).latest() if (folder / "checkpoints").exists() else None:
       return
     time.sleep(0.1)
-  pytest.fail("no checkpoint after a minute")
+  pytest.fail("no checkpoint after two minutes")
 
 
-def test_kill_9_and_sigterm_lose_nothing_that_was_saved(tmp_path):
+def test_kill_9_and_sigterm_lose_nothing_that_was_saved(tmp_path, start):
   """Killed with -9 in the middle, a run goes on from its last checkpoint; told to terminate, it
   saves first.
   """
@@ -112,7 +123,7 @@ ENDLESS = ["--evaluation.episodes=1000000", "--evaluation.num_envs=8", "--save_e
   ],
   ids=["start", "start by Ctrl-C", "compiling", "training", "evaluating", "final evaluation"],
 )
-def test_every_phase_ends_within_seconds_of_a_signal(number, phase, words, tmp_path):
+def test_every_phase_ends_within_seconds_of_a_signal(number, phase, words, tmp_path, start):
   """Where there is a state, it is saved; there is never a traceback."""
   process = start(tmp_path, "--log_every=2048", *words)
   said = []
@@ -134,7 +145,7 @@ def test_every_phase_ends_within_seconds_of_a_signal(number, phase, words, tmp_p
   assert not (tmp_path / "evaluations.jsonl").exists()
 
 
-def test_a_reader_that_leaves(tmp_path):
+def test_a_reader_that_leaves(tmp_path, start):
   """`train | head`: the run is saved, nothing is said, and the exit code is that of SIGPIPE."""
   words = ["--env_steps=10000000", "--log_every=2048", "--save_every=0"]
   process = start(tmp_path, *words)

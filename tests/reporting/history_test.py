@@ -1,11 +1,13 @@
 """What is read from the folders of runs, and drawn of it."""
 
+import json
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
 from muzero_jax.config import ConfigError
-from muzero_jax.reporting import plots
+from muzero_jax.reporting import charts, plots
 from muzero_jax.runs import history
 from tests.reporting.common import (
   metric_rows,
@@ -48,26 +50,39 @@ def test_spread_by_hand():
 
 
 def test_what_is_drawn(tmp_path):
-  """The lines of the picture itself: every seed's, their mean, the evaluations with an interval, in
-  minutes.
+  """Every seed's line, their mean, the evaluations with an interval, in minutes; and the image of
+  it.
   """
   marks = [score(9.0, 1500, intervals={"mean": [8.0, 9.5]})]
   folders = [
     write_run(tmp_path / f"{seed}", metric_rows([seed, seed + 4.0, 6.0]), marks * seed, seed=seed)
     for seed in (0, 2)
   ]
+  groups = history.grouped([history.read(folder) for folder in folders])
+  chart = charts.returns("Pong-v5", groups, "seconds", 500)
+  first, second, mean = chart.lines
+  assert (first.x, first.y, first.faint) == ([1, 2, 3], [0, 4, 6], True)
+  assert (second.x, second.y, second.faint) == ([1, 2, 3], [2, 6, 6], True)
+  np.testing.assert_allclose([mean.y[0], mean.y[-1]], [1, 6])
+  assert not mean.faint and first.color == second.color == mean.color
+  [band] = chart.bands
+  assert (band.low[0], band.high[0], band.low[-1], band.high[-1]) == (0, 2, 6, 6)
+  [dots] = chart.dots  # of seed 2, which has two evaluations
+  assert (dots.x, dots.y, dots.low, dots.high) == ([1.5] * 2, [9] * 2, [8] * 2, [9.5] * 2)
+  assert chart.x == "wall-clock time (minutes)"
+
   _, axes = plt.subplots()
-  plots._returns(
-    axes, history.grouped([history.read(folder) for folder in folders]), "seconds", 500
-  )
-  first, second, mean, *dots = axes.lines
-  np.testing.assert_allclose(first.get_xydata(), [[1, 0], [2, 4], [3, 6]])
-  np.testing.assert_allclose(second.get_xydata(), [[1, 2], [2, 6], [3, 6]])
-  np.testing.assert_allclose(mean.get_ydata()[[0, -1]], [1, 6])
-  assert first.get_alpha() < 1 and first.get_color() == second.get_color() == mean.get_color()
-  assert [dot.get_xydata().tolist() for dot in dots] == [[[1.5, 9.0]]] * 2
-  assert axes.get_xlabel() == "wall-clock time (minutes)"
+  plots.draw(axes, chart)
+  np.testing.assert_allclose(axes.lines[0].get_xydata(), [[1, 0], [2, 4], [3, 6]])
+  assert axes.lines[0].get_alpha() < 1 and len(axes.lines) == 4
   plt.close()
+
+
+def test_a_chart_as_json():
+  """Six digits, and null where JSON has no number."""
+  line = charts.Line("a", "#000000", [1.0, 2.0], [1 / 3, float("nan")])
+  found = json.loads(charts.Chart("t", "x", "", [line]).json())
+  assert found["lines"][0]["y"] == [0.333333, None]
 
 
 def test_a_config_that_is_no_dictionary_is_a_mistake_too(tmp_path):

@@ -1,6 +1,7 @@
 """The page of runs, from folders that the tests write."""
 
 import base64
+import hashlib
 import html.parser
 import json
 import os
@@ -48,7 +49,7 @@ class Page(html.parser.HTMLParser):
     assert self._open.pop() == tag
 
   def handle_data(self, data):
-    if "style" not in self._open:
+    if self._open[-1:] not in (["style"], ["script"]):
       self.words.append(data)
     self.texts.setdefault(self._open[-1] if self._open else "", []).append(data)
     if self._open and self._open[-1] in ("td", "th"):
@@ -66,12 +67,17 @@ class Page(html.parser.HTMLParser):
     [found] = [row for row in self.rows if row[:1] == [head]]
     return found[1:]
 
-  def picture(self, alt):
-    """The text of the SVG picture with this description."""
-    [found] = [image["src"] for image in self.all("img") if image["alt"] == alt]
-    head, _, body = found.partition(",")
-    assert head == "data:image/svg+xml;base64"
-    return base64.b64decode(body).decode()
+  def chart(self, title):
+    """The data of the only chart with this title."""
+    charts = [
+      json.loads(figure["data-chart"]) for figure in self.all("figure") if "data-chart" in figure
+    ]
+    [found] = [chart for chart in charts if chart["title"] == title]
+    return found
+
+
+def labels(chart):
+  return {part["label"] for kind in ("lines", "bands", "dots") for part in chart[kind]}
 
 
 def read_page(*folders, **kwargs):
@@ -125,28 +131,35 @@ def test_a_run_of_pong(tmp_path):
     ("value/new_one", "7.5"),
   ):
     assert page.row(name) == [value]
-    assert "<svg" in page.picture(f"{name} against agent steps")
+    assert page.chart(name)["lines"][0]["y"] == [float(value)] * 3
   assert page.row("--search.num_simulations") == ["8", "17"]
   assert set(configs.values(Config())) == {
     row[0][2:] for row in page.rows if row[0].startswith("--")
   }
   assert "jax 0.10.77" in page.text and "train --seed" in page.text
   for x in ("agent steps", "wall-clock time"):
-    picture = page.picture(f"Pong-v5: return against {x}")
-    assert (
-      x in picture
-      and "evaluation" in picture
-      and "random play" in picture
-      and "mean of seeds" not in picture
+    chart = page.chart(f"Pong-v5: return against {x}")
+    assert x in chart["x"] and labels(chart) == {"training games", "evaluation"}
+    assert chart["level"] == -20.75
+    [dots] = chart["dots"]
+    assert (dots["y"], dots["low"], dots["high"]) == (
+      [-12.5, -18.5],
+      [None, -19.51],
+      [None, -17.25],
     )
+  steps = page.chart("Pong-v5: return against agent steps")
+  assert steps["lines"][0]["x"] == [1000, 2000, 3000] and steps["dots"][0]["x"] == [2000, 3000]
 
 
 def test_seeds_make_a_band_and_a_setting_makes_a_group(tmp_path):
   folders = [write_run(tmp_path / f"s{seed}", metric_rows([seed, 2]), seed=seed) for seed in (0, 1)]
   page = read_page(*folders, output=tmp_path / "two.html")
   assert "Runs that differ" not in page.text
-  for words in ("mean of seeds", "lowest to highest", "a seed's training games"):
-    assert words in page.picture("Pong-v5: return against agent steps")
+  assert labels(page.chart("Pong-v5: return against agent steps")) == {
+    "mean of seeds",
+    "lowest to highest",
+    "a seed's training games",
+  }
   marked = [attributes for attributes in page.all("tr") if attributes.get("class") == "differs"]
   assert len(marked) == 2  # --workdir and --seed
   assert page.row("--seed") == ["0", "0, 1"]
@@ -179,7 +192,7 @@ def test_several_games_have_a_curve_each(tmp_path):
   assert "Pong-v5, catch: 2 runs" in page.text
   assert str(pong) in page.text and str(catch) in page.text  # the folders' names are the same
   for task in ("Pong-v5", "catch"):
-    assert "training games" in page.picture(f"{task}: return against agent steps")
+    assert "training games" in labels(page.chart(f"{task}: return against agent steps"))
   assert len([row for row in page.rows if row[0] == "Pong-v5"]) == 1  # published
   assert not [row for row in page.rows if row[0] == "catch"]
 
@@ -201,7 +214,7 @@ def test_a_run_that_just_began(tmp_path):
   page = read_page(write_run(tmp_path / "run", log_every=12345))
   assert "run has no metrics yet: the first line comes after 12,345 agent steps." in page.text
   assert "No evaluation yet." in page.text and "Pong-v5: no game is over yet." in page.text
-  assert not page.all("img") and not page.all("video")
+  assert not [figure for figure in page.all("figure")] and not page.all("video")
   folder = write_run(tmp_path / "bare")
   (folder / "metrics.jsonl").unlink(), (folder / "evaluations.jsonl").unlink()
   assert "No evaluation yet." in read_page(folder).text
@@ -277,25 +290,21 @@ def test_nothing_is_loaded_and_nothing_escapes(tmp_path):
   page = Page(path.read_text())
   assert page.texts["h1"] == [f"{evil}, seed 0"] and page.texts["title"] == [f"{evil}, seed 0"]
   assert evil in page.row("--env.task") and evil in page.row(folder.name)
-  assert {tag for tag, _ in page.tags}.isdisjoint(
-    {"script", "link", "iframe", "object", "embed", "base"}
-  )
-  addresses = [
-    value for _, attributes in page.tags for name, value in attributes.items() if name in LOADING
-  ]
-  assert len(addresses) == len(page.all("img")) > 4
-  assert all(address.startswith("data:") for address in addresses)
+  assert {tag for tag, _ in page.tags}.isdisjoint({"link", "iframe", "object", "embed", "base"})
+  assert not [name for _, attributes in page.tags for name in attributes if name in LOADING]
   assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
   [style] = page.texts["style"]
   assert "url(" not in style and "@import" not in style
   [policy] = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
   assert policy.startswith("default-src 'none'; img-src data:; media-src data:;")
-  for address in addresses:
-    picture = base64.b64decode(address.partition(",")[2]).decode()
-    assert (
-      all(link.startswith("#") for link in re.findall('href="([^"]*)"', picture))
-      and "<script" not in picture
-    )
+  # Only the page's own two scripts may run, by their digests.
+  assert len(page.all("script")) == len(page.texts["script"]) == 2
+  allowed = policy.partition("script-src ")[2].split()
+  assert allowed == [
+    f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    for text in page.texts["script"]
+  ]
+  assert not [text for text in page.texts["script"] if "alert" in text]
 
 
 def test_the_newest_video_is_embedded_unless_it_is_large(tmp_path, monkeypatch):

@@ -11,7 +11,8 @@ import pytest
 
 from muzero_jax.config import ConfigError
 from muzero_jax.runs import digest
-from muzero_jax.runs.checkpoint import Checkpoints, Damaged, Saved
+from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs.saved import Damaged, Saved
 
 
 def state(step: int) -> dict[str, dict]:

@@ -1,0 +1,129 @@
+"""One checkpoint: whether it is whole, whether it fits, and what is in it."""
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from muzero_jax.config import ConfigError
+from muzero_jax.runs import digest, storage, trees
+
+# Paths of leaves that checkpoints of earlier versions lack. When such a checkpoint is restored,
+# these leaves keep their initial values.
+_ADDED = ("learner/statistics/", "learner/skipped")
+
+
+class Damaged(Exception):
+  """A checkpoint cannot be used. The message says what is wrong with it, in a few words."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Saved:
+  """One checkpoint. What is read from it raises `Damaged` where it cannot be read."""
+
+  folder: Path
+
+  @property
+  def env_steps(self) -> int:
+    """The agent steps at which it was saved."""
+    return int(self.folder.name)
+
+  def check(self, items: tuple[str, ...] = ()) -> None:
+    """Compares the files with their digests; checkpoints of earlier versions have none.
+
+    Args:
+      items: the items to look at; (): all.
+
+    Raises:
+      Damaged: something is missing or has changed since it was saved.
+    """
+    try:
+      flaw = digest.flaw(self.folder, items)
+      missing = [x for x in items or ("learner", "local", "progress") if not self.has(x)]
+    except OSError as error:
+      raise Damaged(f"it cannot be read: {error.strerror}") from error
+    if flaw or missing:
+      raise Damaged(flaw or f"there is no {missing[0]} in it")
+
+  def progress(self) -> dict[str, Any]:
+    """The dictionary that was saved as `progress`."""
+    with self._reading("progress"):
+      found = json.loads(storage.progress(self.folder).read_text())
+      return {
+        **found,
+        "seconds": float(found["seconds"]),
+        "pending": {name: (float(x), float(w)) for name, (x, w) in found["pending"].items()},
+      }
+
+  def restore(self, **abstract: Any) -> dict[str, Any]:
+    """Restores items.
+
+    Args:
+      **abstract: for each item, a pytree of arrays or of `jax.ShapeDtypeStruct` with shardings, in
+        the structure and shapes that were saved.
+
+    Returns:
+      A dictionary of the restored items.
+
+    Raises:
+      Damaged: an item cannot be read.
+      ConfigError: the checkpoint has other shapes, so it is of another network, game or number of
+        environments.
+    """
+    return {name: self._restore(name, tree) for name, tree in abstract.items()}
+
+  def _restore(self, name: str, tree: Any) -> Any:
+    if not self.fits(name, tree):
+      raise ConfigError(
+        f"The checkpoint in {self.folder} does not fit these settings: its {name} has other "
+        "shapes, so it is of another network, "
+        "game or number of games. Use the settings that the run was started with (config.json), "
+        "or another --workdir."
+      )
+    with self._reading(name):
+      saved = trees.shapes(storage.metadata(self.folder / name))
+      known = trees.without(tree, set(trees.shapes(tree)) - set(saved))
+      found = storage.restore(self.folder / name, known)
+      given, got = ([x.dtype for x in jax.tree.leaves(t)] for t in (known, found))
+      if given != got:  # without a part of its metadata, a random key is restored as numbers
+        raise TypeError("its arrays have other types")
+      return trees.filled(tree, found)
+
+  def has(self, item: str) -> bool:
+    """Whether it has this item."""
+    return (self.folder / item).is_dir()
+
+  def fits(self, item: str, tree: Any) -> bool:
+    """Whether it has this item, and with the shapes of `tree`."""
+    if not self.has(item):
+      return False
+    with self._reading(item):
+      saved = trees.shapes(storage.metadata(self.folder / item))
+    return saved == {
+      name: shape
+      for name, shape in trees.shapes(tree).items()
+      if name in saved or not name.startswith(_ADDED)
+    }
+
+  @contextlib.contextmanager
+  def _reading(self, item: str) -> Iterator[None]:
+    """Within this context, errors mean that the item is damaged.
+
+    Not where the files are as they were saved, nor where memory is short: then the error is another
+    one, and is passed on.
+    """
+    try:
+      yield
+    except (MemoryError, jax.errors.JaxRuntimeError):
+      raise
+    except Exception as error:
+      flaw = digest.flaw(self.folder)
+      if not flaw and digest.exists(self.folder):
+        raise
+      storage.silence()
+      text = " ".join(str(error).split())[:80]
+      raise Damaged(flaw or f"its {item} cannot be read: {text or type(error).__name__}") from error

@@ -1,0 +1,117 @@
+"""Kills a training run at random moments, and starts it again each time, until it is done.
+
+python -m tests.killer KILLS [SEED] [flag of launch.train ...] compares a run of Catch that was
+killed so often with one that was not, and prints what happened.
+"""
+
+import collections
+import os
+import pathlib
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import jax
+import numpy as np
+
+ROOT = pathlib.Path(__file__).parents[1]
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP)
+SETTINGS = (
+  "--env.kind=catch --env.num_envs=8 --env.stack=1 --network.kind=mlp --network.support=10 "
+  "--search.num_simulations=2 --replay.capacity=4096 --replay.warmup=512 --learner.batch_size=32 "
+  "--targets.unroll=2 --targets.n_step=3 --evaluation.episodes=32 --evaluation.random_episodes=0 "
+  "--cpu_devices=2 --checkpoint.replay --log_every=1024 --save_every=1024"
+).split()
+
+
+def start(folder: pathlib.Path, words: list[str]) -> subprocess.Popen:
+  return subprocess.Popen(
+    [sys.executable, "-m", "launch.train", f"--workdir={folder}", *words],
+    cwd=ROOT,
+    stdout=open(folder.with_suffix(".log"), "a"),
+    stderr=subprocess.STDOUT,
+    env=os.environ | {"PYTHONPATH": str(ROOT)},
+  )
+
+
+def run(folder: pathlib.Path, words: list[str]) -> str:
+  """Trains without being disturbed; returns what the last start said."""
+  before = folder.with_suffix(".log").stat().st_size if folder.with_suffix(".log").exists() else 0
+  code = start(folder, words).wait()
+  said = folder.with_suffix(".log").read_text()[before:]
+  assert code == 0 and "Traceback" not in said, said
+  return said
+
+
+def kill_and_finish(
+  folder: pathlib.Path, words: list[str], kills: int, seed: int, longest: float
+) -> collections.Counter:
+  """Kills the run so often, and then lets it finish.
+
+  Each start is ended by a random signal after a random time of up to `longest` seconds, which may
+  be while it starts, compiles, trains, saves, or evaluates. A start that is done before its time
+  counts as a kill without a signal.
+
+  Returns:
+    How often each signal ended the run in which phase: the last of the phases that its output
+    shows.
+  """
+  choose, log = random.Random(seed), folder.with_suffix(".log")
+  happened = collections.Counter()
+  for _ in range(kills):
+    before = log.stat().st_size if log.exists() else 0
+    number, seconds = choose.choice(SIGNALS), choose.uniform(0, longest)
+    process, begun = start(folder, words), time.perf_counter()
+    while process.poll() is None and time.perf_counter() - begun < seconds:
+      time.sleep(0.02)
+    process.send_signal(number)
+    code = process.wait(timeout=120)
+    said = log.read_text()[before:]
+    assert "Traceback" not in said, said
+    assert code in (0, -number, 128 + number), (code, said)
+    happened[signal.Signals(number).name if code else "done", phase(said)] += 1
+  run(folder, words)
+  return happened
+
+
+def phase(said: str) -> str:
+  """The last phase that a run's output shows."""
+  shown = [
+    (said.rfind(mark), name)
+    for mark, name in (
+      ("compiling", "compiling"),
+      (" steps/s ", "training"),
+      ("player:", "evaluated"),
+      ("has done its", "finished"),
+    )
+  ]
+  place, name = max(shown)
+  return name if place >= 0 else "starting"
+
+
+def state(folder: pathlib.Path) -> list[np.ndarray]:
+  """All arrays of a run's newest checkpoint."""
+  from tests.integration.resume_test import bits, saved
+
+  return bits(saved(folder))
+
+
+def main() -> None:
+  jax.config.update("jax_num_cpu_devices", 2)
+  kills, seed = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])
+  words = [*SETTINGS, "--env_steps=400000", *sys.argv[3:]]
+  folder = pathlib.Path(tempfile.mkdtemp())
+  run(folder / "whole", words)
+  happened = kill_and_finish(folder / "killed", words, kills, seed, longest=20.0)
+  for (name, where), count in sorted(happened.items()):
+    print(f"{name} while {where}: {count}")
+  pairs = list(zip(state(folder / "whole"), state(folder / "killed"), strict=True))
+  same = sum(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
+  print(f"{same} of {len(pairs)} arrays are equal, bit for bit; the runs are in {folder}")
+
+
+if __name__ == "__main__":
+  main()
