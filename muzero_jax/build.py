@@ -23,8 +23,17 @@ from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
 from muzero_jax.loop import Local, Loop, Shared
-from muzero_jax.losses import consistency, distillation, entropy, muzero, policy_gradient
-from muzero_jax.networks import mlp, resnet, vector
+from muzero_jax.losses import (
+  consistency,
+  distillation,
+  entropy,
+  muzero,
+  policy_gradient,
+  reconstruction,
+  schedule,
+  short_value,
+)
+from muzero_jax.networks import gaussian, mlp, resnet, vector
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
 from muzero_jax.replay.sampling import Prioritized, Sampler, Uniform
@@ -32,7 +41,7 @@ from muzero_jax.search.base import Search
 from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
-from muzero_jax.targets import bootstrap, policy
+from muzero_jax.targets import bootstrap, correction, policy
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
@@ -266,11 +275,19 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   return make(
     size,
     spec.num_actions,
-    Support(config.network.support, config.network.bins),
+    make_support(config),
     frames,
     jnp.dtype(config.network.precision),
     platform,
   )
+
+
+def make_support(config: Config) -> Support:
+  """Makes the coding of values and rewards as categorical distributions."""
+  size, bins = config.network.support, config.network.bins
+  if config.network.scalars == "gaussian":
+    return gaussian.Gaussian(size, bins, config.network.sigma)
+  return Support(size, bins)
 
 
 def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
@@ -313,7 +330,9 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
   """
   targets = config.targets
   window = targets.unroll + targets.n_step + 1
-  needs_later = targets.reanalyse or config.loss.consistency or config.loss.distillation
+  loss = config.loss
+  needs_later = targets.reanalyse or loss.consistency or loss.distillation
+  needs_later = needs_later or loss.reconstruction or config.log_drift
   later = targets.unroll if needs_later else 0
   later = window - 1 if targets.bootstrap == "target" else later
   rows = config.replay.capacity // (spec.num_envs * num_devices)
@@ -374,14 +393,17 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
       stack,
       targets.unroll,
       targets.n_step,
-      every_step=targets.td_lambda < 1,
+      every_step=targets.td_lambda < 1 or targets.correction != "none",
       stale_after=targets.stale_after,
     )
   if targets.reanalyse:
     policies = policy.Reanalyzed(
       model, search.for_reanalysis(), stack, targets.unroll, targets.reanalyse
     )
-  return TargetMaker(values, policies, make_returns(config), targets.unroll)
+  trust = correction.uncorrected
+  if targets.correction != "none":
+    trust = correction.OffPolicy(model, stack, targets.correction)
+  return TargetMaker(values, policies, make_returns(config), targets.unroll, trust)
 
 
 def make_returns(config: Config) -> Returns:
@@ -396,6 +418,8 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
   targets = config.targets
   skill = diagnostics.Skill(ring, make_returns(config))
   monitors: list[Monitor] = [diagnostics.search_metrics, skill]
+  if config.log_drift:
+    monitors.append(diagnostics.Drift(model, ring))
   classes = equivalent_actions(config)
   if classes:
     monitors.append(diagnostics.Twins(model, targets.discount, classes))
@@ -453,10 +477,41 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
       consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width
     ),
     "distillation": partial(distillation.distillation, stack=ring.stack),
+    "short_value": partial(
+      short_value.short_value,
+      hidden=hidden,
+      returns=Returns(
+        config.targets.n_step,
+        config.loss.short_discount,
+        clip_rewards=config.targets.clip_rewards,
+      ),
+      steps=config.loss.steps,
+    ),
+    "reconstruction": partial(
+      reconstruction.reconstruction, stack=ring.stack, hidden=hidden, pixels=ring.pixels
+    ),
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))
-  return {name: (weight, makers[name](model)) for name, weight in weights.items() if weight} | own
+  made = {name: (weight, makers[name](model)) for name, weight in weights.items() if weight}
+  return scheduled(config, made) | own
+
+
+# Loss terms that need no rewards and no policy: the only ones while --loss.pretrain lasts.
+SELF_SUPERVISED = ("consistency", "reconstruction")
+
+
+def scheduled(
+  config: Config, terms: dict[str, tuple[float, Term]]
+) -> dict[str, tuple[float, Term]]:
+  """The same terms; those that do not count during the whole run are confined to their part."""
+  begin = {name: config.loss.pretrain for name in terms if name not in SELF_SUPERVISED}
+  end = {"reconstruction": config.loss.reconstruction_until}
+  parts = {name: (begin.get(name, 0), end.get(name, 0)) for name in terms}
+  return {
+    name: (weight, schedule.during(term, *parts[name]) if any(parts[name]) else term)
+    for name, (weight, term) in terms.items()
+  }
 
 
 def make_optimizer(config: Config) -> optax.GradientTransformation:

@@ -119,6 +119,12 @@ class Network:
     minimum=0,
     maximum=10_001,
   )
+  scalars: str = option(
+    "two-hot",
+    "targets of these distributions: the two nearest bins, or a histogram of a Gaussian (HL-Gauss)",
+    choices=("two-hot", "gaussian"),
+  )
+  sigma: float = option(0.75, "gaussian: standard deviation, in bins", minimum=0.1, maximum=100)
   precision: str = option(
     "float32",
     "dtype of the network's trunk; heads and losses are always float32",
@@ -238,6 +244,12 @@ class Targets:
     "bootstrap values: recorded by the search when acting, or from the target network",
     choices=("recorded", "target"),
   )
+  correction: str = option(
+    "none",
+    "off-policy correction of returns by the probabilities of the recorded actions; vtrace: of all "
+    "actions; retrace: of all but the first",
+    choices=("none", "retrace", "vtrace"),
+  )
   reanalyse: float = option(
     0.0,
     "fraction of each batch whose policy targets come from a new search (MuZero Reanalyze)",
@@ -273,6 +285,26 @@ class Loss:
     0.0,
     "weight of the loss that makes the unroll's policies and values agree with those that the "
     "network predicts from the frames really reached",
+    minimum=0,
+  )
+  short_value: float = option(
+    0.0, "weight of a second value with a shorter horizon, an auxiliary task", minimum=0
+  )
+  short_discount: float = option(
+    0.7, "short_value: its discount per agent step", minimum=0, maximum=1
+  )
+  reconstruction: float = option(
+    0.0,
+    "weight of the loss that reconstructs the frames from the hidden states of the unroll",
+    minimum=0,
+  )
+  reconstruction_until: int = option(
+    0, "gradient steps after which the reconstruction no longer counts; 0: never", minimum=0
+  )
+  pretrain: int = option(
+    0,
+    "gradient steps at the beginning in which only consistency and reconstruction count, on random "
+    "play",
     minimum=0,
   )
   custom: str = option(
@@ -373,6 +405,10 @@ class Config:
     minimum=1,
   )
   log_every: int = option(10_000, "steps between log lines", minimum=1)
+  log_drift: bool = option(
+    False,
+    "log how far the unroll's hidden states are from those of the frames reached; takes time",
+  )
   evaluate_every: int = option(0, "steps between evaluations; 0: at the end only", minimum=0)
   save_every: int = option(100_000, "steps between checkpoints; 0: at the end only", minimum=0)
   cpu_devices: int = option(
@@ -410,6 +446,7 @@ FREE = (
   "workdir",
   "env_steps",
   "log_every",
+  "log_drift",
   "evaluate_every",
   "save_every",
   "video",
@@ -528,6 +565,38 @@ def check(config: Config) -> None:
       and config.search.acting == "halving",
       "--loss.policy_gradient needs the probability of the action taken, which sequential halving "
       "does not give: use --search.acting=sample, or --search.kind=none or puct.",
+    ),
+    (
+      config.targets.correction != "none" and config.targets.bootstrap != "target",
+      f"--targets.correction={config.targets.correction} compares with the policy of the target "
+      "network: use --targets.bootstrap=target.",
+    ),
+    (
+      config.targets.correction != "none"
+      and config.search.kind == "gumbel"
+      and config.search.acting == "halving",
+      f"--targets.correction={config.targets.correction} needs the probability of the action "
+      "taken, which sequential halving does not give: use --search.acting=sample, or "
+      "--search.kind=none or puct.",
+    ),
+    (
+      config.loss.reconstruction > 0 and config.learner.shift > 0,
+      "--loss.reconstruction cannot show frames that are shifted at random: use --learner.shift=0.",
+    ),
+    (
+      config.loss.pretrain > 0 and not (config.loss.reconstruction or config.loss.consistency),
+      "--loss.pretrain needs a loss without rewards: use --loss.reconstruction or "
+      "--loss.consistency.",
+    ),
+    (
+      0 < config.loss.reconstruction_until < config.loss.pretrain and not config.loss.consistency,
+      "--loss.pretrain lasts longer than --loss.reconstruction_until, so that nothing would be "
+      "learned in between: lower it.",
+    ),
+    (
+      config.loss.short_value > 0 and config.loss.short_discount >= config.targets.discount,
+      f"--loss.short_discount={config.loss.short_discount}: the second value must have the shorter "
+      "horizon, a discount below --targets.discount.",
     ),
     (
       config.search.kind == "puct" and config.search.qtransform in ("advantage", "skill"),

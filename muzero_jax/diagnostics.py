@@ -12,9 +12,11 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.replay.frames import Replay, Ring
+from muzero_jax.networks.model import encode_many
+from muzero_jax.replay.frames import Replay, Ring, stacks
 from muzero_jax.search.none import look_ahead
 from muzero_jax.targets.returns import Returns, n_step_returns
+from muzero_jax.targets.unroll import masks
 from muzero_jax.types import (
   Array,
   Context,
@@ -200,6 +202,65 @@ class Twins:
       "search/twins": ratio,
       "search/q_between": jnp.stack([ratio[1], jnp.float32(few.value.shape[0])]),
     }
+
+
+@dataclasses.dataclass(frozen=True)
+class Drift:
+  """How far the unroll's hidden states are from those of the frames reached. A `Monitor`.
+
+  `unroll/drift_i` is the mean squared distance between the hidden state after i steps of the model,
+  and the encoding of the frames at that step, divided by that between two encodings drawn at
+  random: 0 if dynamics and encoder agree, 1 if the prediction is no nearer than another state.
+  Examples must hold k later frames (E >= k).
+  """
+
+  model: Model
+  ring: Ring
+  roots: int = 16  # environments to measure, the first ones
+
+  def __call__(self, params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:
+    """See `Monitor`."""
+    del root, decision
+    example, complete = self.ring.completed(replay)
+    example = jax.tree.map(lambda x: x[: self.roots], example)
+    count, steps = example.action.shape[0], self.ring.unroll
+    frames = stacks(example, jnp.arange(steps + 1), self.ring.stack)
+    reached = encode_many(self.model, params, frames)
+    reached = reached.astype(jnp.float32).reshape(count, steps + 1, *reached.shape[1:])
+
+    def step(hidden: Array, action: Array) -> tuple[Array, Array]:
+      hidden, _ = self.model.step(params, hidden, action)
+      return hidden, hidden
+
+    begun = reached[:, 0].astype(jax.eval_shape(self.model.encode, params, frames).dtype)
+    _, unrolled = jax.lax.scan(step, begun, example.action[:, :steps].T)
+    unrolled = jnp.swapaxes(unrolled, 0, 1).astype(jnp.float32)
+    counts = jax.vmap(masks)(example.discount[:, :steps], example.last[:, : steps + 1])[0]
+    counts = counts * complete
+    return drift(unrolled, reached, counts)
+
+
+def drift(unrolled: Array, reached: Array, counts: Array) -> Metrics:
+  """The metrics of `Drift`.
+
+  Args:
+    unrolled: f32[N, k, ...], hidden states after 1 .. k steps of the model.
+    reached: f32[N, k+1, ...], encodings at steps 0 .. k.
+    counts: f32[N, k+1], 1 where a step counts, else 0.
+  """
+  size, steps = counts.shape
+  reached = reached.reshape(size, steps, -1)
+  distance = jnp.sum(jnp.square(unrolled.reshape(size, steps - 1, -1) - reached[:, 1:]), -1)
+  total = counts.sum()
+  share = counts[..., None] / jnp.maximum(total, 1.0)
+  middle = jnp.sum(share * reached, (0, 1), keepdims=True)
+  variance = jnp.sum(share * jnp.square(reached - middle)) * total / jnp.maximum(total - 1, 1.0)
+  found = {}
+  for i in range(1, steps):
+    ended = counts[:, i]
+    sums = [jnp.sum(distance[:, i - 1] * ended), 2 * variance * ended.sum()]
+    found[f"unroll/drift_{i}"] = jnp.stack(sums)
+  return found
 
 
 def derived(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:

@@ -92,7 +92,7 @@ class Learner:
     sample = self.sampler.sample(self.ring, replay, sample_key, self.batch_size, state.step)
     targets = self.targets(state.target_variables, target_key, sample.example)
     gradient, (error, metrics) = jax.grad(self.loss, has_aux=True)(
-      state.params, sample, targets, loss_key
+      state.params, sample, targets, loss_key, state.step
     )
     gradient, new, loss = self.mean(
       (gradient, batch_statistics(sample, targets, error), metrics["loss/total"][0])
@@ -155,9 +155,11 @@ class Learner:
     return state, metrics | chosen(running & self.stopped(state), evidence, zeros(evidence))
 
   def loss(
-    self, params: Params, sample: Sample, targets: Targets, key: Key
+    self, params: Params, sample: Sample, targets: Targets, key: Key, step: Array | int = 0
   ) -> tuple[Array, tuple[Array, Metrics]]:
     """The weighted sum of all loss terms, averaged over a batch with its importance weights.
+
+    `step` is the number of gradient steps done, for terms with a schedule.
 
     Returns:
       The loss f32[]; and a pair of the absolute value error at the root, f32[N], and the metrics.
@@ -171,7 +173,8 @@ class Learner:
         augment(k, sample.example, self.shift, self.by_products)
         for k in jax.random.split(shift_key)
       )
-    context = dataclasses.replace(self.unroll(params, seen, targets, action_key), example=later)
+    context = self.unroll(params, seen, targets, action_key)
+    context = dataclasses.replace(context, example=later, step=jnp.asarray(step))
     losses = {name: term.loss(params, context) for name, (_, term) in self.terms.items()}
     check_losses(losses, sample)
     total = sum(weight * losses[name] for name, (weight, _) in self.terms.items())

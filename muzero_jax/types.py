@@ -125,6 +125,7 @@ class Context:
   policy_logits: Array  # f32[N, k+1, A]
   value_logits: Array  # f32[N, k+1, bins]
   reward_logits: Array  # f32[N, k, bins]
+  step: Array | int = 0  # i32[]   gradient steps done
 
 
 @record

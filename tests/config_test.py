@@ -122,6 +122,18 @@ def test_settings_that_do_not_go_together(settings):
   ("settings", "said"),
   [
     ({"loss.policy_gradient": 1.0}, "--loss.policy_gradient"),
+    ({"loss.reconstruction": 1.0, "learner.shift": 2}, "--loss.reconstruction cannot show"),
+    ({"loss.pretrain": 9}, "--loss.pretrain needs a loss without rewards"),
+    (
+      {"loss.pretrain": 9, "loss.reconstruction": 1.0, "loss.reconstruction_until": 5},
+      "--loss.pretrain lasts longer",
+    ),
+    ({"loss.short_value": 1.0, "loss.short_discount": 1.0}, "--loss.short_discount=1.0"),
+    ({"targets.correction": "vtrace"}, "--targets.correction=vtrace compares with the policy"),
+    (
+      {"targets.correction": "retrace", "targets.bootstrap": "target"},
+      "--targets.correction=retrace needs the probability",
+    ),
     (
       {"search.kind": "puct", "search.qtransform": "advantage"},
       "--search.qtransform=advantage is not for --search.kind=puct",
@@ -149,6 +161,7 @@ def test_a_refusal_is_one_sentence_that_names_the_flag(settings, said):
   "settings",
   [
     {"loss.policy_gradient": 1.0, "search.acting": "sample"},
+    {"targets.correction": "vtrace", "targets.bootstrap": "target", "search.kind": "none"},
     {"loss.policy_gradient": 1.0, "search.kind": "puct"},
     {"loss.policy_gradient": 1.0, "search.kind": "none", "search.qtransform": "skill"},
     {"search.kind": "puct", "search.qtransform": "node", "search.unvisited": "zero"},

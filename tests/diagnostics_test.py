@@ -296,3 +296,65 @@ def test_twins_of_three_classes():
   root = Root(jnp.zeros((2, 1)), jnp.zeros((2, 5)), jnp.zeros(2))
   metrics = diagnostics.Twins(model, 0.5, ((0, 1), (2, 3), (4,)))({}, root, None, None)
   np.testing.assert_allclose(metrics["search/twins"], [2 * 2, 2 * 98 / 3], rtol=1e-6)
+
+
+def test_drift_by_hand():
+  """Encodings 0, 4 and 2, 6 have the mean 3 and an unbiased variance of 20/3: two of them are 40/3
+  apart in the mean square. The unroll says 1 for 4 and 6 for 6: the mean square is 9/2.
+  """
+  unrolled, reached = jnp.asarray([[[1.0]], [[6.0]]]), jnp.asarray([[[0.0], [4.0]], [[2.0], [6.0]]])
+  found = diagnostics.drift(unrolled, reached, jnp.ones((2, 2)))["unroll/drift_1"]
+  np.testing.assert_allclose(found[0] / found[1], 9 / 2 / (40 / 3), rtol=1e-6)
+
+
+def test_drift_leaves_out_what_follows_an_episode():
+  """Without the last state of the first example 0, 2 and 6 remain: variance 28/3, and one distance,
+  from 5 to 6.
+  """
+  unrolled, reached = jnp.asarray([[[1.0]], [[5.0]]]), jnp.asarray([[[0.0], [4.0]], [[2.0], [6.0]]])
+  counts = jnp.asarray([[1.0, 0.0], [1.0, 1.0]])
+  found = diagnostics.drift(unrolled, reached, counts)["unroll/drift_1"]
+  np.testing.assert_allclose(found, [1, 2 * 28 / 3], rtol=1e-6)
+  nothing = diagnostics.drift(unrolled, reached, jnp.zeros((2, 2)))["unroll/drift_1"]
+  np.testing.assert_array_equal(nothing, [0, 0])
+
+
+def test_drift_follows_the_recorded_actions():
+  """The frame grows by 1 plus the action, and so does the hidden state of a model that knows the
+  game; one that takes every action for 0 is wrong by the actions. An episode's last state counts,
+  and what follows it does not.
+  """
+  ring = Ring(9, 2, 2, (1,), stack=1, unroll=1, window=3, later=1)
+
+  def model(knows: int) -> Model:
+    return Model(
+      init=lambda key: {},
+      encode=lambda params, frames: frames[:, -1].astype(jnp.float32),
+      predict=lambda params, hidden: (hidden, hidden),
+      step=lambda params, hidden, action: (hidden + 1 + knows * action[:, None], hidden),
+      decode=lambda logits: logits,
+      encode_scalar=lambda scalar: scalar,
+    )
+
+  @jax.jit
+  def measure(replay):
+    return [
+      diagnostics.Drift(model(knows), ring)({}, None, None, replay)["unroll/drift_1"]
+      for knows in (1, 0)
+    ]
+
+  add, replay, frames, action = jax.jit(ring.add), ring.init(), np.array([0, 10]), np.zeros(2, int)
+  found = []
+  for step in range(7):
+    time = builders.time_step(
+      2, frame=frames[:, None].astype(np.uint8), first=step == 4, last=step == 3
+    )
+    replay = add(replay, builders.decision(2, action=action), time, jnp.int32(0))
+    found.append(np.asarray(measure(replay)))
+    action = np.array([step % 2, 1])
+    frames = np.array([0, 10]) if step == 3 else frames + 1 + action
+  # A step is measured three rows later, when its window is complete. The actions at steps 0, 1 and
+  # 2 are 0 and 1, 1 and 1, 0 and 1; step 3 ends the episode.
+  knowing, ignorant = np.stack(found)[..., 0].T
+  np.testing.assert_array_equal(knowing, 0)
+  np.testing.assert_array_equal(ignorant, [0, 0, 0, 1, 2, 1, 0])

@@ -6,6 +6,7 @@ import functools
 import jax
 
 from muzero_jax.targets.bootstrap import Bootstrap
+from muzero_jax.targets.correction import Correction, uncorrected
 from muzero_jax.targets.policy import PolicyTarget
 from muzero_jax.targets.returns import Returns
 from muzero_jax.targets.unroll import reward_and_value
@@ -20,11 +21,13 @@ class TargetMaker:
   policy: PolicyTarget
   returns: Returns
   unroll: int
+  correction: Correction = uncorrected
 
   def __call__(self, target_params: Params, key: Key, example: Example) -> Targets:
     """The targets of examples [N, ...], whose frames must not be augmented."""
     value = self.bootstrap(target_params, example)
+    trust = self.correction(target_params, example)
     make = functools.partial(reward_and_value, unroll=self.unroll, returns=self.returns)
-    reward, value, policy_mask, target_mask = jax.vmap(make)(example, value)
+    reward, value, policy_mask, target_mask = jax.vmap(make)(example, value, trust)
     policy = self.policy(target_params, key, example)
     return jax.lax.stop_gradient(Targets(reward, value, policy, policy_mask, target_mask))

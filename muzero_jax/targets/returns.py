@@ -67,7 +67,7 @@ def n_step_returns(
   *,
   n: int,
   count: int,
-  td_lambda: float = 1.0,
+  td_lambda: Array | float = 1.0,
   steps: Array | None = None,
 ) -> Array:
   """The returns of the first `count` steps of one sequence, each from the n steps after it.
@@ -80,7 +80,7 @@ def n_step_returns(
       step, which the discount into it multiplies: by 0 if the episode terminated.
     n: steps until the bootstrap.
     count: number of returns.
-    td_lambda: lambda of TD(lambda); 1 gives n-step returns.
+    td_lambda: lambda of TD(lambda), or f32[T], one for each of steps 1 .. T; 1: n-step returns.
     steps: i32[] in 1 .. n, bootstraps after this many steps; None: after n.
 
   Returns:

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from muzero_jax.targets.correction import Trust, uncorrected
 from muzero_jax.targets.returns import Returns, horizon, n_step_returns
 from muzero_jax.types import Array, Example
 
@@ -26,13 +27,19 @@ def masks(discount: Array, last: Array) -> tuple[Array, Array]:
 
 
 def reward_and_value(
-  example: Example, value: Array, *, unroll: int, returns: Returns
+  example: Example,
+  value: Array,
+  trust: Trust | None = None,
+  *,
+  unroll: int,
+  returns: Returns,
 ) -> tuple[Array, Array, Array, Array]:
   """Computes reward and value targets and the masks for one example.
 
   Args:
     example: unbatched.
     value: f32[L], bootstrap values of steps t .. t+L-1.
+    trust: [L], how far returns count; None: uncorrected.
     unroll: k.
     returns: the settings of the returns.
 
@@ -42,6 +49,7 @@ def reward_and_value(
     truncated step is its bootstrap value.
   """
   reward = jnp.sign(example.reward) if returns.clip_rewards else example.reward
+  trust = trust or uncorrected({}, example)
   policy_mask, target_mask = masks(example.discount[:unroll], example.last[: unroll + 1])
   bootstrapped = n_step_returns(
     reward,
@@ -50,8 +58,9 @@ def reward_and_value(
     example.last[1:],
     n=returns.n_step,
     count=unroll + 1,
-    td_lambda=returns.td_lambda,
+    td_lambda=returns.td_lambda * trust.trace[1:],
     steps=horizon(example.age, returns.n_step, returns.stale_after),
   )
-  values = jnp.where(example.last[: unroll + 1], value[: unroll + 1], bootstrapped)
+  own, start = value[: unroll + 1], trust.start[: unroll + 1]
+  values = jnp.where(example.last[: unroll + 1], own, (1 - start) * own + start * bootstrapped)
   return reward[:unroll] * policy_mask[:-1], values * policy_mask, policy_mask, target_mask
