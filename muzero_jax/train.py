@@ -27,6 +27,7 @@ from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting.final import finish
 from muzero_jax.runs import diverged, metrics, signals, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs.progress import FILLING
 from muzero_jax.runs.saved import Saved
 from muzero_jax.runs.signals import Stop, Stopped
 from muzero_jax.types import Sample, record
@@ -221,7 +222,7 @@ class Training:
       return "acting", "acting, without gradient steps"
     if self.ticks < self.warm:
       starts = f"learning starts at {self.warm * self.run.width:,} steps"
-      return "filling the replay", f"filling the replay; {starts}"
+      return FILLING, f"{FILLING}; {starts}" if self.warm < self.total else FILLING
     return "learning", f"learning from {self.env_steps:,} steps on"
 
   def _compile(self, reporter: metrics.Reporter) -> Callable:

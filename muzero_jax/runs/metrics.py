@@ -414,9 +414,8 @@ class Reporter:
 
   def _show(self) -> None:
     """Draws the newest values; a game that ended counts until the next one ends."""
-    rates = {"updates/s": self._since[1] / max(self._since[2], 1e-9), "updates": self.updates}
     known = {label: self._seen[name] for name, label in _SHOWN.items() if name in self._seen}
-    self._screen.show(known | rates)
+    self._screen.show(known | {"gradient steps": self.updates})
 
   def _print(self, row: dict[str, float]) -> None:
     """Prints a row where there is no terminal."""

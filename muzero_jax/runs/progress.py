@@ -7,6 +7,7 @@ from typing import Any
 from tqdm import tqdm
 
 PAUSE = 10.0  # seconds between two lines where there is no terminal
+FILLING = "filling the replay"  # the phase of a run before learning starts
 
 
 def duration(seconds: float) -> str:
@@ -137,7 +138,7 @@ class Screen:
     """
     if self._done >= self._total or not self._rate:
       return ""
-    least = "" if self.phase == "learning" else "over "
+    least = "over " if self.phase == FILLING else ""
     return f"{least}{duration((self._total - self._done) / self._rate)} left"
 
   def show(self, facts: dict[str, float]) -> None:
@@ -147,7 +148,8 @@ class Screen:
     self._bar.n = self._done
     rate = f"{tqdm.format_sizeof(self._rate)} steps/s"
     self._bar.set_postfix_str(", ".join(filter(None, (rate, self.left))))
-    text = "  ".join(f"{label} {value:.4g}" for label, value in facts.items())
+    shown = {name: f"{x:,}" if isinstance(x, int) else f"{x:.4g}" for name, x in facts.items()}
+    text = "  ".join(f"{name} {value}" for name, value in shown.items())
     self._facts.set_description_str(text[: (self._facts.ncols or 80) - 1])
 
   def say(self, text: str) -> None:

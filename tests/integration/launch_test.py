@@ -168,10 +168,9 @@ def test_ablation_trains_what_is_missing_and_compares_with_the_preset(tmp_path):
   ]
   said = call("ablation", tmp_path, *words).splitlines()
   assert said[0] == "2 variants, seeds [3]: 2 runs"
-  assert [line.partition(": ")[0] for line in said if line.startswith("run ")] == [
-    "run 1 of 2",
-    "run 2 of 2",
-  ]
+  # On a slow machine a run has several lines.
+  runs = dict.fromkeys(line.partition(": ")[0] for line in said if line.startswith("run "))
+  assert list(runs) == ["run 1 of 2", "run 2 of 2"]
   assert said[-3].startswith("| as it is | ") and said[-2].startswith("| prioritized | ")
   kinds = [
     json.loads((tmp_path / name / "3" / "config.json").read_text())["config"]["replay.kind"]

@@ -49,7 +49,7 @@ def test_the_time_left_is_that_of_the_phase():
   """
   screen = Screen(1000, 0)
   assert screen.left == ""
-  screen.enter("filling the replay")
+  screen.enter(progress.FILLING)
   screen.advance(200, 2.0)
   assert screen.left == "over 8 s left"
   screen.enter("learning")
@@ -76,15 +76,16 @@ def test_two_lines_fit_the_terminal(columns, monkeypatch):
   monkeypatch.setattr(sys, "stderr", terminal)
   monkeypatch.setattr(progress.tqdm, "__init__", _with(terminal, columns))
   screen = Screen(50_000_000, 0)
-  screen.enter("filling the replay")
+  screen.enter(progress.FILLING)
   screen.advance(23_456_789, 20_000.0)
   facts = {"return": -20.1234, "unfinished": -11.4567, "loss": 123.456}
-  screen.show(facts | {"updates/s": 1234.5, "updates": 1_234_567})
+  screen.show(facts | {"gradient steps": 1_234_567})
   screen.close()
   drawn = terminal.getvalue().replace("\x1b[A", "\r").replace("\n", "\r").split("\r")
   assert max(map(len, drawn)) <= columns
   assert any("filling the replay |" in line and "over 6 h 17 min left" in line for line in drawn)
-  assert any("return -20.12  unfinished -11.46" in line for line in drawn)
+  second = "return -20.12  unfinished -11.46  loss 123.5  gradient steps 1,234,567"
+  assert any(second in line for line in drawn)
 
 
 def _with(terminal, columns):
