@@ -1,6 +1,6 @@
 # Defines `install FILE...`, which creates .venv if necessary and installs the requirements in the
 # files. run.sh and test.sh source this script from the root of the repository.
-# PYTHON=/path/to/python selects another interpreter.
+# PYTHON=/path/to/python selects another interpreter, CONSTRAINTS=FILE a file of exact versions.
 
 find_python() {
   local name
@@ -21,11 +21,11 @@ install() {
     echo "making .venv with $("$python" --version) ..."
     "$python" -m venv .venv || { echo "error: $python cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }
   fi
-  if ! cat "$@" | cmp -s - "$stamp"; then
+  if ! cat "$@" ${CONSTRAINTS:+"$CONSTRAINTS"} | cmp -s - "$stamp"; then
     echo "installing ..."
-    local files=() file
+    local files=(${CONSTRAINTS:+-c "$CONSTRAINTS"}) file
     for file in "$@"; do files+=(-r "$file"); done
     .venv/bin/python -m pip install --quiet --disable-pip-version-check "${files[@]}" || exit 1
-    cat "$@" >"$stamp"
+    cat "$@" ${CONSTRAINTS:+"$CONSTRAINTS"} >"$stamp"
   fi
 }

@@ -14,6 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from muzero_jax import actor, custom, diagnostics
+from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.device import parallel, targets
 from muzero_jax.device.targets import Target
@@ -97,6 +98,7 @@ def build(config: Config, begun: int = 0, target: Target | None = None) -> Exper
   """
   target = target or targets.local()
   devices, platform = target.devices, target.platform
+  config = per_device(config, devices.size)
   environment = make_environment(
     config, num_pools=devices.size, seed=env_seed(config.seed, begun), target=target
   )
@@ -135,6 +137,28 @@ def build(config: Config, begun: int = 0, target: Target | None = None) -> Exper
     ),
     begun,
   )
+
+
+def per_device(config: Config, devices: int) -> Config:
+  """Replaces what is stated for all devices together by each device's share.
+
+  Raises:
+    ConfigError: a total cannot be shared equally.
+  """
+  shares = {}
+  for total, share in (
+    ("env.total_envs", "env.num_envs"),
+    ("learner.total_batch_size", "learner.batch_size"),
+  ):
+    value = configs.values(config)[total]
+    if value % devices:
+      raise ConfigError(
+        f"--{total}={value}: cannot be shared equally by {devices} devices; use a multiple of "
+        f"{devices}."
+      )
+    if value:
+      shares[share] = value // devices
+  return configs.replace(config, shares)
 
 
 def make_environment(

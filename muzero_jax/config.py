@@ -54,6 +54,9 @@ class Env:
     "name of the environment in EnvPool or gymnax; custom: MODULE:FUNCTION; catch: unused",
   )
   num_envs: int = option(64, "environments per device", minimum=1)
+  total_envs: int = option(
+    0, "environments on all devices together, in place of --env.num_envs; 0: not used", minimum=0
+  )
   backend: str = option(
     "auto",
     "how the program calls EnvPool; ffi: XLA custom calls; callback: io_callback, slower; auto: "
@@ -294,6 +297,9 @@ class Learner:
   """The learner."""
 
   batch_size: int = option(64, "examples per device and gradient step", minimum=1)
+  total_batch_size: int = option(
+    0, "examples of all devices together, in place of --learner.batch_size; 0: not used", minimum=0
+  )
   updates_per_step: float = option(0.015625, "gradient steps per agent step", minimum=0, maximum=64)
   target_period: int = option(
     200, "gradient steps between updates of the target network", minimum=1

@@ -71,7 +71,7 @@ def _train(config: Config, stop: Stop) -> int:
       if saved:  # without a checkpoint the run starts anew, and settings may change
         workdir.compare(config, folder)
       run = build.build(config, saved.env_steps if saved else 0)
-      print(memory.plan(run), flush=True)
+      print(memory.plan(run), memory.shares(run), sep="\n", flush=True)
       return Training(config, folder, run, checkpoints, saved, stop)
 
     training = checkpoints.load(prepare) or prepare()

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from muzero_jax import build
+from muzero_jax.benchmark import memory
 from muzero_jax.config import ConfigError
 from muzero_jax.envs.base import Spec
 from muzero_jax.types import Model
@@ -129,3 +130,20 @@ def test_only_a_tpu_gets_aligned_frames_and_shifts_by_products(make_config):
     learner = build.make_learner(config, model, build.make_search(config, model), ring, platform)
     assert ring.aligned == learner.by_products == (platform == "tpu")
     assert (model.mapped is not Model._field_defaults["mapped"]) == (platform == "cpu")
+
+
+def test_totals_are_shared_by_the_devices(make_config):
+  """The same experiment on any number of devices; without totals, nothing changes."""
+  config = make_config(env__total_envs=12, learner__total_batch_size=32)
+  assert [
+    (shared.env.num_envs, shared.learner.batch_size)
+    for shared in (build.per_device(config, devices) for devices in (1, 2, 4))
+  ] == [(12, 32), (6, 16), (3, 8)]
+  assert build.per_device(make_config(), 2) == make_config()
+  run = build.build(config)  # on two devices
+  assert run.width == 12 and run.loop.learner.batch_size == 16
+  assert memory.shares(run) == (
+    "2 device(s) with 6 environments and 16 examples per gradient step each; 12 and 32 in total"
+  )
+  with pytest.raises(ConfigError, match=r"--env\.total_envs=12: cannot be shared equally by 5"):
+    build.per_device(config, 5)

@@ -55,6 +55,21 @@ def plan(run: Experiment, replays: int = 1) -> str:
   )
 
 
+def shares(run: Experiment) -> str:
+  """What each device has and what all have together, in one line: another number of devices is
+  another experiment unless the totals stay the same.
+  """
+  envs, batch, devices = (
+    run.loop.environment.spec.num_envs,
+    run.loop.learner.batch_size,
+    run.devices.size,
+  )
+  return (
+    f"{devices} device(s) with {envs} environments and {batch} examples per gradient step each; "
+    f"{devices * envs} and {devices * batch} in total"
+  )
+
+
 def sizes(run: Experiment) -> dict[str, int]:
   """Bytes on one device for each use of memory.
 
