@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from muzero_jax.config import ConfigError
 from muzero_jax.envs import envpool
 from muzero_jax.envs.base import Spec
 from muzero_jax.evaluation.evaluator import Evaluator
 from muzero_jax.player import Player
+from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.random import Random
 from muzero_jax.types import Model
@@ -117,3 +119,28 @@ def test_environments_begin_with_first_observations():
   agent.act(np.zeros((2, 1), np.uint8), [True, False])
   with pytest.raises(ValueError, match="first=True"):
     agent.act(np.zeros((3, 1), np.uint8), False)
+
+
+def test_the_tree_is_that_of_the_next_action_and_nothing_is_remembered():
+  search = Gumbel(DIGITS, 0.5, 3)
+  agent = Player(
+    DIGITS,
+    search,
+    jnp.float32(1),
+    Spec(1, 2, (1,), np.uint8),
+    STACK,
+    discount=0.5,
+    names=("a", "b"),
+  )
+  agent.act(np.array([7], np.uint8), True)
+  [tree] = agent.tree(np.array([[2]], np.uint8), False)
+  assert tree.predicted[0] == 772 and tree.simulations == 3 and tree.name(1) == "b"
+  alone = agent.tree(np.array([2], np.uint8), False)
+  np.testing.assert_array_equal(alone.value, tree.value)
+  assert agent.act(np.array([2], np.uint8), False) == tree.chosen
+  assert agent.tree(np.array([3], np.uint8), False).predicted[0] == 723
+
+
+def test_a_search_without_a_tree_says_so():
+  with pytest.raises(ConfigError, match="without a tree"):
+    player(1).tree(np.zeros(1, np.uint8), True)

@@ -200,7 +200,7 @@ def _length(recorded: recording.Recording) -> str:
   what = "an episode" if len(scores) == 1 else f"{len(scores)} episodes"
   end = ", cut off there by --steps" if recorded.cut_off else ""
   score = f"a score of {scores[0]:g}" if len(scores) == 1 else f"scores of {_listed(scores)}"
-  return f"{what} of {steps:,} steps with {score}{end}"
+  return f"{what} of {steps:,} step{'s' * (steps != 1)} with {score}{end}"
 
 
 def _listed(scores: list[float]) -> str:

@@ -33,7 +33,9 @@ def write(
   """
   path.parent.mkdir(parents=True, exist_ok=True)
   draft = path.with_name(f".{path.name}.part.mp4")
-  writer: Any = imageio.get_writer(draft, fps=fps, macro_block_size=2, quality=6)
+  writer: Any = imageio.get_writer(
+    draft, fps=fps, macro_block_size=2, quality=6, ffmpeg_params=["-preset", "veryfast"]
+  )
   with writer as video:
     for t, step in enumerate(recording.steps):
       video.append_data(drawn.draw(t) if drawn else canvas.game(step))

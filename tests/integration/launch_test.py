@@ -70,6 +70,7 @@ def test_pong_trains_and_says_where_everything_is(pong):
     assert -21 <= score <= 21
   video, curve = folder / "video" / "400.mp4", folder / "curve.png"
   assert video.stat().st_size > 10_000 and curve.exists()
+  assert "Search trees" in (folder / "report.html").read_text()
   last = said.strip().splitlines()[-1]
   assert (
     all(str(path) in last for path in (video, curve, folder / "report.html"))
@@ -101,8 +102,8 @@ def test_evaluate_and_video(pong):
   said = call("evaluate", folder, "--episodes=3", "--protocol=100k", "--seed=7")
   assert "of 3 games (protocol 100k" in said
   assert len(metrics.read(folder / "evaluations.jsonl")[-1]["returns"]) == 3
-  said = call("video", folder, "--seed=1")
-  assert ".mp4" in said
+  said = call("video", folder, "--seed=1", "--plain", "--steps=30")
+  assert ".mp4 (an episode of 30 steps" in said and "cut off there by --steps" in said
 
 
 def test_probe(pong, tmp_path):
