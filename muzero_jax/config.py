@@ -189,6 +189,13 @@ class Search:
   temperature: float = option(
     1.0, "puct: temperature of the visit counts that self-play samples from", minimum=0
   )
+  improvement: str = option(
+    "visits",
+    "puct: the improved policy. visits: their distribution. Otherwise the regularized policy that "
+    "visits approach, computed exactly: learn: as policy target; act: to act with; both; all: and "
+    "to choose actions in the tree",
+    choices=("visits", "learn", "act", "both", "all"),
+  )
   advantage_scale: float = option(
     0.1,
     "none: an advantage of this size, in units of return, multiplies an action's odds by e",
@@ -528,6 +535,11 @@ def check(config: Config) -> None:
       config.search.tree == "rounds" and config.search.kind != "gumbel",
       f"--search.tree=rounds needs sequential halving, which --search.kind={config.search.kind} "
       "does not have: use mctx or batched, or --search.kind=gumbel.",
+    ),
+    (
+      config.search.improvement != "visits" and config.search.kind != "puct",
+      f"--search.improvement={config.search.improvement} is for --search.kind=puct; the policy "
+      f"target of --search.kind={config.search.kind} is regularized already: use visits.",
     ),
     (
       config.network.bins % 2 == 0 and config.network.bins > 0,

@@ -135,6 +135,7 @@ def test_settings_that_do_not_go_together(settings):
     ({"search.kind": "none", "search.qtransform": "node"}, "--search.qtransform=node needs a tree"),
     ({"search.kind": "puct", "search.tree": "rounds"}, "--search.tree=rounds needs sequential"),
     ({"search.kind": "none", "search.tree": "rounds"}, "--search.tree=rounds needs sequential"),
+    ({"search.improvement": "all"}, "--search.improvement=all is for --search.kind=puct"),
     ({"network.bins": 50}, "--network.bins=50: must be odd"),
   ],
 )

@@ -1,5 +1,7 @@
-"""MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root. The policy
-target is the distribution of visits.
+"""MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root.
+
+The policy target is the distribution of visits, or the regularized policy that visits approach
+(`regularized`).
 """
 
 import dataclasses
@@ -9,16 +11,17 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from muzero_jax.search import qtransforms
+from muzero_jax.search import qtransforms, regularized
 from muzero_jax.search.base import GROWERS, RecurrentFn, decision, mctx_root
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
 @dataclasses.dataclass(frozen=True)
 class Puct:
-  """Samples actions in proportion to visits^(1 / temperature).
+  """Samples actions in proportion to visits^(1 / temperature), or to the regularized policy's
+  probabilities with the same exponent.
 
-  The policy target is the distribution of visits, whatever the temperature.
+  The policy target does not depend on the temperature.
   """
 
   model: Model
@@ -34,6 +37,7 @@ class Puct:
   temperature: float = 1.0
   max_depth: int | None = None
   tree: str = "mctx"  # a key of GROWERS
+  improvement: str = "visits"  # a key of `regularized.VARIANTS`
 
   @property
   def simulations(self) -> int:
@@ -51,13 +55,15 @@ class Puct:
     """See `base.Search`. `log_prob` is that of the policy sampled from, at `temperature`."""
     key, noise_key, search_key = jax.random.split(key, 3)
     start = mctx_root(root).replace(prior_logits=self._noisy(noise_key, root.policy_logits))
+    learn, act, search = regularized.VARIANTS[self.improvement]
+    constants = dict(pb_c_init=self.pb_c_init, pb_c_base=self.pb_c_base)
+    qtransform = functools.partial(
+      qtransforms.PUCT[self.qtransform], epsilon=self.epsilon, unvisited=self.unvisited
+    )
     select = functools.partial(
-      mctx.muzero_action_selection,
-      pb_c_init=self.pb_c_init,
-      pb_c_base=self.pb_c_base,
-      qtransform=functools.partial(
-        qtransforms.PUCT[self.qtransform], epsilon=self.epsilon, unvisited=self.unvisited
-      ),
+      regularized.sampled_action if search else mctx.muzero_action_selection,
+      qtransform=qtransform,
+      **constants,
     )
     tree = GROWERS[self.tree](
       self.model.cast(params),
@@ -69,8 +75,11 @@ class Puct:
       num_simulations=self.num_simulations,
       max_depth=self.max_depth,
     )
-    policy = tree.summary().visit_probs
-    behavior = jax.nn.softmax(_log(policy) / max(self.temperature, 1e-3))
+    visits = tree.summary().visit_probs
+    improve = functools.partial(regularized.root_policy, tree, qtransform=qtransform, **constants)
+    policy = improve(root.policy_logits) if learn else visits
+    acting = improve(start.prior_logits) if act else visits
+    behavior = jax.nn.softmax(_log(acting) / max(self.temperature, 1e-3))
     return decision(tree, jax.random.categorical(key, _log(behavior)), policy, behavior)
 
   def _noisy(self, key: Key, logits: Array) -> Array:
