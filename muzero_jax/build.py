@@ -22,13 +22,16 @@ from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
 from muzero_jax.loop import Local, Loop, Shared
-from muzero_jax.losses import consistency, distillation, muzero, policy_gradient
+from muzero_jax.losses import consistency, distillation, muzero, policy_gradient, second_value
 from muzero_jax.networks import mlp, resnet, vector
+from muzero_jax.networks.horizon import with_second_value
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
 from muzero_jax.replay.sampling import Prioritized, Sampler, Uniform
 from muzero_jax.search.base import Search
+from muzero_jax.search.equivalent import Classes, Equivalent
 from muzero_jax.search.gumbel import Gumbel
+from muzero_jax.search.horizons import TwoHorizons, mixed
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
 from muzero_jax.targets import bootstrap, policy
@@ -239,7 +242,7 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   if size not in sizes:
     raise ConfigError(f"--network.size={size}: the {kind} network comes in {', '.join(sizes)}.")
   frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
-  return make(
+  model = make(
     size,
     spec.num_actions,
     Support(config.network.support, config.network.bins),
@@ -247,6 +250,7 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
     jnp.dtype(config.network.precision),
     platform,
   )
+  return with_second_value(model, frames) if config.loss.second_value else model
 
 
 def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
@@ -257,6 +261,20 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
     model: the network.
     platform: of the devices: "cpu", "gpu" or "tpu".
   """
+  share = config.search.second_share
+  planning = mixed(model, share) if share else model
+  search = make_plain_search(config, planning, platform)
+  if config.search.equivalence:
+    search = Equivalent(search, make_classes(config, planning))
+  return TwoHorizons(search, planning) if share else search
+
+
+def make_classes(config: Config, model: Model) -> Classes:
+  return Classes(model, config.targets.discount, config.search.equivalence)
+
+
+def make_plain_search(config: Config, model: Model, platform: str) -> Search:
+  """Makes the search that --search.kind names, without what can be put around it."""
   search, discount = config.search, config.targets.discount
   depth = search.max_depth or None
   kinds = {"none": "fixed", "puct": "tree", "gumbel": "node"}
@@ -291,7 +309,8 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
   window = targets.unroll + targets.n_step + 1
   needs_later = targets.reanalyse or config.loss.consistency or config.loss.distillation
   later = targets.unroll if needs_later else 0
-  later = window - 1 if targets.bootstrap == "target" else later
+  needs_all = targets.bootstrap == "target" or config.loss.second_value
+  later = window - 1 if needs_all else later
   rows = config.replay.capacity // (spec.num_envs * num_devices)
   smallest = Ring.smallest(config.env.stack, window)
   if rows < smallest:
@@ -375,6 +394,8 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
   classes = equivalent_actions(config)
   if classes:
     monitors.append(diagnostics.Twins(model, targets.discount, classes))
+  if config.search.equivalence:
+    monitors.append(make_classes(config, model))
   return tuple(monitors)
 
 
@@ -402,6 +423,12 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
       consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width
     ),
     "distillation": partial(distillation.distillation, stack=ring.stack),
+    "second_value": partial(
+      second_value.second_value,
+      returns=dataclasses.replace(make_returns(config), discount=config.targets.second_discount),
+      stack=ring.stack,
+      steps=config.loss.steps,
+    ),
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))

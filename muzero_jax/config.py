@@ -196,6 +196,18 @@ class Search:
     "to choose actions in the tree",
     choices=("visits", "learn", "act", "both", "all"),
   )
+  equivalence: float = option(
+    0.0,
+    "gumbel, puct: actions at the root whose one-step predictions (reward, discounted value, "
+    "policy, hidden state) differ by at most this are searched as one; 0: never",
+    minimum=0,
+  )
+  second_share: float = option(
+    0.0,
+    "share of the second value (--loss.second_value) in the values of the search",
+    minimum=0,
+    maximum=1,
+  )
   advantage_scale: float = option(
     0.1,
     "none: an advantage of this size, in units of return, multiplies an action's odds by e",
@@ -228,6 +240,9 @@ class Targets:
   unroll: int = option(5, "k: steps that the model is unrolled in training", minimum=1, maximum=50)
   n_step: int = option(5, "n: steps until a return bootstraps", minimum=1, maximum=500)
   discount: float = option(0.997, "gamma: discount per agent step", minimum=0, maximum=1)
+  second_discount: float = option(
+    0.9, "discount of the second value, per agent step", minimum=0, maximum=1
+  )
   td_lambda: float = option(
     1.0, "lambda: 1: n-step returns; below 1: lambda returns over n steps", minimum=0, maximum=1
   )
@@ -271,6 +286,11 @@ class Loss:
     0.0,
     "weight of the loss that makes the unroll's policies and values agree with those that the "
     "network predicts from the frames really reached",
+    minimum=0,
+  )
+  second_value: float = option(
+    0.0,
+    "weight of the loss of a second value head, whose returns have --targets.second_discount",
     minimum=0,
   )
   custom: str = option(
@@ -540,6 +560,15 @@ def check(config: Config) -> None:
       config.search.improvement != "visits" and config.search.kind != "puct",
       f"--search.improvement={config.search.improvement} is for --search.kind=puct; the policy "
       f"target of --search.kind={config.search.kind} is regularized already: use visits.",
+    ),
+    (
+      config.search.equivalence > 0 and config.search.kind == "none",
+      "--search.equivalence saves simulations of a tree, and --search.kind=none has none: use "
+      "--search.kind=gumbel or puct.",
+    ),
+    (
+      config.search.second_share > 0 and not config.loss.second_value,
+      "--search.second_share needs a second value, which is not learned: set --loss.second_value.",
     ),
     (
       config.network.bins % 2 == 0 and config.network.bins > 0,

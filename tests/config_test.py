@@ -136,6 +136,8 @@ def test_settings_that_do_not_go_together(settings):
     ({"search.kind": "puct", "search.tree": "rounds"}, "--search.tree=rounds needs sequential"),
     ({"search.kind": "none", "search.tree": "rounds"}, "--search.tree=rounds needs sequential"),
     ({"search.improvement": "all"}, "--search.improvement=all is for --search.kind=puct"),
+    ({"search.equivalence": 0.1, "search.kind": "none"}, "--search.equivalence saves simulations"),
+    ({"search.second_share": 0.5}, "--search.second_share needs a second value"),
     ({"network.bins": 50}, "--network.bins=50: must be odd"),
   ],
 )

@@ -54,7 +54,7 @@ class Puct:
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`. `log_prob` is that of the policy sampled from, at `temperature`."""
     key, noise_key, search_key = jax.random.split(key, 3)
-    start = mctx_root(root).replace(prior_logits=self._noisy(noise_key, root.policy_logits))
+    start = mctx_root(root).replace(prior_logits=self._noisy(noise_key, root))
     learn, act, search = regularized.VARIANTS[self.improvement]
     constants = dict(pb_c_init=self.pb_c_init, pb_c_base=self.pb_c_base)
     qtransform = functools.partial(
@@ -74,6 +74,7 @@ class Puct:
       interior_action_selection_fn=select,
       num_simulations=self.num_simulations,
       max_depth=self.max_depth,
+      invalid_actions=root.illegal,
     )
     visits = tree.summary().visit_probs
     improve = functools.partial(regularized.root_policy, tree, qtransform=qtransform, **constants)
@@ -82,14 +83,21 @@ class Puct:
     behavior = jax.nn.softmax(_log(acting) / max(self.temperature, 1e-3))
     return decision(tree, jax.random.categorical(key, _log(behavior)), policy, behavior)
 
-  def _noisy(self, key: Key, logits: Array) -> Array:
-    """The prior, mixed with Dirichlet noise, as logits."""
+  def _noisy(self, key: Key, root: Root) -> Array:
+    """The prior, mixed with Dirichlet noise over the legal actions, as logits."""
+    logits = root.policy_logits
     noise = jax.random.dirichlet(
       key, jnp.full(logits.shape[-1], self.dirichlet_alpha), logits.shape[:-1]
     )
-    return _log(
+    if root.illegal is not None:
+      noise = jnp.where(root.illegal > 0, 0.0, noise)
+      noise = noise / jnp.maximum(noise.sum(-1, keepdims=True), jnp.finfo(noise.dtype).tiny)
+    mixed = _log(
       (1 - self.dirichlet_fraction) * jax.nn.softmax(logits) + self.dirichlet_fraction * noise
     )
+    if root.illegal is not None:
+      return jnp.where(root.illegal > 0, jnp.finfo(mixed.dtype).min, mixed)
+    return mixed
 
 
 def _log(policy: Array) -> Array:
