@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from muzero_jax import actor, custom, diagnostics
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, ConfigError, replace
 from muzero_jax.device import parallel, targets
 from muzero_jax.device.targets import Target
 from muzero_jax.diagnostics import Calibration, Monitor
@@ -22,10 +22,18 @@ from muzero_jax.envs import catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
 from muzero_jax.loop import Local, Loop, Shared
-from muzero_jax.losses import consistency, distillation, muzero, policy_gradient, second_value
+from muzero_jax.losses import (
+  consistency,
+  distillation,
+  muzero,
+  policy_gradient,
+  second_value,
+  uncertainty,
+)
 from muzero_jax.networks import mlp, resnet, vector
 from muzero_jax.networks.horizon import with_second_value
 from muzero_jax.networks.scalars import Support
+from muzero_jax.networks.uncertainty import with_uncertainty
 from muzero_jax.replay.frames import Ring
 from muzero_jax.replay.sampling import Prioritized, Sampler, Uniform
 from muzero_jax.search.base import Search
@@ -34,6 +42,7 @@ from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.horizons import TwoHorizons, mixed
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
+from muzero_jax.search.uncertain import Calibrated, Focused, Optimistic, optimistic
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
@@ -250,7 +259,8 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
     jnp.dtype(config.network.precision),
     platform,
   )
-  return with_second_value(model, frames) if config.loss.second_value else model
+  model = with_second_value(model, frames) if config.loss.second_value else model
+  return with_uncertainty(model, frames) if config.loss.uncertainty else model
 
 
 def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
@@ -264,6 +274,13 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
   share = config.search.second_share
   planning = mixed(model, share) if share else model
   search = make_plain_search(config, planning, platform)
+  bonus, simulations = config.search.optimism, 2 * config.search.num_simulations
+  if bonus:
+    with_bonus = make_plain_search(config, optimistic(planning, bonus), platform)
+    search = Optimistic(with_bonus, search, planning, bonus)
+  if config.search.focus:
+    deep = replace(config, {"search.num_simulations": simulations})
+    search = Focused(make_plain_search(deep, planning, platform), search, planning)
   if config.search.equivalence:
     search = Equivalent(search, make_classes(config, planning))
   return TwoHorizons(search, planning) if share else search
@@ -396,6 +413,8 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
     monitors.append(diagnostics.Twins(model, targets.discount, classes))
   if config.search.equivalence:
     monitors.append(make_classes(config, model))
+  if config.loss.uncertainty:
+    monitors.append(Calibrated(model, ring, make_returns(config)))
   return tuple(monitors)
 
 
@@ -429,6 +448,7 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
       stack=ring.stack,
       steps=config.loss.steps,
     ),
+    "uncertainty": partial(uncertainty.uncertainty, steps=config.loss.steps),
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))

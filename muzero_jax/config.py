@@ -208,6 +208,17 @@ class Search:
     minimum=0,
     maximum=1,
   )
+  optimism: float = option(
+    0.0,
+    "self-play: predicted uncertainties (--loss.uncertainty) that are added to the values of the "
+    "search, as a bonus for exploration",
+    minimum=0,
+  )
+  focus: bool = option(
+    False,
+    "gumbel, puct, self-play: the half of the environments whose values are least certain is "
+    "searched with twice the simulations, the others act by the policy",
+  )
   advantage_scale: float = option(
     0.1,
     "none: an advantage of this size, in units of return, multiplies an action's odds by e",
@@ -291,6 +302,12 @@ class Loss:
   second_value: float = option(
     0.0,
     "weight of the loss of a second value head, whose returns have --targets.second_discount",
+    minimum=0,
+  )
+  uncertainty: float = option(
+    0.0,
+    "weight of the loss of a head that predicts the squared error of the value; it moves no other "
+    "part",
     minimum=0,
   )
   custom: str = option(
@@ -569,6 +586,20 @@ def check(config: Config) -> None:
     (
       config.search.second_share > 0 and not config.loss.second_value,
       "--search.second_share needs a second value, which is not learned: set --loss.second_value.",
+    ),
+    (
+      (config.search.optimism > 0 or config.search.focus) and not config.loss.uncertainty,
+      "--search.optimism and --search.focus need a predicted uncertainty, which is not learned: "
+      "set --loss.uncertainty.",
+    ),
+    (
+      config.search.focus and config.search.kind == "none",
+      "--search.focus spends the simulations of a tree, and --search.kind=none has none: use "
+      "--search.kind=gumbel or puct.",
+    ),
+    (
+      config.search.focus and config.search.optimism > 0,
+      "--search.focus and --search.optimism are two uses of one uncertainty: use one of them.",
     ),
     (
       config.network.bins % 2 == 0 and config.network.bins > 0,

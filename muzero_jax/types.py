@@ -204,6 +204,8 @@ class Model(NamedTuple):
   cast: Callable[[Params], Params] = unchanged
   # hidden -> logits f32[N, bins] of a value of another discount; see `networks/horizon.py`
   second: Callable[[Params, Array], Array] | None = None
+  # hidden -> log of the expected squared error of the value, f32[N]; see `networks/uncertainty.py`
+  log_variance: Callable[[Params, Array], Array] | None = None
 
 
 class SearchFn(Protocol):
