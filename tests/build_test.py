@@ -9,6 +9,7 @@ import pytest
 
 from muzero_jax import build
 from muzero_jax.config import ConfigError
+from muzero_jax.device import parallel
 from muzero_jax.envs.base import Spec
 from muzero_jax.types import Model
 
@@ -129,3 +130,23 @@ def test_only_a_tpu_gets_aligned_frames_and_shifts_by_products(make_config):
     learner = build.make_learner(config, model, build.make_search(config, model), ring, platform)
     assert ring.aligned == learner.by_products == (platform == "tpu")
     assert (model.mapped is not Model._field_defaults["mapped"]) == (platform == "cpu")
+
+
+def test_ideas_of_the_search_go_together(make_config):
+  """Each has its metrics and parameters; the program is traced, not compiled."""
+  config = make_config(
+    cpu_devices=1,
+    search__kind="puct",
+    search__improvement="all",
+    search__equivalence=0.02,
+    search__second_share=0.5,
+    search__focus=True,
+    loss__second_value=0.25,
+    loss__uncertainty=0.25,
+  )
+  run = build.build(config)
+  tick = parallel.pmapped(lambda shared, local, _: run.loop.tick(shared, local), run.devices)
+  shared, _, metrics = jax.eval_shape(tick, jax.eval_shape(run.shared), run.local(), 1)
+  names = {"search/classes", "search/uncertainty_slope", "loss/second_value", "loss/uncertainty"}
+  assert names < set(metrics)
+  assert {"second", "uncertainty"} < set(shared.learner.params["model"])
