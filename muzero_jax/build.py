@@ -31,16 +31,23 @@ from muzero_jax.losses import (
   policy_gradient,
   reconstruction,
   schedule,
+  second_value,
   short_value,
+  uncertainty,
 )
 from muzero_jax.networks import gaussian, mlp, resnet, vector
+from muzero_jax.networks.horizon import with_second_value
 from muzero_jax.networks.scalars import Support
+from muzero_jax.networks.uncertainty import with_uncertainty
 from muzero_jax.replay.frames import Ring
 from muzero_jax.replay.sampling import Prioritized, Sampler, Uniform
 from muzero_jax.search.base import Search
+from muzero_jax.search.equivalent import Classes, Equivalent
 from muzero_jax.search.gumbel import Gumbel
+from muzero_jax.search.horizons import TwoHorizons, mixed
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
+from muzero_jax.search.uncertain import Calibrated, Focused, Optimistic, optimistic
 from muzero_jax.targets import bootstrap, correction, policy
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
@@ -272,7 +279,7 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   if size not in sizes:
     raise ConfigError(f"--network.size={size}: the {kind} network comes in {', '.join(sizes)}.")
   frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
-  return make(
+  model = make(
     size,
     spec.num_actions,
     make_support(config),
@@ -280,6 +287,8 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
     jnp.dtype(config.network.precision),
     platform,
   )
+  model = with_second_value(model, frames) if config.loss.second_value else model
+  return with_uncertainty(model, frames) if config.loss.uncertainty else model
 
 
 def make_support(config: Config) -> Support:
@@ -298,6 +307,27 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
     model: the network.
     platform: of the devices: "cpu", "gpu" or "tpu".
   """
+  share = config.search.second_share
+  planning = mixed(model, share) if share else model
+  search = make_plain_search(config, planning, platform)
+  bonus, simulations = config.search.optimism, 2 * config.search.num_simulations
+  if bonus:
+    with_bonus = make_plain_search(config, optimistic(planning, bonus), platform)
+    search = Optimistic(with_bonus, search, planning, bonus)
+  if config.search.focus:
+    deep = configs.replace(config, {"search.num_simulations": simulations})
+    search = Focused(make_plain_search(deep, planning, platform), search, planning)
+  if config.search.equivalence:
+    search = Equivalent(search, make_classes(config, planning))
+  return TwoHorizons(search, planning) if share else search
+
+
+def make_classes(config: Config, model: Model) -> Classes:
+  return Classes(model, config.targets.discount, config.search.equivalence)
+
+
+def make_plain_search(config: Config, model: Model, platform: str) -> Search:
+  """Makes the search that --search.kind names, without what can be put around it."""
   search, discount = config.search, config.targets.discount
   depth = search.max_depth or None
   kinds = {"none": "fixed", "puct": "tree", "gumbel": "node"}
@@ -334,7 +364,8 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
   needs_later = targets.reanalyse or loss.consistency or loss.distillation
   needs_later = needs_later or loss.reconstruction or config.log_drift
   later = targets.unroll if needs_later else 0
-  later = window - 1 if targets.bootstrap == "target" else later
+  needs_all = targets.bootstrap == "target" or config.loss.second_value
+  later = window - 1 if needs_all else later
   rows = config.replay.capacity // (spec.num_envs * num_devices)
   smallest = Ring.smallest(config.env.stack, window)
   if rows < smallest:
@@ -423,6 +454,10 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
   classes = equivalent_actions(config)
   if classes:
     monitors.append(diagnostics.Twins(model, targets.discount, classes))
+  if config.search.equivalence:
+    monitors.append(make_classes(config, model))
+  if config.loss.uncertainty:
+    monitors.append(Calibrated(model, ring, make_returns(config)))
   return tuple(monitors)
 
 
@@ -490,6 +525,13 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
     "reconstruction": partial(
       reconstruction.reconstruction, stack=ring.stack, hidden=hidden, pixels=ring.pixels
     ),
+    "second_value": partial(
+      second_value.second_value,
+      returns=dataclasses.replace(make_returns(config), discount=config.targets.second_discount),
+      stack=ring.stack,
+      steps=config.loss.steps,
+    ),
+    "uncertainty": partial(uncertainty.uncertainty, steps=config.loss.steps),
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))

@@ -198,6 +198,36 @@ class Search:
   temperature: float = option(
     1.0, "puct: temperature of the visit counts that self-play samples from", minimum=0
   )
+  improvement: str = option(
+    "visits",
+    "puct: the improved policy. visits: their distribution. Otherwise the regularized policy that "
+    "visits approach, computed exactly: learn: as policy target; act: to act with; both; all: and "
+    "to choose actions in the tree",
+    choices=("visits", "learn", "act", "both", "all"),
+  )
+  equivalence: float = option(
+    0.0,
+    "gumbel, puct: actions at the root whose one-step predictions (reward, discounted value, "
+    "policy, hidden state) differ by at most this are searched as one; 0: never",
+    minimum=0,
+  )
+  second_share: float = option(
+    0.0,
+    "share of the second value (--loss.second_value) in the values of the search",
+    minimum=0,
+    maximum=1,
+  )
+  optimism: float = option(
+    0.0,
+    "self-play: predicted uncertainties (--loss.uncertainty) that are added to the values of the "
+    "search, as a bonus for exploration",
+    minimum=0,
+  )
+  focus: bool = option(
+    False,
+    "gumbel, puct, self-play: the half of the environments whose values are least certain is "
+    "searched with twice the simulations, the others act by the policy",
+  )
   advantage_scale: float = option(
     0.1,
     "none: an advantage of this size, in units of return, multiplies an action's odds by e",
@@ -230,6 +260,9 @@ class Targets:
   unroll: int = option(5, "k: steps that the model is unrolled in training", minimum=1, maximum=50)
   n_step: int = option(5, "n: steps until a return bootstraps", minimum=1, maximum=500)
   discount: float = option(0.997, "gamma: discount per agent step", minimum=0, maximum=1)
+  second_discount: float = option(
+    0.9, "discount of the second value, per agent step", minimum=0, maximum=1
+  )
   td_lambda: float = option(
     1.0, "lambda: 1: n-step returns; below 1: lambda returns over n steps", minimum=0, maximum=1
   )
@@ -305,6 +338,17 @@ class Loss:
     0,
     "gradient steps at the beginning in which only consistency and reconstruction count, on random "
     "play",
+    minimum=0,
+  )
+  second_value: float = option(
+    0.0,
+    "weight of the loss of a second value head, whose returns have --targets.second_discount",
+    minimum=0,
+  )
+  uncertainty: float = option(
+    0.0,
+    "weight of the loss of a head that predicts the squared error of the value; it moves no other "
+    "part",
     minimum=0,
   )
   custom: str = option(
@@ -612,6 +656,34 @@ def check(config: Config) -> None:
       config.search.tree == "rounds" and config.search.kind != "gumbel",
       f"--search.tree=rounds needs sequential halving, which --search.kind={config.search.kind} "
       "does not have: use mctx or batched, or --search.kind=gumbel.",
+    ),
+    (
+      config.search.improvement != "visits" and config.search.kind != "puct",
+      f"--search.improvement={config.search.improvement} is for --search.kind=puct; the policy "
+      f"target of --search.kind={config.search.kind} is regularized already: use visits.",
+    ),
+    (
+      config.search.equivalence > 0 and config.search.kind == "none",
+      "--search.equivalence saves simulations of a tree, and --search.kind=none has none: use "
+      "--search.kind=gumbel or puct.",
+    ),
+    (
+      config.search.second_share > 0 and not config.loss.second_value,
+      "--search.second_share needs a second value, which is not learned: set --loss.second_value.",
+    ),
+    (
+      (config.search.optimism > 0 or config.search.focus) and not config.loss.uncertainty,
+      "--search.optimism and --search.focus need a predicted uncertainty, which is not learned: "
+      "set --loss.uncertainty.",
+    ),
+    (
+      config.search.focus and config.search.kind == "none",
+      "--search.focus spends the simulations of a tree, and --search.kind=none has none: use "
+      "--search.kind=gumbel or puct.",
+    ),
+    (
+      config.search.focus and config.search.optimism > 0,
+      "--search.focus and --search.optimism are two uses of one uncertainty: use one of them.",
     ),
     (
       config.network.bins % 2 == 0 and config.network.bins > 0,

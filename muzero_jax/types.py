@@ -57,6 +57,9 @@ class Root:
   hidden: Array  # [B, ...]
   policy_logits: Array  # f32[B, A]
   value: Array  # f32[B]   decoded to a scalar, in units of reward
+  illegal: Array | None = (
+    None  # i32[B, A]   1 for actions that are not to be searched; None: no one
+  )
 
 
 @record
@@ -200,6 +203,10 @@ class Model(NamedTuple):
   # Casts the parameters of `step` and `predict` to the dtype in which layers use them. Results stay
   # the same; done once, it saves the casts in every call.
   cast: Callable[[Params], Params] = unchanged
+  # hidden -> logits f32[N, bins] of a value of another discount; see `networks/horizon.py`
+  second: Callable[[Params, Array], Array] | None = None
+  # hidden -> log of the expected squared error of the value, f32[N]; see `networks/uncertainty.py`
+  log_variance: Callable[[Params, Array], Array] | None = None
 
 
 class SearchFn(Protocol):

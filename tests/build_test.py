@@ -10,6 +10,7 @@ import pytest
 from muzero_jax import build
 from muzero_jax.benchmark import memory
 from muzero_jax.config import ConfigError
+from muzero_jax.device import parallel
 from muzero_jax.envs.base import Spec
 from muzero_jax.types import Model
 
@@ -147,3 +148,23 @@ def test_totals_are_shared_by_the_devices(make_config):
   )
   with pytest.raises(ConfigError, match=r"--env\.total_envs=12: cannot be shared equally by 5"):
     build.per_device(config, 5)
+
+
+def test_ideas_of_the_search_go_together(make_config):
+  """Each has its metrics and parameters; the program is traced, not compiled."""
+  config = make_config(
+    cpu_devices=1,
+    search__kind="puct",
+    search__improvement="all",
+    search__equivalence=0.02,
+    search__second_share=0.5,
+    search__focus=True,
+    loss__second_value=0.25,
+    loss__uncertainty=0.25,
+  )
+  run = build.build(config)
+  tick = parallel.pmapped(lambda shared, local, _: run.loop.tick(shared, local), run.devices)
+  shared, _, metrics = jax.eval_shape(tick, jax.eval_shape(run.shared), run.local(), 1)
+  names = {"search/classes", "search/uncertainty_slope", "loss/second_value", "loss/uncertainty"}
+  assert names < set(metrics)
+  assert {"second", "uncertainty"} < set(shared.learner.params["model"])

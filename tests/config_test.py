@@ -146,6 +146,19 @@ def test_settings_that_do_not_go_together(settings):
     ({"search.kind": "none", "search.qtransform": "node"}, "--search.qtransform=node needs a tree"),
     ({"search.kind": "puct", "search.tree": "rounds"}, "--search.tree=rounds needs sequential"),
     ({"search.kind": "none", "search.tree": "rounds"}, "--search.tree=rounds needs sequential"),
+    ({"search.improvement": "all"}, "--search.improvement=all is for --search.kind=puct"),
+    ({"search.equivalence": 0.1, "search.kind": "none"}, "--search.equivalence saves simulations"),
+    ({"search.second_share": 0.5}, "--search.second_share needs a second value"),
+    ({"search.optimism": 0.5}, "--search.optimism and --search.focus need a predicted"),
+    ({"search.focus": True}, "--search.optimism and --search.focus need a predicted"),
+    (
+      {"search.focus": True, "loss.uncertainty": 1.0, "search.kind": "none"},
+      "--search.focus spends the simulations",
+    ),
+    (
+      {"search.focus": True, "loss.uncertainty": 1.0, "search.optimism": 1.0},
+      "--search.focus and --search.optimism are two",
+    ),
     ({"network.bins": 50}, "--network.bins=50: must be odd"),
   ],
 )

@@ -90,6 +90,7 @@ class Gumbel:
       ),
       num_simulations=self.num_simulations,
       max_depth=self.max_depth,
+      invalid_actions=root.illegal,
       extra_data=qtransforms.ExtraData(
         noise, jnp.broadcast_to(self._scale(params), root.value.shape)
       ),

@@ -1,5 +1,7 @@
-"""MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root. The policy
-target is the distribution of visits.
+"""MuZero's search (Schrittwieser et al. 2020): PUCT with Dirichlet noise at the root.
+
+The policy target is the distribution of visits, or the regularized policy that visits approach
+(`regularized`).
 """
 
 import dataclasses
@@ -9,16 +11,17 @@ import jax
 import jax.numpy as jnp
 import mctx
 
-from muzero_jax.search import qtransforms
+from muzero_jax.search import qtransforms, regularized
 from muzero_jax.search.base import GROWERS, RecurrentFn, decision, mctx_root
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
 @dataclasses.dataclass(frozen=True)
 class Puct:
-  """Samples actions in proportion to visits^(1 / temperature).
+  """Samples actions in proportion to visits^(1 / temperature), or to the regularized policy's
+  probabilities with the same exponent.
 
-  The policy target is the distribution of visits, whatever the temperature.
+  The policy target does not depend on the temperature.
   """
 
   model: Model
@@ -34,6 +37,7 @@ class Puct:
   temperature: float = 1.0
   max_depth: int | None = None
   tree: str = "mctx"  # a key of GROWERS
+  improvement: str = "visits"  # a key of `regularized.VARIANTS`
 
   @property
   def simulations(self) -> int:
@@ -54,14 +58,16 @@ class Puct:
   def grow(self, params: Params, key: Key, root: Root) -> tuple[Decision, mctx.Tree]:
     """The decision, and the tree that it was made from."""
     key, noise_key, search_key = jax.random.split(key, 3)
-    start = mctx_root(root).replace(prior_logits=self._noisy(noise_key, root.policy_logits))
+    start = mctx_root(root).replace(prior_logits=self._noisy(noise_key, root))
+    learn, act, search = regularized.VARIANTS[self.improvement]
+    constants = dict(pb_c_init=self.pb_c_init, pb_c_base=self.pb_c_base)
+    qtransform = functools.partial(
+      qtransforms.PUCT[self.qtransform], epsilon=self.epsilon, unvisited=self.unvisited
+    )
     select = functools.partial(
-      mctx.muzero_action_selection,
-      pb_c_init=self.pb_c_init,
-      pb_c_base=self.pb_c_base,
-      qtransform=functools.partial(
-        qtransforms.PUCT[self.qtransform], epsilon=self.epsilon, unvisited=self.unvisited
-      ),
+      regularized.sampled_action if search else mctx.muzero_action_selection,
+      qtransform=qtransform,
+      **constants,
     )
     tree = GROWERS[self.tree](
       self.model.cast(params),
@@ -72,19 +78,30 @@ class Puct:
       interior_action_selection_fn=select,
       num_simulations=self.num_simulations,
       max_depth=self.max_depth,
+      invalid_actions=root.illegal,
     )
-    policy = tree.summary().visit_probs
-    behavior = jax.nn.softmax(_log(policy) / max(self.temperature, 1e-3))
+    visits = tree.summary().visit_probs
+    improve = functools.partial(regularized.root_policy, tree, qtransform=qtransform, **constants)
+    policy = improve(root.policy_logits) if learn else visits
+    acting = improve(start.prior_logits) if act else visits
+    behavior = jax.nn.softmax(_log(acting) / max(self.temperature, 1e-3))
     return decision(tree, jax.random.categorical(key, _log(behavior)), policy, behavior), tree
 
-  def _noisy(self, key: Key, logits: Array) -> Array:
-    """The prior, mixed with Dirichlet noise, as logits."""
+  def _noisy(self, key: Key, root: Root) -> Array:
+    """The prior, mixed with Dirichlet noise over the legal actions, as logits."""
+    logits = root.policy_logits
     noise = jax.random.dirichlet(
       key, jnp.full(logits.shape[-1], self.dirichlet_alpha), logits.shape[:-1]
     )
-    return _log(
+    if root.illegal is not None:
+      noise = jnp.where(root.illegal > 0, 0.0, noise)
+      noise = noise / jnp.maximum(noise.sum(-1, keepdims=True), jnp.finfo(noise.dtype).tiny)
+    mixed = _log(
       (1 - self.dirichlet_fraction) * jax.nn.softmax(logits) + self.dirichlet_fraction * noise
     )
+    if root.illegal is not None:
+      return jnp.where(root.illegal > 0, jnp.finfo(mixed.dtype).min, mixed)
+    return mixed
 
 
 def _log(policy: Array) -> Array:
