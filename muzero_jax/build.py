@@ -14,7 +14,7 @@ import optax
 from jax.sharding import Mesh
 
 from muzero_jax import actor, custom, diagnostics
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, ConfigError, has_q_head
 from muzero_jax.device import parallel, targets
 from muzero_jax.device.targets import Target
 from muzero_jax.diagnostics import Calibration, Monitor
@@ -23,7 +23,9 @@ from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
 from muzero_jax.loop import Local, Loop, Shared
 from muzero_jax.losses import consistency, distillation, muzero, policy_gradient
+from muzero_jax.losses import q as q_losses
 from muzero_jax.networks import mlp, resnet, vector
+from muzero_jax.networks.q import with_q
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
 from muzero_jax.replay.sampling import Prioritized, Sampler, Uniform
@@ -31,7 +33,9 @@ from muzero_jax.search.base import Search
 from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
+from muzero_jax.search.q import QSearch
 from muzero_jax.targets import bootstrap, policy
+from muzero_jax.targets import q as q_targets
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
@@ -239,14 +243,12 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   if size not in sizes:
     raise ConfigError(f"--network.size={size}: the {kind} network comes in {', '.join(sizes)}.")
   frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
-  return make(
-    size,
-    spec.num_actions,
-    Support(config.network.support, config.network.bins),
-    frames,
-    jnp.dtype(config.network.precision),
-    platform,
-  )
+  support, dtype = Support(config.network.support, config.network.bins), config.network.precision
+  model = make(size, spec.num_actions, support, frames, jnp.dtype(dtype), platform)
+  if has_q_head(config):
+    categorical = config.network.q == "categorical"
+    return with_q(model, spec.num_actions, frames, support if categorical else None)
+  return model
 
 
 def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
@@ -259,6 +261,9 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
   """
   search, discount = config.search, config.targets.discount
   depth = search.max_depth or None
+  if search.kind == "q":
+    epsilon = search.q_epsilon if search.q_acting == "epsilon" else 0.0
+    return QSearch(model, search.q_acting, epsilon, search.q_temperature)
   kinds = {"none": "fixed", "puct": "tree", "gumbel": "node"}
   qtransform = kinds[search.kind] if search.qtransform == "auto" else search.qtransform
   if search.kind == "none":
@@ -291,7 +296,7 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
   window = targets.unroll + targets.n_step + 1
   needs_later = targets.reanalyse or config.loss.consistency or config.loss.distillation
   later = targets.unroll if needs_later else 0
-  later = window - 1 if targets.bootstrap == "target" else later
+  later = later if targets.bootstrap == "recorded" else window - 1
   rows = config.replay.capacity // (spec.num_envs * num_devices)
   smallest = Ring.smallest(config.env.stack, window)
   if rows < smallest:
@@ -344,7 +349,14 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
   """Makes what computes the training targets: returns, bootstrap values and policies."""
   targets, stack = config.targets, config.env.stack
   values, policies = bootstrap.recorded, policy.recorded
-  if targets.bootstrap == "target":
+  omega = 1 / config.search.q_temperature
+  estimates = {
+    "target": bootstrap.predicted,
+    "q_max": q_targets.q_max,
+    "q_double": q_targets.q_double,
+    "q_mellowmax": partial(q_targets.q_mellowmax, omega=omega),
+  }
+  if targets.bootstrap != "recorded":
     values = bootstrap.TargetNetwork(
       model,
       stack,
@@ -352,6 +364,7 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
       targets.n_step,
       every_step=targets.td_lambda < 1,
       stale_after=targets.stale_after,
+      estimate=estimates[targets.bootstrap],
     )
   if targets.reanalyse:
     policies = policy.Reanalyzed(
@@ -402,6 +415,8 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
       consistency.consistency, stack=ring.stack, hidden=hidden, width=config.loss.consistency_width
     ),
     "distillation": partial(distillation.distillation, stack=ring.stack),
+    "q": partial(q_losses.q, steps=config.loss.steps),
+    "q_search": q_losses.q_search,
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))
