@@ -243,12 +243,17 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   if size not in sizes:
     raise ConfigError(f"--network.size={size}: the {kind} network comes in {', '.join(sizes)}.")
   frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
-  support, dtype = Support(config.network.support, config.network.bins), config.network.precision
-  model = make(size, spec.num_actions, support, frames, jnp.dtype(dtype), platform)
-  if has_q_head(config):
-    categorical = config.network.q == "categorical"
-    return with_q(model, spec.num_actions, frames, support if categorical else None)
-  return model
+  support = Support(config.network.support, config.network.bins)
+  model = make(
+    size,
+    spec.num_actions,
+    support,
+    frames,
+    jnp.dtype(config.network.precision),
+    platform,
+  )
+  of_q = support if config.network.q == "categorical" else None
+  return with_q(model, spec.num_actions, frames, of_q) if has_q_head(config) else model
 
 
 def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
@@ -296,7 +301,7 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
   window = targets.unroll + targets.n_step + 1
   needs_later = targets.reanalyse or config.loss.consistency or config.loss.distillation
   later = targets.unroll if needs_later else 0
-  later = later if targets.bootstrap == "recorded" else window - 1
+  later = window - 1 if targets.bootstrap != "recorded" else later
   rows = config.replay.capacity // (spec.num_envs * num_devices)
   smallest = Ring.smallest(config.env.stack, window)
   if rows < smallest:
