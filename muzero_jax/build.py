@@ -15,7 +15,7 @@ from jax.sharding import Mesh
 
 from muzero_jax import actor, custom, diagnostics
 from muzero_jax import config as configs
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, ConfigError, has_q_head
 from muzero_jax.device import parallel, targets
 from muzero_jax.device.targets import Target
 from muzero_jax.diagnostics import Calibration, Monitor
@@ -35,8 +35,10 @@ from muzero_jax.losses import (
   short_value,
   uncertainty,
 )
+from muzero_jax.losses import q as q_losses
 from muzero_jax.networks import gaussian, mlp, resnet, vector
 from muzero_jax.networks.horizon import with_second_value
+from muzero_jax.networks.q import with_q
 from muzero_jax.networks.scalars import Support
 from muzero_jax.networks.uncertainty import with_uncertainty
 from muzero_jax.replay.frames import Ring
@@ -47,8 +49,10 @@ from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.horizons import TwoHorizons, mixed
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
+from muzero_jax.search.q import QSearch
 from muzero_jax.search.uncertain import Calibrated, Focused, Optimistic, optimistic
 from muzero_jax.targets import bootstrap, correction, policy
+from muzero_jax.targets import q as q_targets
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
@@ -279,16 +283,19 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   if size not in sizes:
     raise ConfigError(f"--network.size={size}: the {kind} network comes in {', '.join(sizes)}.")
   frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
+  support = make_support(config)
   model = make(
     size,
     spec.num_actions,
-    make_support(config),
+    support,
     frames,
     jnp.dtype(config.network.precision),
     platform,
   )
   model = with_second_value(model, frames) if config.loss.second_value else model
-  return with_uncertainty(model, frames) if config.loss.uncertainty else model
+  model = with_uncertainty(model, frames) if config.loss.uncertainty else model
+  of_q = support if config.network.q == "categorical" else None
+  return with_q(model, spec.num_actions, frames, of_q) if has_q_head(config) else model
 
 
 def make_support(config: Config) -> Support:
@@ -330,6 +337,9 @@ def make_plain_search(config: Config, model: Model, platform: str) -> Search:
   """Makes the search that --search.kind names, without what can be put around it."""
   search, discount = config.search, config.targets.discount
   depth = search.max_depth or None
+  if search.kind == "q":
+    epsilon = search.q_epsilon if search.q_acting == "epsilon" else 0.0
+    return QSearch(model, search.q_acting, epsilon, search.q_temperature)
   kinds = {"none": "fixed", "puct": "tree", "gumbel": "node"}
   qtransform = kinds[search.kind] if search.qtransform == "auto" else search.qtransform
   if search.kind == "none":
@@ -364,7 +374,7 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
   needs_later = targets.reanalyse or loss.consistency or loss.distillation
   needs_later = needs_later or loss.reconstruction or config.log_drift
   later = targets.unroll if needs_later else 0
-  needs_all = targets.bootstrap == "target" or config.loss.second_value
+  needs_all = targets.bootstrap != "recorded" or config.loss.second_value
   later = window - 1 if needs_all else later
   rows = config.replay.capacity // (spec.num_envs * num_devices)
   smallest = Ring.smallest(config.env.stack, window)
@@ -418,7 +428,14 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
   """Makes what computes the training targets: returns, bootstrap values and policies."""
   targets, stack = config.targets, config.env.stack
   values, policies = bootstrap.recorded, policy.recorded
-  if targets.bootstrap == "target":
+  omega = 1 / config.search.q_temperature
+  estimates = {
+    "target": bootstrap.predicted,
+    "q_max": q_targets.q_max,
+    "q_double": q_targets.q_double,
+    "q_mellowmax": partial(q_targets.q_mellowmax, omega=omega),
+  }
+  if targets.bootstrap != "recorded":
     values = bootstrap.TargetNetwork(
       model,
       stack,
@@ -426,6 +443,7 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
       targets.n_step,
       every_step=targets.td_lambda < 1 or targets.correction != "none",
       stale_after=targets.stale_after,
+      estimate=estimates[targets.bootstrap],
     )
   if targets.reanalyse:
     policies = policy.Reanalyzed(
@@ -532,6 +550,8 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
       steps=config.loss.steps,
     ),
     "uncertainty": partial(uncertainty.uncertainty, steps=config.loss.steps),
+    "q": partial(q_losses.q, steps=config.loss.steps),
+    "q_search": q_losses.q_search,
   }
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))

@@ -125,6 +125,12 @@ class Network:
     choices=("two-hot", "gaussian"),
   )
   sigma: float = option(0.75, "gaussian: standard deviation, in bins", minimum=0.1, maximum=100)
+  q: str = option(
+    "categorical",
+    "the Q head, with --loss.q or --loss.q_search; categorical: a distribution for each action; "
+    "scalar: a number for each action, with Huber's loss (DQN)",
+    choices=("categorical", "scalar"),
+  )
   precision: str = option(
     "float32",
     "dtype of the network's trunk; heads and losses are always float32",
@@ -138,8 +144,9 @@ class Search:
 
   kind: str = option(
     "gumbel",
-    "gumbel: Gumbel MuZero; puct: MuZero; none: no tree, one model step for every action",
-    choices=("gumbel", "puct", "none"),
+    "gumbel: Gumbel MuZero; puct: MuZero; none: no tree, one model step for every action; q: no "
+    "tree and no model, acts from the Q head (DQN)",
+    choices=("gumbel", "puct", "none", "q"),
   )
   num_simulations: int = option(8, "gumbel, puct: simulations per decision", minimum=1)
   tree: str = option(
@@ -236,6 +243,21 @@ class Search:
   advantage_clip: float = option(
     3.0, "none: scaled advantages are clipped to plus or minus this", minimum=0
   )
+  q_acting: str = option(
+    "epsilon",
+    "q, self-play: epsilon-greedy, softmax(Q / temperature), or mellowmax's policy of maximum "
+    "entropy",
+    choices=("epsilon", "boltzmann", "mellowmax"),
+  )
+  q_epsilon: float = option(
+    0.1, "q with q_acting=epsilon: share of random actions", minimum=0, maximum=1
+  )
+  q_temperature: float = option(
+    0.1,
+    "boltzmann: temperature, in units of return; mellowmax, when acting and as bootstrap: 1 / "
+    "omega",
+    minimum=1e-4,
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -257,7 +279,12 @@ class Replay:
 class Targets:
   """The training targets."""
 
-  unroll: int = option(5, "k: steps that the model is unrolled in training", minimum=1, maximum=50)
+  unroll: int = option(
+    5,
+    "k: steps that the model is unrolled in training; 0, with --search.kind=q: none",
+    minimum=0,
+    maximum=50,
+  )
   n_step: int = option(5, "n: steps until a return bootstraps", minimum=1, maximum=500)
   discount: float = option(0.997, "gamma: discount per agent step", minimum=0, maximum=1)
   second_discount: float = option(
@@ -274,8 +301,10 @@ class Targets:
   )
   bootstrap: str = option(
     "recorded",
-    "bootstrap values: recorded by the search when acting, or from the target network",
-    choices=("recorded", "target"),
+    "bootstrap values: recorded by the search when acting; target: the target network's; q_max: "
+    "the largest Q of the target network's Q head; q_double: its Q of the action that is best by "
+    "the newest Q (double Q-learning); q_mellowmax: mellowmax of its Q",
+    choices=("recorded", "target", "q_max", "q_double", "q_mellowmax"),
   )
   correction: str = option(
     "none",
@@ -350,6 +379,12 @@ class Loss:
     "weight of the loss of a head that predicts the squared error of the value; it moves no other "
     "part",
     minimum=0,
+  )
+  q: float = option(
+    0.0, "weight of the loss of the Q head on the returns of the actions taken", minimum=0
+  )
+  q_search: float = option(
+    0.0, "weight of the loss of the Q head on the search's Q of the actions taken", minimum=0
   )
   custom: str = option(
     "",
@@ -590,7 +625,7 @@ def check_ranges(config: Any) -> None:
 
 def check(config: Config) -> None:
   """Raises ConfigError for the first combination of settings that is not allowed."""
-  terms = ("reward", "value", "policy", "policy_gradient", "custom")
+  terms = ("reward", "value", "policy", "policy_gradient", "q", "q_search", "custom")
   rules = [
     (
       config.env.kind == "catch"
@@ -603,6 +638,7 @@ def check(config: Config) -> None:
       "--loss.reward, --loss.value, --loss.policy and --loss.policy_gradient are all 0: nothing "
       "would be learned.",
     ),
+    *q_rules(config),
     (
       config.loss.policy_gradient > 0
       and config.search.kind == "gumbel"
@@ -701,6 +737,64 @@ def check(config: Config) -> None:
   for broken, sentence in rules:
     if broken:
       raise ConfigError(sentence)
+
+
+def q_rules(config: Config) -> list[tuple[bool, str]]:
+  """What `check` refuses of the Q head: conditions, and the sentences if they are true."""
+  acts, bootstrap = config.search.kind == "q", config.targets.bootstrap
+  around = [
+    name
+    for name in ("equivalence", "second_share", "focus", "optimism")
+    if getattr(config.search, name)
+  ]
+  without, still = not has_q_head(config), config.targets.unroll == 0
+  return [
+    (acts and without, "--search.kind=q needs a Q head that is trained: use --loss.q=1."),
+    (
+      bootstrap.startswith("q_") and without,
+      f"--targets.bootstrap={bootstrap} needs a Q head that is trained: use --loss.q=1.",
+    ),
+    (
+      acts and config.loss.q_search > 0,
+      "--loss.q_search needs the Q of a search, and with --search.kind=q that is the head's own: "
+      "use --loss.q.",
+    ),
+    (
+      acts and config.search.qtransform != "auto",
+      f"--search.qtransform={config.search.qtransform} improves a prior, and --search.kind=q acts "
+      "by Q alone: use auto.",
+    ),
+    (
+      acts and bool(around),
+      f"--search.kind=q makes no search for --search.{', --search.'.join(around)} to change: set "
+      "it to 0.",
+    ),
+    (
+      still and not acts,
+      f"--targets.unroll=0 leaves the model untrained, which --search.kind={config.search.kind} "
+      "needs: use at least 1, or --search.kind=q.",
+    ),
+    (
+      still and (config.loss.reward or config.loss.consistency or config.loss.distillation) > 0,
+      "--targets.unroll=0 has no steps for --loss.reward, --loss.consistency and "
+      "--loss.distillation: set them to 0.",
+    ),
+    (
+      acts and not config.loss.value and bootstrap == "target",
+      "--targets.bootstrap=target needs the value head, which --loss.value=0 does not train: use "
+      "q_double.",
+    ),
+    (
+      acts and not config.loss.value and config.replay.kind == "prioritized",
+      "--replay.kind=prioritized needs the error of the value head, which --loss.value=0 does not "
+      "train: use --loss.value=0.25.",
+    ),
+  ]
+
+
+def has_q_head(config: Config) -> bool:
+  """Whether the model has a Q head: whether a loss trains it."""
+  return config.loss.q > 0 or config.loss.q_search > 0
 
 
 def _check_one(name: str, value: Any, field: dataclasses.Field) -> None:

@@ -173,8 +173,10 @@ class LearnerState:
 
   @property
   def target_variables(self) -> Params:
-    """`variables` with the target network's parameters; `Statistics` are the current ones."""
-    return {**self.target_params, "statistics": self.statistics}
+    """`variables` with the target network's parameters, and the newest ones under "online";
+    `Statistics` are the current ones.
+    """
+    return {**self.target_params, "online": self.params["model"], "statistics": self.statistics}
 
 
 def applied(function: Callable[[Array], Array], x: Array) -> Array:
@@ -185,6 +187,14 @@ def applied(function: Callable[[Array], Array], x: Array) -> Array:
 def unchanged(params: Params) -> Params:
   """params."""
   return params
+
+
+class QHead(NamedTuple):
+  """Q of every action from one hidden state: the part of a `Model` that has it."""
+
+  logits: Callable[[Params, Array], Array]  # the model's parameters, hidden -> f32[N, A, outputs]
+  decode: Callable[[Array], Array]  # f32[..., outputs] -> Q f32[...], in units of return
+  loss: Callable[[Array, Array], Array]  # f32[..., outputs], targets of Q f32[...] -> f32[...]
 
 
 class Model(NamedTuple):
@@ -207,6 +217,7 @@ class Model(NamedTuple):
   second: Callable[[Params, Array], Array] | None = None
   # hidden -> log of the expected squared error of the value, f32[N]; see `networks/uncertainty.py`
   log_variance: Callable[[Params, Array], Array] | None = None
+  q: QHead | None = None  # see `networks/q.py`
 
 
 class SearchFn(Protocol):

@@ -12,6 +12,7 @@ from muzero_jax.benchmark import memory
 from muzero_jax.config import ConfigError
 from muzero_jax.device import parallel
 from muzero_jax.envs.base import Spec
+from muzero_jax.loop import Shared
 from muzero_jax.types import Model
 
 
@@ -90,6 +91,42 @@ def test_settings_reach_the_searches(make_config):
     "sample",
     "halving",
   )
+
+
+def test_settings_reach_the_q_head(make_config):
+  """What acts by Q explores by its own rule only, and what bootstraps from Q sees all frames."""
+  games, head = spec(10, 5), dict(loss__q=1.0)
+  assert build.make_model(make_config(), games).q is None
+  for kind, outputs in (("scalar", 1), ("categorical", 11)):
+    model = build.make_model(make_config(network__q=kind, **head), games)
+    params = jax.eval_shape(model.init, jax.random.key(0))
+    hidden = jnp.zeros((2, 64))
+    assert jax.eval_shape(model.q.logits, params, hidden).shape == (2, 3, outputs)
+  for acting, epsilon in (("epsilon", 0.2), ("boltzmann", 0.0), ("mellowmax", 0.0)):
+    given = dict(search__q_acting=acting, search__q_epsilon=0.2, search__q_temperature=0.5)
+    search = build.make_search(make_config(search__kind="q", **head, **given), model)
+    assert (search.acting, search.epsilon, search.temperature) == (acting, epsilon, 0.5)
+  for kind in ("q_max", "q_double", "q_mellowmax"):
+    config = make_config(targets__bootstrap=kind, **head)
+    estimate = build.make_targets(config, model, search).bootstrap.estimate
+    assert kind in str(estimate)
+    assert build.make_ring(config, games, 1).later == 2 + 3
+
+
+def test_a_run_without_an_unroll_fits_together(make_config):
+  """A whole tick can be made of it: all shapes fit with an unroll of 0."""
+  dqn = dict(search__kind="q", targets__unroll=0, targets__bootstrap="q_double", loss__q=1.0)
+  off = dict(loss__reward=0.0, loss__value=0.0, loss__policy=0.0)
+  run = build.build(make_config(**dqn, **off, cpu_devices=1))
+  learner = dataclasses.replace(run.loop.learner, mean=lambda x: x)
+  loop = dataclasses.replace(run.loop, learner=learner)
+  local = jax.eval_shape(lambda x: jax.tree.map(lambda x: x[0], x), run.local())
+  shared = jax.eval_shape(lambda: Shared(learner.init(jax.random.key(0)), jnp.int32(0)))
+  after = jax.eval_shape(loop.tick, shared, local)
+  assert jax.tree.map(lambda x: x.shape, after[:2]) == jax.tree.map(
+    lambda x: x.shape, (shared, local)
+  )
+  assert "unroll/reward_error_1" not in after[2] and "loss/q" in after[2]
 
 
 def test_the_count_of_values_reaches_the_network(make_config):

@@ -14,6 +14,18 @@ from tests import fuzz
 PRESETS = pathlib.Path(__file__).parent.parent / "launch" / "presets"
 
 
+# No search: `ideas/dqn.flags`, without what may have any value.
+DQN = {
+  "search.kind": "q",
+  "targets.unroll": 0,
+  "targets.bootstrap": "q_double",
+  "loss.q": 1.0,
+  "loss.reward": 0.0,
+  "loss.value": 0.0,
+  "loss.policy": 0.0,
+}
+
+
 def parse(*words: str) -> Config:
   return flags.parse(["train", *words], Config())
 
@@ -66,7 +78,7 @@ def test_later_flags_win_over_a_flagfile(tmp_path):
   ("words", "said"),
   [
     (["--serch.kind=puct"], "search.kind"),
-    (["--search.kind=alpha"], "--search.kind=alpha: must be one of gumbel, puct, none"),
+    (["--search.kind=alpha"], "--search.kind=alpha: must be one of gumbel, puct, none, q"),
     (["--search.num_simulations=0"], "--search.num_simulations=0: must be at least 1"),
     (["--targets.discount=1.5"], "--targets.discount=1.5: must be at most 1"),
     (["--targets.discount=nan"], "must be a number"),
@@ -160,6 +172,15 @@ def test_settings_that_do_not_go_together(settings):
       "--search.focus and --search.optimism are two",
     ),
     ({"network.bins": 50}, "--network.bins=50: must be odd"),
+    ({"search.kind": "q"}, "--search.kind=q needs a Q head"),
+    ({"targets.bootstrap": "q_max"}, "--targets.bootstrap=q_max needs a Q head"),
+    (DQN | {"loss.q_search": 1.0}, "--loss.q_search needs the Q of a search"),
+    (DQN | {"search.qtransform": "skill"}, "--search.qtransform=skill improves a prior"),
+    ({"targets.unroll": 0}, "--targets.unroll=0 leaves the model untrained"),
+    (DQN | {"loss.reward": 1.0}, "--targets.unroll=0 has no steps for --loss.reward"),
+    (DQN | {"loss.consistency": 1.0}, "--targets.unroll=0 has no steps for --loss.reward"),
+    (DQN | {"targets.bootstrap": "target"}, "--targets.bootstrap=target needs the value head"),
+    (DQN | {"replay.kind": "prioritized"}, "--replay.kind=prioritized needs the error"),
   ],
 )
 def test_a_refusal_is_one_sentence_that_names_the_flag(settings, said):
@@ -182,6 +203,10 @@ def test_a_refusal_is_one_sentence_that_names_the_flag(settings, said):
     {"search.tree": "rounds", "search.acting": "sample"},
     {"search.qtransform": "advantage"},
     {"network.bins": 51},
+    DQN,
+    DQN | {"replay.kind": "prioritized", "loss.value": 0.25, "targets.reanalyse": 1.0},
+    {"search.kind": "q", "loss.q": 1.0, "loss.policy_gradient": 1.0, "loss.consistency": 1.0},
+    {"loss.q_search": 1.0, "targets.bootstrap": "q_double"},
   ],
 )
 def test_settings_that_go_together(settings):

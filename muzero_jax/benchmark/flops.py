@@ -68,7 +68,7 @@ def flops(run: Experiment) -> dict[str, float]:
 
   hidden, action = hidden_states(size)
   learn = cost(update, state, memory, key, batch)
-  learn += (unroll - 1) * cost(
+  learn += max(unroll - 1, 0) * cost(
     back, params, hidden, action, jax.eval_shape(model.step, params, hidden, action)
   )
   if run.config.targets.reanalyse:

@@ -49,7 +49,7 @@ def growth(
     "replay": [(steps, {"replay.capacity": steps}) for steps in (10_000, 100_000, 1_000_000)],
     "batch": [(size, batch(options, size)) for size in (16, 32, 64, 128, 256)],
   }
-  if options.search.kind == "none":
+  if options.search.kind in ("none", "q"):
     del sweeps["simulations"]
   found = {
     name: {str(size): measure(changes) for size, changes in sizes} for name, sizes in sweeps.items()
@@ -79,7 +79,7 @@ def autotune(options: Config, measure: Measure) -> Changes:
     chosen |= climb(
       [batch(options, 16 * 2**i) for i in range(8)], lambda changes: measure(chosen | changes)
     )
-  if options.search.kind != "none":
+  if options.search.kind not in ("none", "q"):
     chosen |= afford(
       [{"search.num_simulations": number} for number in (2, 4, 8, 16, 32, 50)],
       lambda changes: measure(chosen | changes),

@@ -23,9 +23,8 @@ def step_weights(unroll: int, kind: str) -> Array:
       weigh as much as the root (MuZero, appendix G); "equal": 1/k for every step (EfficientZero,
       Ye et al. 2021, and its successors).
   """
-  return jnp.concatenate(
-    [jnp.full(1, 1.0 if kind == "root" else 1 / unroll), jnp.full(unroll, 1 / unroll)]
-  )
+  share = 1 / max(unroll, 1)
+  return jnp.concatenate([jnp.full(1, 1.0 if kind == "root" else share), jnp.full(unroll, share)])
 
 
 def _no_parameters(key: Key) -> Params:

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from muzero_jax.networks.cpu.cached import mapped
 from muzero_jax.networks.scalars import Support
-from muzero_jax.types import Array, Model, Params, Root
+from muzero_jax.types import Array, Model, Params, Root, applied
 
 
 def scale_hidden(hidden: Array, epsilon: float = 1e-5) -> Array:
@@ -103,7 +103,7 @@ def make_model(
     decode=support.decode,
     encode_scalar=support.encode,
     cast=functools.partial(cast, dtype=dtype),
-    **(dict(mapped=mapped) if platform == "cpu" else {}),
+    mapped=mapped if platform == "cpu" else applied,
   )
 
 

@@ -1,6 +1,7 @@
 """Bootstrap values for returns: recorded by the search, or computed by the target network."""
 
 import dataclasses
+from collections.abc import Callable
 from typing import Protocol
 
 import jax
@@ -26,6 +27,11 @@ def recorded(target_params: Params, example: Example) -> Array:
   return example.value
 
 
+def predicted(model: Model, params: Params, frames: Array) -> Array:
+  """The values that the value head predicts for stacks u8[N, S, *frame_shape], f32[N]."""
+  return initial_inference(model, params, frames).value
+
+
 @dataclasses.dataclass(frozen=True)
 class TargetNetwork:
   """The target network's values.
@@ -40,14 +46,15 @@ class TargetNetwork:
   n: int
   every_step: bool  # evaluate all steps, as lambda returns need
   stale_after: int = 0  # see `returns.Returns`
+  # model, target_params, stacks u8[N, S, *frame_shape] -> f32[N]; others are in `targets/q.py`
+  estimate: Callable[[Model, Params, Array], Array] = predicted
 
   def __call__(self, target_params: Params, example: Example) -> Array:
     """See `Bootstrap`."""
     size, length = example.last.shape
     steps = jax.vmap(self._steps)(example.last, horizon(example.age, self.n, self.stale_after))
-    value = initial_inference(
-      self.model, target_params, stacks(example, steps, self.stack)
-    ).value.reshape(steps.shape)
+    frames = stacks(example, steps, self.stack)
+    value = self.estimate(self.model, target_params, frames).reshape(steps.shape)
     return jnp.zeros((size, length)).at[jnp.arange(size)[:, None], steps].set(value)
 
   def _steps(self, last: Array, n: Array) -> Array:

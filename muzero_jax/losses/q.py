@@ -1,0 +1,62 @@
+"""Loss terms of the Q head: returns of the actions taken, and the Q that a search recorded."""
+
+import jax.numpy as jnp
+
+from muzero_jax.losses.muzero import step_weights
+from muzero_jax.networks.q import q_head
+from muzero_jax.types import Array, Context, Key, Model, Params, Term
+
+
+def _no_parameters(key: Key) -> Params:
+  """The head's parameters are among the model's (`networks.q.with_q`)."""
+  del key
+  return {}
+
+
+def q(model: Model, steps: str = "root") -> Term:
+  """The loss of Q(s, a) for the actions a taken, whose targets are the n-step returns.
+
+  With `--targets.bootstrap=q_double` and an unroll of 0 this is DQN's loss with double Q-learning
+  (van Hasselt et al. 2016, eq. 4). It is the sum over those of the k+1 steps of the unroll from
+  which a transition starts: absorbing states and the last step of an episode do not count.
+
+  Args:
+    model: with a Q head.
+    steps: a kind of `muzero.step_weights`.
+  """
+  head = q_head(model)
+
+  def loss(params: Params, context: Context) -> Array:
+    size, count = context.targets.value.shape
+    hidden = context.hidden.reshape(-1, *context.hidden.shape[2:])
+    action = context.example.action[:, :count]
+    logits = taken(head.logits(params["model"], hidden), action.reshape(-1))
+    errors = head.loss(logits.reshape(size, count, -1), context.targets.value)
+    acted = context.targets.policy_mask * ~context.example.last[:, :count]
+    return jnp.sum(errors * acted * step_weights(count - 1, steps)[None], -1)
+
+  return Term(_no_parameters, loss)
+
+
+def q_search(model: Model) -> Term:
+  """The loss of Q(s, a) at the root, for the action a taken, whose target is the search's Q of it.
+
+  The replay records V and Q(a) - V of every search. It has no Q of the other actions, which would
+  take A more numbers per step, but the actions that are tried often have them all in time.
+
+  Args:
+    model: with a Q head.
+  """
+  head = q_head(model)
+
+  def loss(params: Params, context: Context) -> Array:
+    example = context.example
+    logits = head.logits(params["model"], context.hidden[:, 0])
+    return head.loss(taken(logits, example.action[:, 0]), example.value[:, 0] + example.advantage)
+
+  return Term(_no_parameters, loss)
+
+
+def taken(logits: Array, action: Array) -> Array:
+  """logits[i, action[i]] of f32[N, A, outputs], f32[N, outputs]."""
+  return jnp.take_along_axis(logits, action[:, None, None], 1)[:, 0]

@@ -1,0 +1,37 @@
+"""Mellowmax's policy: of those whose expectation of Q is mm_omega(Q), the one of maximum entropy
+(Asadi and Littman 2017, section 5).
+"""
+
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.targets.q import mellowmax
+from muzero_jax.types import Array
+
+HALVINGS = 24  # of the interval that holds beta: as fine as float32
+
+
+def inverse_temperature(q: Array, omega: float) -> Array:
+  """The beta of that policy, softmax(beta q), for Q f32[..., A]; f32[...].
+
+  It is the root of f(beta) = sum_a exp(beta (q_a - mm)) (q_a - mm), found by bisection. f increases
+  with beta; f(0) <= 0 because mm is at least the mean of q. And f(omega) >= 0, because under
+  softmax(omega q), of entropy H, the expectation of q is mm + (ln A - H) / omega. So the root lies
+  in 0 .. omega, where no exponent is larger than ln A.
+  """
+  excess = q - mellowmax(q, omega)[..., None]
+
+  def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+    low, high = bounds
+    middle = (low + high) / 2
+    above = jnp.sum(jnp.exp(middle[..., None] * excess) * excess, -1) > 0
+    return jnp.where(above, low, middle), jnp.where(above, middle, high)
+
+  bounds = jnp.zeros(q.shape[:-1]), jnp.full(q.shape[:-1], omega, q.dtype)
+  low, high = jax.lax.fori_loop(0, HALVINGS, halve, bounds)
+  return (low + high) / 2
+
+
+def policy(q: Array, omega: float) -> Array:
+  """The policy, f32[..., A]; uniform where all Q are equal."""
+  return jax.nn.softmax(inverse_temperature(q, omega)[..., None] * q)
