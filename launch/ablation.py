@@ -10,20 +10,13 @@ runs are not repeated, and an interrupted run is resumed.
 """
 
 import dataclasses
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 
-from launch import cli
+from launch import cli, series
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError, option
 from muzero_jax.evaluation import ablation
 from muzero_jax.evaluation.ablation import BASE, VARIANTS, Plan
-from muzero_jax.runs import signals, workdir
-from muzero_jax.runs.progress import Progress, duration
+from muzero_jax.runs import workdir
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,36 +41,19 @@ class Options(Config):
   )
 
 
-@dataclasses.dataclass
-class Pace:
-  """How far all runs are, and how long they will take."""
-
-  runs: int
-  over: int = 0  # runs that are finished
-  trained: float = 0.0  # runs that this process has trained, with the share of the one under way
-  seconds: float = 0.0  # that it took
-
-  def left(self, share: float = 0.0) -> str:
-    """In words, the time left where `share` of the run under way is done; "" if nobody knows."""
-    if self.trained <= 0:
-      return ""
-    rest = (self.runs - self.over - share) * self.seconds / self.trained
-    return f", about {duration(rest)} left" if rest > 0 else ""
-
-
 def main(argv: list[str]) -> None:
   """Trains the runs that are missing; prints and writes the table after each variant."""
   options, plan = planned(argv)
   for sentence in plan.left_out:
     print(sentence)
   seeds = range(options.seed, options.seed + options.seeds)
-  pace = Pace(len(plan.variants) * len(seeds))
+  pace = series.Pace(len(plan.variants) * len(seeds))
   print(f"{len(plan.variants)} variants, seeds {list(seeds)}: {pace.runs} runs", flush=True)
   rows = {}
   for name, config in plan.variants.items():
     places = {seed: f"{options.workdir}/{ablation.folder_name(name)}/{seed}" for seed in seeds}
     for seed, folder in places.items():
-      train(dataclasses.replace(config, seed=seed, workdir=folder), pace)
+      series.train(dataclasses.replace(config, seed=seed, workdir=folder), pace)
     rows[name] = ablation.score(list(places.values()))
     print(ablation.table(rows), flush=True)
     write(options.workdir, rows, plan, list(seeds))
@@ -127,89 +103,6 @@ def write(folder: str, rows: dict, plan: Plan, seeds: list[int]) -> None:
   runs = {name: [place / ablation.folder_name(name) / str(seed) for seed in seeds] for name in rows}
   plots.draw_comparison(place / "ablation.png", runs)
   workdir.write(place / "ablation.md", ablation.document(rows, plan.variants, "ablation.png"))
-
-
-def train(config: Config, pace: Pace) -> None:
-  """Trains or resumes one run in a subprocess, unless it is finished.
-
-  Its flags are written to WORKDIR.flags, and its output to WORKDIR.log.
-
-  Raises:
-    ConfigError: the run ended with an error.
-  """
-  begun, before = time.monotonic(), (pace.trained, pace.seconds)
-  title = f"run {pace.over + 1} of {pace.runs}: {config.workdir}"
-  if ablation.finished(config):
-    pace.over += 1
-    print(f"{title} is finished already", flush=True)
-    return
-  start = ablation.done(config)
-
-  def update(share: float) -> None:
-    pace.trained = before[0] + share - start
-    pace.seconds = before[1] + time.monotonic() - begun
-
-  with Progress(title, 1.0, pause=60.0) as progress:
-
-    def show() -> None:
-      share = ablation.done(config)
-      update(share)
-      text = f"{share:.0%} of its steps" if share else "compiling, filling its replay"
-      progress.show(share, f"{text}{pace.left(share)}")
-
-    code = call(config, show)
-  log = Path(f"{config.workdir}.log")
-  last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
-  if code:
-    raise ConfigError(f"the run in {config.workdir} ended with exit code {code}: {last}")
-  update(1.0)
-  pace.over += 1
-  took = duration(time.monotonic() - begun)
-  print(f"{title}: {last.partition(' (')[0]} ({took}{pace.left()})", flush=True)
-
-
-def call(config: Config, show: Callable[[], None]) -> int:
-  """Runs `launch.train` with these settings; calls `show` every few seconds; returns its exit code.
-
-  A signal ends it, after it has saved a checkpoint, and then this process.
-  """
-  log, words = Path(f"{config.workdir}.log"), Path(f"{config.workdir}.flags")
-  log.parent.mkdir(parents=True, exist_ok=True)
-  defaults = configs.values(Config())
-  changed = {
-    name: value for name, value in configs.values(config).items() if value != defaults[name]
-  }
-  # A file: with a flag file, `train` takes nothing from the run that may be in the folder.
-  workdir.write(
-    words,
-    "".join(
-      f"--{name}={str(value).lower() if isinstance(value, bool) else value}\n"
-      for name, value in changed.items()
-    ),
-  )
-  # In a new session, so that Ctrl-C does not signal it a second time: we terminate it.
-  start = partial(subprocess.Popen, stderr=subprocess.STDOUT, start_new_session=True)
-  with open(log, "w") as file, signals.handled() as stop:
-    stop.unsaved = True  # a signal ends this process after the run has saved a checkpoint
-    process = start([sys.executable, "-m", "launch.train", f"--flagfile={words}"], stdout=file)
-    try:
-      with stop.interruptible():
-        return wait(process, show)
-    except signals.Stopped:
-      process.terminate()
-      process.wait()
-      raise
-    finally:
-      stop.unsaved = False
-
-
-def wait(process: subprocess.Popen, show: Callable[[], None]) -> int:
-  """Waits for the end of a process and returns its exit code; calls `show` every few seconds."""
-  while True:
-    try:
-      return process.wait(timeout=5.0)
-    except subprocess.TimeoutExpired:
-      show()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,124 @@
+"""Trains an agent on several games with several seeds, and scores all of them together.
+
+muzero-jax suite --games=atari26|atari57|minatar|NAME,... --preset=NAME --workdir=DIR [--seeds=5]
+    [--flag=value ...]
+
+The runs, in DIR/GAME/SEED, are trained one after the other, each in a separate process. The command
+can be stopped and started again: finished runs are not repeated, and an interrupted run is resumed.
+When all are finished it prints the scores over games and writes DIR/suite.json and DIR/report.html.
+With --index=I only the I-th run is trained, so that a cluster's scheduler can start all of them.
+"""
+
+import dataclasses
+import json
+
+from launch import cli, series
+from muzero_jax import config as configs
+from muzero_jax.config import Config, ConfigError, option
+
+MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "SpaceInvaders"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Config):
+  """The settings of all runs, and the games and seeds."""
+
+  games: str = option(
+    "",
+    "games to train on, with commas between; atari26: those of the benchmark of 100,000 steps; "
+    "atari57: those with published scores of random play and people; minatar: those of gymnax",
+  )
+  seeds: int = option(5, "seeds of each game: --seed and the following ones", minimum=1)
+  index: int = option(-1, "train only this run, counted from 0, and score nothing; -1: all")
+
+
+def main(argv: list[str]) -> None:
+  """Trains what is missing, then scores."""
+  options, runs = planned(argv)
+  asked = runs if options.index < 0 else runs[options.index : options.index + 1]
+  pace = series.Pace(len(asked))
+  print(f"{len(runs)} runs" + (f", of which number {options.index}" * (options.index >= 0)))
+  for config in asked:
+    series.train(config, pace)
+  if options.index < 0:
+    score(options.workdir, [config.workdir for config in runs])
+
+
+def planned(argv: list[str]) -> tuple[Options, list[Config]]:
+  """The command line, and the runs that it asks for.
+
+  Raises:
+    ConfigError: it is invalid; nothing has been trained yet.
+  """
+  from muzero_jax import flags
+
+  options = flags.parse(argv, Options(), usage=__doc__)
+  if not options.workdir:
+    raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
+  if not options.evaluation.episodes:
+    raise ConfigError(
+      "--evaluation.episodes=0: a suite is scored by evaluations; ask for one episode at least."
+    )
+  base = Config(**{x.name: getattr(options, x.name) for x in dataclasses.fields(Config)})
+  runs = [
+    configs.replace(
+      base,
+      {"env.task": game, "seed": seed, "workdir": f"{options.workdir}/{game}/{seed}"},
+    )
+    for game in tasks(options.games, base.env.kind)
+    for seed in range(options.seed, options.seed + options.seeds)
+  ]
+  for config in runs:
+    configs.check(config)
+  if options.index >= len(runs):
+    raise ConfigError(
+      f"--index={options.index}: there are {len(runs)} runs; use 0 to {len(runs) - 1}."
+    )
+  return options, runs
+
+
+def tasks(games: str, kind: str) -> list[str]:
+  """The tasks that --games names.
+
+  Raises:
+    ConfigError: it names none, or games that the preset's environments do not have.
+  """
+  from muzero_jax.evaluation.scores import references
+
+  names = [name.strip() for name in games.split(",") if name.strip()]
+  if not names:
+    raise ConfigError("--games is missing: name games, or use atari26, atari57 or minatar.")
+  known = references()
+  sets = {
+    "atari26": ("envpool", [name for name, scores in known.items() if "muzero_100k" in scores]),
+    "atari57": ("envpool", list(known)),
+    "minatar": ("gymnax", list(MINATAR)),
+  }
+  found: list[str] = []
+  for name in names:
+    needed, members = sets.get(name, (kind, [name]))
+    if needed != kind:
+      raise ConfigError(
+        f"--games={name}: these are games of --env.kind={needed}, and the preset has {kind}; use a "
+        "preset with such an environment."
+      )
+    found += members
+  return list(dict.fromkeys(found))
+
+
+def score(folder: str, folders: list[str]) -> None:
+  """Prints the scores over games, and writes suite.json and report.html."""
+  from muzero_jax.evaluation import aggregate
+  from muzero_jax.reporting import page
+  from muzero_jax.runs import workdir
+
+  result = aggregate.aggregate([aggregate.newest(run, "trained", "auto") for run in folders])
+  print(aggregate.table(result))
+  place = workdir.place(folder)
+  cli.write(str(place / "suite.json"), json.dumps(result, indent=2) + "\n")
+  report = page.write(folders, place / "report.html")
+  print(f"scores: {place / 'suite.json'}  report: {report}", flush=True)
+
+
+if __name__ == "__main__":
+  cli.run(main)
