@@ -70,15 +70,7 @@ def planned(argv: list[str]) -> tuple[Options, Plan]:
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
-  if not options.workdir:
-    raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
-  if not options.evaluation.episodes:
-    raise ConfigError(
-      "--evaluation.episodes=0: the table is made of evaluations; ask for one episode at least."
-    )
-  base = Config(
-    **{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)}
-  )
+  base = series.base(options)
   configs.check(base)
   only, ideas = (
     [name.strip() for name in names.split(",") if name.strip()]

@@ -15,6 +15,24 @@ from muzero_jax.runs import signals, workdir
 from muzero_jax.runs.progress import Progress, duration
 
 
+def base(options: Config) -> Config:
+  """The settings that all runs have, of a command whose options contain those of a run.
+
+  Raises:
+    ConfigError: the runs would have no folder, or no evaluation to be compared by.
+  """
+  if not options.workdir:
+    raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
+  if not options.evaluation.episodes:
+    raise ConfigError(
+      "--evaluation.episodes=0: the runs are compared by their evaluations; ask for one episode at "
+      "least."
+    )
+  return Config(
+    **{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)}
+  )
+
+
 @dataclasses.dataclass
 class Pace:
   """How far all runs are, and how long they will take."""

@@ -53,13 +53,7 @@ def planned(argv: list[str]) -> tuple[Options, list[Config]]:
   from muzero_jax import flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
-  if not options.workdir:
-    raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
-  if not options.evaluation.episodes:
-    raise ConfigError(
-      "--evaluation.episodes=0: a suite is scored by evaluations; ask for one episode at least."
-    )
-  base = Config(**{x.name: getattr(options, x.name) for x in dataclasses.fields(Config)})
+  base = series.base(options)
   runs = [
     configs.replace(
       base,
