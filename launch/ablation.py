@@ -12,7 +12,7 @@ runs are not repeated, and an interrupted run is resumed.
 import dataclasses
 
 from launch import cli, series
-from muzero_jax import config as configs
+from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError, option
 from muzero_jax.evaluation import ablation
 from muzero_jax.evaluation.ablation import BASE, VARIANTS, Plan
@@ -71,7 +71,7 @@ def planned(argv: list[str]) -> tuple[Options, Plan]:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   base = series.base(options)
-  configs.check(base)
+  rules.check(base)
   only, ideas = (
     [name.strip() for name in names.split(",") if name.strip()]
     for names in (options.only, options.ideas)

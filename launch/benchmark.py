@@ -65,11 +65,10 @@ PARTS = {
 
 def main(argv: list[str]) -> None:
   """Measures what the flags ask for, and prints the results."""
-  from muzero_jax import config as configs
-  from muzero_jax import flags
+  from muzero_jax import flags, rules
 
   options = flags.parse(argv, Options(), usage=__doc__)
-  configs.check(options)
+  rules.check(options)
   cli.use_devices(options.cpu_devices)
   if options.growth or options.autotune:
     figures = sweep_sizes(options)

@@ -31,13 +31,12 @@ def main(argv: list[str]) -> int:
   import jax
 
   jax.config.update("jax_platforms", "cpu")  # a device that is here is not needed
-  from muzero_jax import build, flags
-  from muzero_jax import config as configs
+  from muzero_jax import build, flags, rules
   from muzero_jax.benchmark import compilation
   from muzero_jax.device import targets
 
   options = flags.parse(argv, Options(), usage=__doc__)
-  configs.check(options)
+  rules.check(options)
   if options.json:
     cli.write(options.json, "")
   run = build.build(options, target=targets.described(options.target, options.devices))

@@ -37,14 +37,13 @@ def main(argv: list[str]) -> None:
   import jax
 
   jax.config.update("jax_platforms", "cpu")
-  from muzero_jax import build, flags
-  from muzero_jax import config as configs
+  from muzero_jax import build, flags, rules
   from muzero_jax.benchmark import memory, scaling
   from muzero_jax.device import parallel
   from muzero_jax.device.targets import Target
 
   options = flags.parse(argv, Options(), usage=__doc__)
-  configs.check(options)
+  rules.check(options)
   counts = numbers(options.counts)
   if not options.steps_per_second:
     raise ConfigError(

@@ -14,6 +14,7 @@ import json
 
 from launch import cli, series
 from muzero_jax import config as configs
+from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError, option
 
 MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "SpaceInvaders"))
@@ -63,7 +64,7 @@ def planned(argv: list[str]) -> tuple[Options, list[Config]]:
     for seed in range(options.seed, options.seed + options.seeds)
   ]
   for config in runs:
-    configs.check(config)
+    rules.check(config)
   if options.index >= len(runs):
     raise ConfigError(
       f"--index={options.index}: there are {len(runs)} runs; use 0 to {len(runs) - 1}."

@@ -13,7 +13,7 @@ from launch import cli
 def main(argv: list[str]) -> int:
   """Trains; returns the exit code."""
   from muzero_jax import config as configs
-  from muzero_jax import flags
+  from muzero_jax import flags, rules
   from muzero_jax.runs import workdir
 
   config = flags.parse(argv, configs.Config(), usage=__doc__)
@@ -24,7 +24,7 @@ def main(argv: list[str]) -> int:
   if own:
     config = flags.parse(argv, own)
     print(f"settings: those of the run in {config.workdir}", flush=True)
-  configs.check(config)
+  rules.check(config)
   cli.use_devices(config.cpu_devices)
   from muzero_jax import train
 

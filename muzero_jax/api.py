@@ -9,8 +9,7 @@ from typing import Any
 
 import jax
 
-from muzero_jax import config as configs
-from muzero_jax import flags, train
+from muzero_jax import flags, rules, train
 from muzero_jax.config import Config
 from muzero_jax.runs import restore
 from muzero_jax.runs.restore import Agent
@@ -43,7 +42,7 @@ def make_config(preset: str = "", **settings: Any) -> Config:
   words = [f"--preset={preset}"] if preset else []
   words += [f"--{name}={value}" for name, value in settings.items()]
   config = flags.parse(["make_config", *words], Config())
-  configs.check(config)
+  rules.check(config)
   return config
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muzero_jax import config as configs
-from muzero_jax import flags
+from muzero_jax import flags, rules
 from muzero_jax.config import Config, ConfigError
 from tests import fuzz
 
@@ -127,7 +127,7 @@ def test_flag_files_that_include_each_other(tmp_path, capsys):
 )
 def test_settings_that_do_not_go_together(settings):
   with pytest.raises(ConfigError, match="--"):
-    configs.check(configs.replace(Config(), settings))
+    rules.check(configs.replace(Config(), settings))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_settings_that_do_not_go_together(settings):
 )
 def test_a_refusal_is_one_sentence_that_names_the_flag(settings, said):
   with pytest.raises(ConfigError) as caught:
-    configs.check(configs.replace(Config(), settings))
+    rules.check(configs.replace(Config(), settings))
   sentence = str(caught.value)
   assert sentence.startswith(said) and sentence.endswith(".")
   assert "\n" not in sentence and ". " not in sentence
@@ -210,7 +210,7 @@ def test_a_refusal_is_one_sentence_that_names_the_flag(settings, said):
   ],
 )
 def test_settings_that_go_together(settings):
-  configs.check(configs.replace(Config(), settings))
+  rules.check(configs.replace(Config(), settings))
 
 
 def test_help_lists_every_flag_with_its_default(capsys):
@@ -239,7 +239,7 @@ def test_unknown_settings_are_refused():
 
 @pytest.mark.parametrize("preset", sorted(PRESETS.glob("*.flags")), ids=lambda path: path.stem)
 def test_presets_are_valid(preset):
-  configs.check(parse(f"--flagfile={preset}"))
+  rules.check(parse(f"--flagfile={preset}"))
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_ideas_add_to_a_preset(idea):
   """Each changes what the preset says, and says nothing of what makes a run: game, sizes, steps."""
   base = parse(f"--flagfile={PRESETS / 'catch.flags'}")
   config = parse(f"--flagfile={PRESETS / 'catch.flags'}", f"--flagfile={idea}")
-  configs.check(config)
+  rules.check(config)
   assert config != base
   assert (config.env, config.env_steps) == (base.env, base.env_steps)
 

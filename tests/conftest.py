@@ -8,6 +8,7 @@ import jax
 import pytest
 
 from muzero_jax import config as configs
+from muzero_jax import rules
 
 jax.config.update("jax_num_cpu_devices", 2)
 jax.config.update("jax_numpy_rank_promotion", "raise")
@@ -78,7 +79,7 @@ def catch_config(workdir="", **settings) -> configs.Config:
     configs.Config(), small | {name.replace("__", "."): value for name, value in settings.items()}
   )
   configs.check_ranges(config)
-  configs.check(config)
+  rules.check(config)
   return config
 
 

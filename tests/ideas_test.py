@@ -3,7 +3,7 @@
 import jax
 import pytest
 
-from muzero_jax import build, flags
+from muzero_jax import build, flags, rules
 from muzero_jax import config as configs
 from muzero_jax.config import Config
 from muzero_jax.device import parallel
@@ -15,7 +15,7 @@ TARGETS = ["vtrace", "retrace", "td_lambda", "prioritized", "reanalysis"]
 def settings(*ideas: str, preset: str = "catch") -> Config:
   words = [f"--preset={preset}", *(f"--preset=ideas/{idea}" for idea in ideas)]
   config = flags.parse(["train", *words], Config())
-  configs.check(config)
+  rules.check(config)
   return config
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from muzero_jax import config as configs
-from muzero_jax import flags
+from muzero_jax import flags, rules
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import aggregate
 from muzero_jax.runs import history, metrics, workdir
@@ -83,7 +83,7 @@ def plan(
 
 def _problem(config: Config) -> str:
   try:
-    configs.check(config)
+    rules.check(config)
   except ConfigError as error:
     return str(error)
   return ""

@@ -1,0 +1,189 @@
+"""Combinations of settings that are refused, each in a sentence with the flag and a remedy."""
+
+from muzero_jax.config import Config, ConfigError, has_q_head, values
+
+# Each is whether it is broken, and the sentence for it.
+Rules = list[tuple[bool, str]]
+
+
+def check(config: Config) -> None:
+  """Raises ConfigError for the first combination of settings that is not allowed."""
+  for rules in (environment, learning, searching, q_head):
+    for broken, sentence in rules(config):
+      if broken:
+        raise ConfigError(sentence)
+
+
+def environment(config: Config) -> Rules:
+  """Of the environment, its network and its evaluation."""
+  return [
+    (
+      config.env.kind == "catch"
+      and config.network.kind == "resnet"
+      and config.network.size != "grid",
+      "--env.kind=catch has frames of 10x5: use --network.kind=mlp or --network.size=grid.",
+    ),
+    (
+      config.network.bins % 2 == 0 and config.network.bins > 0,
+      f"--network.bins={config.network.bins}: must be odd, so that 0 is one of the values.",
+    ),
+    (
+      config.learner.shift > 0 and config.env.kind == "catch",
+      "--learner.shift would shift catch's board, which has no margin: use --learner.shift=0.",
+    ),
+    (
+      config.evaluation.protocol == "100k" and config.env.full_action_set,
+      "--evaluation.protocol=100k needs a run without --env.full_action_set.",
+    ),
+  ]
+
+
+def learning(config: Config) -> Rules:
+  """Of losses and targets."""
+  terms = ("reward", "value", "policy", "policy_gradient", "q", "q_search", "custom")
+  halving = config.search.kind == "gumbel" and config.search.acting == "halving"
+  return [
+    (
+      not any(values(config)[f"loss.{name}"] for name in terms),
+      "--loss.reward, --loss.value, --loss.policy and --loss.policy_gradient are all 0: nothing "
+      "would be learned.",
+    ),
+    (
+      config.loss.policy_gradient > 0 and halving,
+      "--loss.policy_gradient needs the probability of the action taken, which sequential halving "
+      "does not give: use --search.acting=sample, or --search.kind=none or puct.",
+    ),
+    (
+      config.targets.correction != "none" and config.targets.bootstrap != "target",
+      f"--targets.correction={config.targets.correction} compares with the policy of the target "
+      "network: use --targets.bootstrap=target.",
+    ),
+    (
+      config.targets.correction != "none" and halving,
+      f"--targets.correction={config.targets.correction} needs the probability of the action "
+      "taken, which sequential halving does not give: use --search.acting=sample, or "
+      "--search.kind=none or puct.",
+    ),
+    (
+      config.loss.reconstruction > 0 and config.learner.shift > 0,
+      "--loss.reconstruction cannot show frames that are shifted at random: use --learner.shift=0.",
+    ),
+    (
+      config.loss.pretrain > 0 and not (config.loss.reconstruction or config.loss.consistency),
+      "--loss.pretrain needs a loss without rewards: use --loss.reconstruction or "
+      "--loss.consistency.",
+    ),
+    (
+      0 < config.loss.reconstruction_until < config.loss.pretrain and not config.loss.consistency,
+      "--loss.pretrain lasts longer than --loss.reconstruction_until, so that nothing would be "
+      "learned in between: lower it.",
+    ),
+    (
+      config.loss.short_value > 0 and config.loss.short_discount >= config.targets.discount,
+      f"--loss.short_discount={config.loss.short_discount}: the second value must have the shorter "
+      "horizon, a discount below --targets.discount.",
+    ),
+  ]
+
+
+def searching(config: Config) -> Rules:
+  """Of the search and what is put around it."""
+  search = config.search
+  return [
+    (
+      search.kind == "puct" and search.qtransform in ("advantage", "skill"),
+      f"--search.qtransform={search.qtransform} is not for --search.kind=puct, which "
+      "needs Q in 0..1: use tree or node.",
+    ),
+    (
+      search.kind == "none" and search.qtransform in ("tree", "node"),
+      f"--search.qtransform={search.qtransform} needs a tree, and --search.kind=none has "
+      "none: use advantage, skill or auto.",
+    ),
+    (
+      search.tree == "rounds" and search.kind != "gumbel",
+      f"--search.tree=rounds needs sequential halving, which --search.kind={search.kind} "
+      "does not have: use mctx or batched, or --search.kind=gumbel.",
+    ),
+    (
+      search.improvement != "visits" and search.kind != "puct",
+      f"--search.improvement={search.improvement} is for --search.kind=puct; the policy "
+      f"target of --search.kind={search.kind} is regularized already: use visits.",
+    ),
+    (
+      search.equivalence > 0 and search.kind == "none",
+      "--search.equivalence saves simulations of a tree, and --search.kind=none has none: use "
+      "--search.kind=gumbel or puct.",
+    ),
+    (
+      search.second_share > 0 and not config.loss.second_value,
+      "--search.second_share needs a second value, which is not learned: set --loss.second_value.",
+    ),
+    (
+      (search.optimism > 0 or search.focus) and not config.loss.uncertainty,
+      "--search.optimism and --search.focus need a predicted uncertainty, which is not learned: "
+      "set --loss.uncertainty.",
+    ),
+    (
+      search.focus and search.kind == "none",
+      "--search.focus spends the simulations of a tree, and --search.kind=none has none: use "
+      "--search.kind=gumbel or puct.",
+    ),
+    (
+      search.focus and search.optimism > 0,
+      "--search.focus and --search.optimism are two uses of one uncertainty: use one of them.",
+    ),
+  ]
+
+
+def q_head(config: Config) -> Rules:
+  """Of the Q head, and of acting by it."""
+  acts, bootstrap = config.search.kind == "q", config.targets.bootstrap
+  around = [
+    name
+    for name in ("equivalence", "second_share", "focus", "optimism")
+    if getattr(config.search, name)
+  ]
+  without, still = not has_q_head(config), config.targets.unroll == 0
+  return [
+    (acts and without, "--search.kind=q needs a Q head that is trained: use --loss.q=1."),
+    (
+      bootstrap.startswith("q_") and without,
+      f"--targets.bootstrap={bootstrap} needs a Q head that is trained: use --loss.q=1.",
+    ),
+    (
+      acts and config.loss.q_search > 0,
+      "--loss.q_search needs the Q of a search, and with --search.kind=q that is the head's own: "
+      "use --loss.q.",
+    ),
+    (
+      acts and config.search.qtransform != "auto",
+      f"--search.qtransform={config.search.qtransform} improves a prior, and --search.kind=q acts "
+      "by Q alone: use auto.",
+    ),
+    (
+      acts and bool(around),
+      f"--search.kind=q makes no search for --search.{', --search.'.join(around)} to change: set "
+      "it to 0.",
+    ),
+    (
+      still and not acts,
+      f"--targets.unroll=0 leaves the model untrained, which --search.kind={config.search.kind} "
+      "needs: use at least 1, or --search.kind=q.",
+    ),
+    (
+      still and (config.loss.reward or config.loss.consistency or config.loss.distillation) > 0,
+      "--targets.unroll=0 has no steps for --loss.reward, --loss.consistency and "
+      "--loss.distillation: set them to 0.",
+    ),
+    (
+      acts and not config.loss.value and bootstrap == "target",
+      "--targets.bootstrap=target needs the value head, which --loss.value=0 does not train: use "
+      "q_double.",
+    ),
+    (
+      acts and not config.loss.value and config.replay.kind == "prioritized",
+      "--replay.kind=prioritized needs the error of the value head, which --loss.value=0 does not "
+      "train: use --loss.value=0.25.",
+    ),
+  ]
