@@ -72,10 +72,7 @@ def planned(argv: list[str]) -> tuple[Options, Plan]:
   options = flags.parse(argv, Options(), usage=__doc__)
   base = series.base(options)
   rules.check(base)
-  only, ideas = (
-    [name.strip() for name in names.split(",") if name.strip()]
-    for names in (options.only, options.ideas)
-  )
+  only, ideas = cli.listed(options.only), cli.listed(options.ideas)
   if not (only or options.vary or ideas):
     only = list(VARIANTS)
   plan = ablation.plan(base, only=only, vary=options.vary, ideas=ideas)

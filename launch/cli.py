@@ -32,6 +32,11 @@ def use_devices(cpu_devices: int) -> None:
   jax.config.update("jax_num_cpu_devices", cpu_devices)
 
 
+def listed(text: str) -> list[str]:
+  """The names in a text, with commas between; empty ones are left out."""
+  return [name.strip() for name in text.split(",") if name.strip()]
+
+
 def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
   """Splits the comma-separated names in a flag's value.
 
@@ -49,7 +54,7 @@ def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
   """
   from muzero_jax.config import ConfigError
 
-  names, known = [name.strip() for name in given.split(",") if name.strip()], list(known)
+  names, known = listed(given), list(known)
   for name in names:
     if name not in known:
       raise ConfigError(f"--{flag}={name}: there is no such {noun}; there are {', '.join(known)}.")

@@ -80,7 +80,7 @@ def tasks(games: str, kind: str) -> list[str]:
   """
   from muzero_jax.evaluation.scores import references
 
-  names = [name.strip() for name in games.split(",") if name.strip()]
+  names = cli.listed(games)
   if not names:
     raise ConfigError("--games is missing: name games, or use atari26, atari57 or minatar.")
   known = references()

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from muzero_jax.networks.heads import initializer
 from muzero_jax.networks.model import Logits, apply
 from muzero_jax.types import Array, Model, Params
 
@@ -18,13 +19,7 @@ def with_second_value(model: Model, frames: jax.ShapeDtypeStruct, width: int = 6
   """
   bins = jax.eval_shape(model.encode_scalar, jnp.zeros(1)).shape[-1]
   head = Logits(width, bins)
-  stack = jax.ShapeDtypeStruct((1, *frames.shape), frames.dtype)
-
-  def init(key: Array) -> Params:
-    params = model.init(key)
-    hidden = jax.eval_shape(model.encode, params, stack)
-    second = head.init(jax.random.fold_in(key, 2), jnp.zeros(hidden.shape, hidden.dtype))
-    return {**params, "second": second}
+  init = initializer(model, frames, "second", head, 2)
 
   return model._replace(
     init=init, second=lambda params, hidden: apply(head, params["second"], hidden)

@@ -2,9 +2,9 @@
 
 import flax.linen as nn
 import jax
-import jax.numpy as jnp
 import optax
 
+from muzero_jax.networks.heads import initializer
 from muzero_jax.networks.model import Logits, apply
 from muzero_jax.networks.scalars import Support
 from muzero_jax.types import Array, Model, Params, QHead
@@ -42,13 +42,7 @@ def with_q(
     width: of the head's hidden layer.
   """
   head = Head(width, num_actions, support.bins if support else 1)
-  stack = jax.ShapeDtypeStruct((1, *frames.shape), frames.dtype)
-
-  def init(key: Array) -> Params:
-    params = model.init(key)
-    hidden = jax.eval_shape(model.encode, params, stack)
-    q = head.init(jax.random.fold_in(key, 1), jnp.zeros(hidden.shape, hidden.dtype))
-    return {**params, "q": q}
+  init = initializer(model, frames, "q", head, 1)
 
   def logits(params: Params, hidden: Array) -> Array:
     return apply(head, params["q"], hidden)

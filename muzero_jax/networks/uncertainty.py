@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 
+from muzero_jax.networks.heads import initializer
 from muzero_jax.networks.model import Logits, apply
 from muzero_jax.types import Array, Model, Params
 
@@ -17,13 +18,7 @@ def with_uncertainty(model: Model, frames: jax.ShapeDtypeStruct, width: int = 64
     width: of the head's hidden layer.
   """
   head = Logits(width, 1)
-  stack = jax.ShapeDtypeStruct((1, *frames.shape), frames.dtype)
-
-  def init(key: Array) -> Params:
-    params = model.init(key)
-    hidden = jax.eval_shape(model.encode, params, stack)
-    own = head.init(jax.random.fold_in(key, 3), jnp.zeros(hidden.shape, hidden.dtype))
-    return {**params, "uncertainty": own}
+  init = initializer(model, frames, "uncertainty", head, 3)
 
   def log_variance(params: Params, hidden: Array) -> Array:
     return apply(head, params["uncertainty"], hidden)[:, 0]

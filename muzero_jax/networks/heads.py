@@ -1,0 +1,33 @@
+"""Heads that are added to a model, with parameters of their own beside the model's."""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from muzero_jax.types import Array, Model, Params
+
+
+def initializer(
+  model: Model, frames: jax.ShapeDtypeStruct, name: str, head: nn.Module, number: int
+) -> Callable[[Array], Params]:
+  """The `init` of a model with one more head; the other parameters are initialized as without it.
+
+  Args:
+    model: without the head.
+    frames: shape and dtype of one stack, [S, *frame_shape].
+    name: the entry of the head's parameters among the model's, where searches and the target
+      network find them.
+    head: takes hidden states [N, ...].
+    number: of the head; another one for each, so that their parameters are random independently.
+  """
+  stack = jax.ShapeDtypeStruct((1, *frames.shape), frames.dtype)
+
+  def init(key: Array) -> Params:
+    params = model.init(key)
+    hidden = jax.eval_shape(model.encode, params, stack)
+    own = head.init(jax.random.fold_in(key, number), jnp.zeros(hidden.shape, hidden.dtype))
+    return {**params, name: own}
+
+  return init
