@@ -28,9 +28,7 @@ def base(options: Config) -> Config:
       "--evaluation.episodes=0: the runs are compared by their evaluations; ask for one episode at "
       "least."
     )
-  return Config(
-    **{field.name: getattr(options, field.name) for field in dataclasses.fields(Config)}
-  )
+  return configs.of_run(options)
 
 
 @dataclasses.dataclass

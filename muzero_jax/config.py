@@ -550,6 +550,16 @@ def flatten(config: Any, prefix: str = "") -> dict[str, tuple[Any, dataclasses.F
   return flat
 
 
+def of_run(options: Config) -> Config:
+  """The settings of a run, of a command whose options are these and more."""
+  return Config(**fields(options))
+
+
+def fields(config: Config) -> dict[str, Any]:
+  """The settings and groups of settings of a run, by name."""
+  return {field.name: getattr(config, field.name) for field in dataclasses.fields(Config)}
+
+
 def values(config: Config) -> dict[str, Any]:
   """All settings: dotted name -> value."""
   return {name: value for name, (value, _) in flatten(config).items()}

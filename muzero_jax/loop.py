@@ -5,6 +5,7 @@ environment, and the gradient steps due at that step.
 """
 
 import dataclasses
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -123,18 +124,39 @@ class Loop:
 
     `ticks`, i32[], is traced: one compilation serves every number of ticks.
     """
-    _, _, metrics = jax.eval_shape(self.tick, shared, local)
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
-
     end = shared.ticks + ticks
 
-    def goes_on(carry):
-      shared, _, _ = carry
+    def goes_on(shared: Shared) -> Array:
       return (shared.ticks < end) & ~self.learner.stopped(shared.learner)
 
-    def body(carry):
-      shared, local, metrics = carry
-      shared, local, new = self.tick(shared, local)
-      return shared, local, jax.tree.map(jnp.add, metrics, new)
+    return repeat(self.tick, goes_on, shared, local)
 
-    return jax.lax.while_loop(goes_on, body, (shared, local, nothing))
+  def run_seeds(self, shared: Shared, local: Local, ticks: Array) -> tuple[Shared, Local, Metrics]:
+    """`run` for several runs that differ in their seed only, along a leading axis of all arrays.
+
+    They do their ticks together, and all stop if one learner does. Environments must be in JAX.
+    """
+    end = shared.ticks[0] + ticks
+
+    def goes_on(shared: Shared) -> Array:
+      return (shared.ticks[0] < end) & ~jax.vmap(self.learner.stopped)(shared.learner).any()
+
+    return repeat(jax.vmap(self.tick), goes_on, shared, local)
+
+
+def repeat(
+  tick: Callable[[Shared, Local], tuple[Shared, Local, Metrics]],
+  goes_on: Callable[[Shared], Array],
+  shared: Shared,
+  local: Local,
+) -> tuple[Shared, Local, Metrics]:
+  """Calls `tick` while `goes_on` (bool[]), and sums up its metrics."""
+  _, _, metrics = jax.eval_shape(tick, shared, local)
+  nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+
+  def body(carry):
+    shared, local, metrics = carry
+    shared, local, new = tick(shared, local)
+    return shared, local, jax.tree.map(jnp.add, metrics, new)
+
+  return jax.lax.while_loop(lambda carry: goes_on(carry[0]), body, (shared, local, nothing))

@@ -4,11 +4,12 @@ The host calls the program in rounds of many ticks. While the device computes a 
 processes the metrics of the round before.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting.final import finish
 from muzero_jax.runs import diverged, metrics, signals, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
-from muzero_jax.runs.progress import FILLING
+from muzero_jax.runs.progress import FILLING, Screen, ScreenLike
 from muzero_jax.runs.saved import Saved
 from muzero_jax.runs.signals import Stop, Stopped
 from muzero_jax.types import Sample, record
@@ -65,6 +66,22 @@ def train(config: Config) -> int:
 
 
 def _train(config: Config, stop: Stop) -> int:
+  with opened(config, stop) as training:
+    return training.go()
+
+
+@contextlib.contextmanager
+def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Training"]:
+  """A run in its folder, which is locked: a new one, or from its newest checkpoint.
+
+  Args:
+    config: the settings.
+    stop: handles signals.
+    quiet: do not print how much memory it takes.
+
+  Raises:
+    ConfigError: the settings are invalid, or do not fit the run in the folder.
+  """
   folder, lock = workdir.open_workdir(config)
   with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
 
@@ -72,12 +89,13 @@ def _train(config: Config, stop: Stop) -> int:
       if saved:  # without a checkpoint the run starts anew, and settings may change
         workdir.compare(config, folder)
       run = build.build(config, saved.env_steps if saved else 0)
-      print(memory.plan(run), memory.shares(run), sep="\n", flush=True)
+      if not quiet:
+        print(memory.plan(run), memory.shares(run), sep="\n", flush=True)
       return Training(config, folder, run, checkpoints, saved, stop)
 
     training = checkpoints.load(prepare) or prepare()
     workdir.describe(config, folder)
-    return training.go()
+    yield training
 
 
 def reason(error: Exception) -> str:
@@ -141,24 +159,37 @@ class Training:
 
   def go(self) -> int:
     """Trains to the end, or until a signal; returns the exit code."""
-    stop = self.stop
-    stop.before_exit = self.checkpoints.close
-    self._nothing_unsaved()
+    self.stop.before_exit = self.checkpoints.close
+    self.begin()
     self._say_when_learning_resumes()
     self._check_warmup()
+    if self.ticks < self.total:
+      with self.reporter() as reporter:
+        self._rounds(reporter)
+    return self.end()
+
+  def begin(self) -> None:
+    """What comes before the first round of a run, or of the part that is still to be done."""
+    self.nothing_unsaved()
     if self.ticks >= self.total:
       done = f"This run has done its {self.env_steps:,} steps"
       print(f"{done}; ask for more with --env_steps.", flush=True)
     else:
       metrics.forget(self.folder / "evaluations.jsonl", self.env_steps)
-      with self._reporter() as reporter:
-        self._rounds(reporter)
+
+  def end(self) -> int:
+    """What comes after the last round: the outputs of a finished run; returns the exit code.
+
+    Raises:
+      StorageError: the last checkpoint, or the outputs, cannot be written.
+    """
+    stop = self.stop
     stop.unsaved = False  # or it cannot be saved
     if stop.signal and not self.problem:
       print(stop.message, flush=True)
       return 128 + stop.signal
     if not stop.signal:
-      finish(self.scoring, self._params(), self.env_steps)
+      finish(self.scoring, self.params(), self.env_steps)
     if self.problem:
       begun = self.checkpoints.latest()
       rest = f"from {begun:,} steps" if begun else "from the beginning"
@@ -184,7 +215,7 @@ class Training:
         flush=True,
       )
 
-  def _nothing_unsaved(self) -> None:
+  def nothing_unsaved(self) -> None:
     """From here to the next round, a signal may end the process at once."""
     self.stop.message = (
       f"stopped at {self.env_steps:,} steps; run the same command again to resume."
@@ -197,26 +228,26 @@ class Training:
     length, waiting, stop = RoundLength(), None, self.stop
     while self.ticks < self.total and not stop.signal:
       stop.unsaved = True
-      ticks = length.choose(self._next_event() - self.ticks)
+      ticks = length.choose(self.next_event() - self.ticks)
       shared, local, new = program(self.state.shared, self.state.local, np.int32(ticks))
       self.state = State(shared, local)
       if waiting:
         self._collect(reporter, *waiting, length)
-      reporter.enter(*self._phase())
+      reporter.enter(*self.phase())
       self.ticks += ticks
       waiting = (self.env_steps, ticks, new)
       if self.ticks == self.warm:
         length.restart()
-      if self._due(self.config.save_every) or self._due(self.config.evaluate_every):
+      if self.due(self.config.save_every) or self.due(self.config.evaluate_every):
         waiting = self._collect(reporter, *waiting, length)
-        self._duties(reporter)
+        self.duties(reporter)
     if waiting:
       self._collect(reporter, *waiting, length)
-    tried = self.problem and self._due(self.config.save_every)  # just now, in vain
+    tried = self.problem and self.due(self.config.save_every)  # just now, in vain
     if self.ticks and not tried:
-      self._save(reporter)
+      self.save(reporter)
 
-  def _phase(self) -> tuple[str, str]:
+  def phase(self) -> tuple[str, str]:
     """What the round that begins now does, in a word or two, and in a sentence for a log."""
     if not self.config.learner.updates_per_step:
       return "acting", "acting, without gradient steps"
@@ -241,20 +272,32 @@ class Training:
     return program
 
   def _collect(
-    self, reporter: metrics.Reporter, env_steps: int, ticks: int, new: Any, length: "RoundLength"
+    self, reporter: metrics.Reporter, env_steps: int, ticks: int, new: Any, length: RoundLength
   ) -> None:
-    """Waits for the end of a round and adds its metrics to the report."""
+    """Waits for the end of a round, adds its metrics to the report, and chooses the next length."""
+    self.collect(reporter, env_steps, new)
+    length.learn(ticks)
+
+  def collect(self, reporter: metrics.Reporter, env_steps: int, new: Any) -> dict[str, float]:
+    """Adds the metrics of the round that ended at `env_steps` to the report.
+
+    Returns:
+      The row that was written; {} if none was due.
+
+    Raises:
+      DivergedError: more gradient steps diverged than may be skipped.
+    """
     evidence = {name: new.pop(name) for name in list(new) if name.startswith(EVIDENCE)}
     before = reporter.skipped
     reporter.add(env_steps, new)
-    length.learn(ticks)
     if reporter.skipped > before:
       self._skipped(reporter, evidence)
     if (
       env_steps // self.run.width % self._period(self.config.log_every) == 0
       or env_steps >= self.total * self.run.width
     ):
-      reporter.write()
+      return reporter.write()
+    return {}
 
   def _skipped(self, reporter: metrics.Reporter, evidence: dict[str, Any]) -> None:
     """Says that gradient steps have diverged.
@@ -293,22 +336,23 @@ class Training:
       f"{diverged.advice(self.config, self.checkpoints.newest)}"
     )
 
-  def _duties(self, reporter: metrics.Reporter) -> None:
+  def duties(self, reporter: metrics.Reporter) -> None:
     """Saves and evaluates, if due; a signal ends the evaluation."""
-    evaluating = self._due(self.config.evaluate_every) and self.ticks < self.total
+    evaluating = self.due(self.config.evaluate_every) and self.ticks < self.total
     # The first evaluation compiles, and a signal can end that only while everything is saved.
-    if self._due(self.config.save_every) or (evaluating and not self.scoring.compiled):
-      self._save(reporter)
+    if self.due(self.config.save_every) or (evaluating and not self.scoring.compiled):
+      self.save(reporter)
     if evaluating:
       try:
         with self.stop.interruptible():
-          self._evaluate(reporter)
+          self.evaluate(reporter)
       except Stopped:
         return
     reporter.resume_clock()
 
-  def _evaluate(self, reporter: metrics.Reporter) -> None:
-    row = self.scoring.evaluate(self._params(), self.env_steps)
+  def evaluate(self, reporter: metrics.Reporter) -> None:
+    """Evaluates the agent, says its score and keeps it."""
+    row = self.scoring.evaluate(self.params(), self.env_steps)
     if row:
       reporter.say(sentence(row))
       self.scoring.keep(row)
@@ -317,10 +361,11 @@ class Training:
     """A number of agent steps, in ticks."""
     return max(1, env_steps // self.run.width)
 
-  def _due(self, every: int) -> bool:
+  def due(self, every: int) -> bool:
+    """Whether what is done once in `every` agent steps is due now; 0: never."""
     return every > 0 and self.ticks % self._period(every) == 0
 
-  def _next_event(self) -> int:
+  def next_event(self) -> int:
     """The next tick at which a round must end: something is due, or learning starts."""
     config = self.config
     periods = [
@@ -331,16 +376,18 @@ class Training:
     events = [(self.ticks // period + 1) * period for period in periods]
     return min(self.total, *events, *([self.warm] if self.ticks < self.warm else []))
 
-  def _params(self) -> Any:
+  def params(self) -> Any:
     """The parameters of the search on one device, because evaluation uses only one."""
     return jax.device_put(
       jax.device_get(self.state.shared.learner.variables), jax.local_devices()[0]
     )
 
-  def _reporter(self) -> metrics.Reporter:
+  def reporter(self, screen: ScreenLike | None = None) -> metrics.Reporter:
+    """Reports what the run learns, on `screen`; by default on one of its own."""
+    total = self.total * self.run.width
     return metrics.Reporter(
       self.folder,
-      total=self.total * self.run.width,
+      screen=screen or Screen(total, self.env_steps),
       start=self.env_steps,
       simulations=self.run.loop.search.simulations,
       frames=self.config.env.frame_skip if self.scoring.atari else 1,
@@ -351,7 +398,8 @@ class Training:
       pending=self.progress.get("pending", {}),
     )
 
-  def _save(self, reporter: metrics.Reporter) -> None:
+  def save(self, reporter: metrics.Reporter) -> None:
+    """Starts to save a checkpoint; where that fails, says so and notes it in `problem`."""
     local = self.state.local
     progress = {
       "ticks": self.ticks,
@@ -377,7 +425,7 @@ class Training:
       self.checkpoints.give_up()
       reporter.say(f"warning: {self.problem}.")
     else:
-      self._nothing_unsaved()
+      self.nothing_unsaved()
 
   def _start(self, saved: Saved | None) -> tuple[State, dict[str, Any]]:
     """The state and progress from a checkpoint, or those of a new run.

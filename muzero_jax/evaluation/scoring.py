@@ -50,13 +50,15 @@ class Scoring:
     )
     self.atari = build.is_atari(config)
     self.task = task_name(config.env.kind, config.env.task)
-    self._evaluator: Evaluator | None = None
+    # The evaluators of "trained" and "random", kept so that later evaluations need not compile
+    # again. Runs that differ in their seed only, and whose environments are in JAX, may share them.
+    self.players: dict[str, Evaluator] = {}
     self._journal = metrics.Journal(folder / "evaluations.jsonl")
 
   @property
   def compiled(self) -> bool:
     """Whether an evaluation has been made, so that the next one need not compile."""
-    return self._evaluator is not None
+    return "trained" in self.players
 
   def evaluate(
     self, params: Params, env_steps: int, agent: str = "trained"
@@ -77,8 +79,7 @@ class Scoring:
     if not episodes:
       return None
     begun = time.perf_counter()
-    # Each player has a program of its own; that of the trained one is kept.
-    first = "" if self.compiled and agent == "trained" else "compiling ..."
+    first = "" if agent in self.players else "compiling ..."
     player = self._player(agent, min(settings.num_envs, episodes))
     with Progress(f"{agent} player", episodes, first=first) as progress:
 
@@ -117,15 +118,18 @@ class Scoring:
     return jax.random.fold_in(key, env_steps)
 
   def _player(self, agent: str, num_envs: int) -> Evaluator:
-    """The evaluator, which is kept so that later evaluations need not compile again."""
-    if self._evaluator is None or self._evaluator.environment.spec.num_envs != num_envs:
-      search = self._search.for_evaluation()
+    """The evaluator of an agent with this number of environments."""
+    trained = self.players.get("trained")
+    if trained is None or trained.environment.spec.num_envs != num_envs:
+      self.players.clear()
       # Discount 0 at a lost life, which does not end an episode, tells when a life is lost.
       config = configs.replace(self.config, {"env.life_loss_ends_return": True})
-      self._evaluator = protocols.make_evaluator(config, search, self._model, num_envs)
-    if agent == "random":
-      return dataclasses.replace(self._evaluator, search=Random())
-    return self._evaluator
+      search = self._search.for_evaluation()
+      trained = protocols.make_evaluator(config, search, self._model, num_envs)
+      self.players["trained"] = trained
+    if agent == "random" and agent not in self.players:
+      self.players["random"] = dataclasses.replace(trained, search=Random())
+    return self.players[agent]
 
   def record(
     self, params: Params, env_steps: int, *, plain: bool = False, most: int = MOST, fps: float = 0

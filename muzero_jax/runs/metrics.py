@@ -22,14 +22,14 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from muzero_jax.config import ConfigError, StorageError
 from muzero_jax.diagnostics import derived
 from muzero_jax.runs import workdir
-from muzero_jax.runs.progress import Screen
+from muzero_jax.runs.progress import ScreenLike
 from muzero_jax.types import Metrics
 
 Sums = dict[str, tuple[float, float]]  # name -> (sum, weight)
 
 # Metrics that are shown while a run goes on, and their labels: the mean return of the games that
 # ended, the mean return so far of those that did not, and the loss.
-_SHOWN = {"episode/return": "return", "episode/unfinished": "unfinished", "loss/total": "loss"}
+SHOWN = {"episode/return": "return", "episode/unfinished": "unfinished", "loss/total": "loss"}
 
 
 def sums(metrics: Metrics) -> Sums:
@@ -310,7 +310,7 @@ class Reporter:
 
   Args:
     folder: the run's folder, where metrics.jsonl and the TensorBoard events are written.
-    total: agent steps at the end of the run.
+    screen: where it is shown how far the run is.
     start: agent steps done so far; not 0 when the run is resumed.
     simulations: search simulations per agent step.
     frames: emulator frames per agent step.
@@ -325,7 +325,7 @@ class Reporter:
     self,
     folder: Path,
     *,
-    total: int,
+    screen: ScreenLike,
     start: int,
     simulations: int,
     frames: int,
@@ -336,7 +336,7 @@ class Reporter:
     pending: Sums,
   ):
     forget(folder / "metrics.jsonl", start)
-    self._screen = Screen(total, start)
+    self._screen = screen
     self._journal = Journal(folder / "metrics.jsonl", self.say)
     self._simulations, self._frames, self._devices = simulations, frames, devices
     self.env_steps, self.updates, self.seconds, self.pending = (
@@ -350,7 +350,7 @@ class Reporter:
     self._since = (0, 0, 0.0)
     self._clock = time.perf_counter()
     self._events = Events(folder, start, self.seconds, self.say)
-    self._seen: dict[str, float] = {}  # the newest values of the metrics in `_SHOWN`
+    self._seen: dict[str, float] = {}  # the newest values of the metrics in `SHOWN`
 
   def __enter__(self) -> "Reporter":
     return self
@@ -375,7 +375,7 @@ class Reporter:
     self._clock = now
     self.env_steps = env_steps
     self._screen.advance(env_steps, since[2])
-    self._seen |= {name: x for name, x in means(new).items() if name in _SHOWN}
+    self._seen |= {name: x for name, x in means(new).items() if name in SHOWN}
     self._show()
 
   def resume_clock(self) -> None:
@@ -414,13 +414,13 @@ class Reporter:
 
   def _show(self) -> None:
     """Draws the newest values; a game that ended counts until the next one ends."""
-    known = {label: self._seen[name] for name, label in _SHOWN.items() if name in self._seen}
+    known = {label: self._seen[name] for name, label in SHOWN.items() if name in self._seen}
     self._screen.show(known | {"gradient steps": self.updates})
 
   def _print(self, row: dict[str, float]) -> None:
     """Prints a row where there is no terminal."""
     if self._screen.lines:
-      shown = {label: row[name] for name, label in _SHOWN.items() if name in row}
+      shown = {label: row[name] for name, label in SHOWN.items() if name in row}
       shown |= {"steps/s": row["env_steps_per_second"]}
       facts = [f"{label} {value:.4g}" for label, value in shown.items()]
       facts += [self._screen.left] if self._screen.left else []

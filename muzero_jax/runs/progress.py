@@ -2,7 +2,7 @@
 
 import sys
 import time
-from typing import Any
+from typing import Any, Protocol
 
 from tqdm import tqdm
 
@@ -73,6 +73,49 @@ class Progress:
     elif time.monotonic() - self._last >= self._pause:
       self._last = time.monotonic()
       print(f"{self._what}: {text}", flush=True)
+
+
+class ScreenLike(Protocol):
+  """What shows how far a run is: `Screen`, or `Named` for one of several runs."""
+
+  lines: bool
+
+  def close(self) -> None: ...
+  def enter(self, phase: str, sentence: str = "") -> None: ...
+  def advance(self, env_steps: int, seconds: float) -> None: ...
+  @property
+  def left(self) -> str: ...
+  def show(self, facts: dict[str, float]) -> None: ...
+  def say(self, text: str) -> None: ...
+
+
+class Named:
+  """One of several runs on another screen, which shows how far they are: prints lines only.
+
+  Args:
+    name: printed before each line.
+    screen: of all runs.
+  """
+
+  def __init__(self, name: str, screen: "Screen"):
+    self.lines, self.left = False, ""
+    self._name, self._screen = name, screen
+
+  def close(self) -> None:
+    """Does nothing: the screen is that of all runs."""
+
+  def enter(self, phase: str, sentence: str = "") -> None:
+    """Does nothing: all runs do the same."""
+
+  def advance(self, env_steps: int, seconds: float) -> None:
+    """Does nothing: all runs are as far."""
+
+  def show(self, facts: dict[str, float]) -> None:
+    """Does nothing."""
+
+  def say(self, text: str) -> None:
+    """Prints a line."""
+    self._screen.say(f"{self._name}: {text}")
 
 
 class Screen:

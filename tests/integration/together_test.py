@@ -1,0 +1,49 @@
+"""Seeds trained side by side in one program are the runs that they would be alone."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from muzero_jax import api, together, train
+from muzero_jax.config import ConfigError
+from muzero_jax.runs import metrics
+
+
+def params(folder):
+  return jax.tree.leaves(api.load_agent(folder).params)
+
+
+def rows(folder):
+  """What each row says of learning, without wall-clock times and rates."""
+  return [
+    {name: x for name, x in row.items() if "second" not in name}
+    for row in metrics.read(folder / "metrics.jsonl")
+  ]
+
+
+def test_seeds_side_by_side_are_the_runs_that_they_would_be_alone(tmp_path, make_config, capsys):
+  """Also if one of them joins later: it is trained alone until it is as far as the others."""
+  settings = dict(evaluation__episodes=2, evaluation__random_episodes=0, video=False)
+  assert train.train(make_config(tmp_path / "alone", seed=1, env_steps=384, **settings)) == 0
+  side = make_config(tmp_path / "side", **settings)
+  assert together.train(side.__class__(**{**vars(side), "env_steps": 256}), [0]) == 0
+  assert together.train(side.__class__(**{**vars(side), "env_steps": 384}), [0, 1]) == 0
+  printed = capsys.readouterr().out
+  assert "a program for seed 1 ..." in printed and "a program for seed 0, seed 1 ..." in printed
+  alone = rows(tmp_path / "alone")
+  assert [row["env_steps"] for row in alone] == [128, 256, 384]
+  for found, expected in zip(rows(tmp_path / "side/1"), alone, strict=True):
+    assert found == pytest.approx(expected, rel=1e-3, abs=1e-4)
+  for found, expected in zip(params(tmp_path / "side/1"), params(tmp_path / "alone"), strict=True):
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+  assert rows(tmp_path / "side/0") != rows(tmp_path / "side/1")
+  assert json.loads((tmp_path / "side/1/config.json").read_text())["config"]["seed"] == 1
+  assert (tmp_path / "side/report.html").exists()
+
+
+def test_games_that_are_not_in_jax_are_refused(tmp_path, make_config):
+  config = make_config(tmp_path, env__kind="envpool", env__task="Pong-v5", network__kind="vector")
+  with pytest.raises(ConfigError, match=r"--seeds=2: only environments written in JAX"):
+    together.train(config, [0, 1])
