@@ -37,6 +37,7 @@ from muzero_jax.losses import (
 )
 from muzero_jax.losses import q as q_losses
 from muzero_jax.networks import gaussian, mlp, resnet, vector
+from muzero_jax.networks.flat import Layout
 from muzero_jax.networks.horizon import with_second_value
 from muzero_jax.networks.q import with_q
 from muzero_jax.networks.scalars import Support
@@ -405,7 +406,7 @@ def make_learner(
   return Learner(
     model,
     make_terms(config, model, ring),
-    make_optimizer(config),
+    partial(make_optimizer, config),
     ring,
     make_sampler(config),
     make_targets(config, model, search),
@@ -576,10 +577,14 @@ def scheduled(
   }
 
 
-def make_optimizer(config: Config) -> optax.GradientTransformation:
+def make_optimizer(config: Config, layout: Layout) -> optax.GradientTransformation:
   """Makes AdamW with clipping by global norm, and linear warm-up and decay of the learning rate.
 
   Parameters with a single axis (biases, scales of norms) have no weight decay.
+
+  Args:
+    config: the settings.
+    layout: of the parameters in the vector that is optimized.
   """
   settings = config.optimizer
   top = settings.learning_rate
@@ -591,6 +596,7 @@ def make_optimizer(config: Config) -> optax.GradientTransformation:
   return optax.chain(
     optax.clip_by_global_norm(settings.clip) if settings.clip else optax.identity(),
     optax.adamw(
-      rate, weight_decay=settings.weight_decay, mask=partial(jax.tree.map, lambda x: x.ndim > 1)
+      rate,
+      weight_decay=jnp.where(jnp.arange(layout.size) < layout.matrices, settings.weight_decay, 0.0),
     ),
   )

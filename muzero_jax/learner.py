@@ -14,6 +14,7 @@ import optax
 
 from muzero_jax.device import parallel
 from muzero_jax.diagnostics import dead_units, unroll_errors
+from muzero_jax.networks.flat import Layout, layout
 from muzero_jax.replay.augmentation import augment
 from muzero_jax.replay.frames import Priorities, Replay, Ring, stacks
 from muzero_jax.replay.sampling import Sampler
@@ -42,7 +43,7 @@ class Learner:
 
   model: Model
   terms: dict[str, tuple[float, Term]]  # name -> weight, term
-  optimizer: optax.GradientTransformation
+  optimizer: Callable[[Layout], optax.GradientTransformation]  # of all parameters as one vector
   ring: Ring
   sampler: Sampler
   targets: TargetMaker
@@ -65,7 +66,7 @@ class Learner:
       params=params,
       # Copied, because the state is donated, and a buffer must not be donated twice.
       target_params=jax.tree.map(jnp.copy, params["model"]),
-      opt_state=self.optimizer.init(params),
+      opt_state=self.optimizer(place := layout(params)).init(place.flat(params)),
       step=jnp.zeros((), jnp.int32),
       statistics=no_statistics(),
       skipped=jnp.zeros((), jnp.int32),
@@ -88,6 +89,8 @@ class Learner:
       The new state, the new priorities (nothing else in the replay changes), and the metrics, with
       those of `EVIDENCE`.
     """
+    place = layout(state.params)
+    before, optimizer = place.flat(state.params), self.optimizer(place)
     sample_key, target_key, loss_key = jax.random.split(key, 3)
     sample = self.sampler.sample(self.ring, replay, sample_key, self.batch_size, state.step)
     targets = self.targets(state.target_variables, target_key, sample.example)
@@ -95,16 +98,17 @@ class Learner:
       state.params, sample, targets, loss_key, state.step
     )
     gradient, new, loss = self.mean(
-      (gradient, batch_statistics(sample, targets, error), metrics["loss/total"][0])
+      (place.flat(gradient), batch_statistics(sample, targets, error), metrics["loss/total"][0])
     )
-    updates, opt_state = self.optimizer.update(gradient, state.opt_state, state.params)
-    params = optax.apply_updates(state.params, updates)
+    updates, opt_state = optimizer.update(gradient, state.opt_state, before)
+    vector = before + updates
+    params = place.tree(vector)
     step = state.step + 1
     old = state.target_params
     # Not `optax.periodic_update`, whose branch XLA for GPUs surrounds with copies.
     due = step % self.target_period == 0
     target_params = jax.tree.map(lambda new, old: jnp.where(due, new, old), params["model"], old)
-    norm, largest = optax.global_norm(gradient), largest_entry(params)
+    norm, largest = optax.global_norm(gradient), jnp.max(jnp.abs(vector))
     finite = jnp.isfinite(sum(jax.tree.leaves(new), loss + norm))
     healthy = finite & (largest <= self.limit)  # False, too, where a parameter is no number
     metrics |= {
@@ -254,12 +258,6 @@ def batch_statistics(sample: Sample, targets: Targets, error: Array) -> Statisti
     squares=jnp.mean(jnp.square(example.advantage)),
     products=jnp.mean(example.advantage * follows),
   )
-
-
-def largest_entry(tree: Params) -> Array:
-  """The largest absolute value in a pytree, f32[]; NaN if one of its values is."""
-  leaves = [jnp.max(jnp.abs(x)).astype(jnp.float32) for x in jax.tree.leaves(tree)]
-  return jnp.max(jnp.stack(leaves))
 
 
 def chosen(first: Array, one: T, other: T) -> T:

@@ -437,7 +437,7 @@ class Training:
     if saved is None:
       return State(shared, local), {}
     progress = saved.progress()
-    shared = saved.restore(learner=shared)["learner"]
+    shared = saved.learner(shared)
     skipped = int(shared.learner.skipped)
     if skipped > self.config.skip_nonfinite:
       raise ConfigError(

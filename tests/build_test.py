@@ -13,6 +13,7 @@ from muzero_jax.config import ConfigError
 from muzero_jax.device import parallel
 from muzero_jax.envs.base import Spec
 from muzero_jax.loop import Shared
+from muzero_jax.networks.flat import layout
 from muzero_jax.types import Model
 
 
@@ -53,10 +54,10 @@ def test_the_learning_rate_warms_up_and_decays(make_config, decay, expected):
   settings = dict(
     optimizer__learning_rate=0.06, optimizer__warmup=2, optimizer__decay=decay, optimizer__final=0.3
   )
-  optimizer = build.make_optimizer(
-    make_config(**settings, optimizer__weight_decay=0.0, optimizer__clip=0.0)
-  )
   params = jnp.zeros(1)
+  optimizer = build.make_optimizer(
+    make_config(**settings, optimizer__weight_decay=0.0, optimizer__clip=0.0), layout(params)
+  )
   state, steps = optimizer.init(params), []
   for _ in expected:
     update, state = jax.jit(optimizer.update)(jnp.ones(1), state, params)

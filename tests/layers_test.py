@@ -24,6 +24,7 @@ LAYERS = [
   ["evaluation"],
   ["reporting", "benchmark"],
   ["train"],
+  ["together"],
   ["api"],
 ]
 HOMES = {

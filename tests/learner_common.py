@@ -81,7 +81,7 @@ def learner(terms, drawn=None, **changes):
   made = Learner(
     linear_model(),
     terms,
-    optax.sgd(1.0),
+    lambda _: optax.sgd(1.0),
     ring,
     Fixed(drawn),
     lambda params, key, example: targets(example.action.shape[0]),

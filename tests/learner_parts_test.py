@@ -136,7 +136,7 @@ def trained():
   made = Learner(
     model,
     terms,
-    optax.adam(3e-3),
+    lambda _: optax.adam(3e-3),
     ring,
     Prioritized(),
     maker,

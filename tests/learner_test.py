@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax.learner import EVIDENCE, batch_statistics, halve_gradient, largest_entry
+from muzero_jax.learner import EVIDENCE, batch_statistics, halve_gradient
 from muzero_jax.replay.frames import Ring
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
@@ -466,8 +466,3 @@ def test_parameters_beyond_the_limit_are_not_taken(key):
     assert int(state.skipped) == (not taken)
     found = evidence(metrics)[f"{EVIDENCE}found"]
     assert found == ([0, 0, 0, 0] if taken else [1, 20, 20, 19])
-
-
-def test_largest_entry():
-  assert largest_entry({"a": jnp.array([1.0, -3.0]), "b": jnp.float32(2)}) == 3
-  assert np.isnan(largest_entry([jnp.array([1.0, np.nan]), jnp.array([5.0])]))

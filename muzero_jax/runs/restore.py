@@ -62,7 +62,7 @@ def restore(folder: str) -> Agent:
 
   def read(saved: Saved) -> Agent:
     run = build.build(dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=1)))
-    shared = saved.restore(learner=run.shared())["learner"]
+    shared = saved.learner(run.shared())
     params = jax.device_put(jax.device_get(shared.learner.variables), jax.local_devices()[0])
     loop, steps = run.loop, saved.env_steps
     return Agent(path, config, loop.model, loop.search, params, steps, loop.environment.spec)

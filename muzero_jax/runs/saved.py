@@ -10,6 +10,8 @@ from typing import Any
 import jax
 
 from muzero_jax.config import ConfigError
+from muzero_jax.loop import Shared
+from muzero_jax.networks.flat import as_vectors, by_array
 from muzero_jax.runs import digest, storage, trees
 
 # Paths of leaves that checkpoints of earlier versions lack. When such a checkpoint is restored,
@@ -19,6 +21,11 @@ _ADDED = ("learner/statistics/", "learner/skipped")
 
 class Damaged(Exception):
   """A checkpoint cannot be used. The message says what is wrong with it, in a few words."""
+
+
+def with_optimizer(shared: Shared, state: Any) -> Shared:
+  """The same, with another state of the optimizer."""
+  return dataclasses.replace(shared, learner=dataclasses.replace(shared.learner, opt_state=state))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,6 +82,22 @@ class Saved:
         environments.
     """
     return {name: self._restore(name, tree) for name, tree in abstract.items()}
+
+  def learner(self, shared: Shared) -> Shared:
+    """Restores the learner's state. That of earlier versions has the optimizer's state by array.
+
+    Args:
+      shared: an initial state, which has the shapes and shardings.
+
+    Raises:
+      Damaged, ConfigError: as `restore` does.
+    """
+    params, state = shared.learner.params, shared.learner.opt_state
+    earlier = with_optimizer(shared, by_array(state, params))
+    if self.fits("learner", shared) or not self.fits("learner", earlier):
+      return self.restore(learner=shared)["learner"]
+    found = self.restore(learner=earlier)["learner"]
+    return with_optimizer(found, as_vectors(state, found.learner.opt_state, params))
 
   def _restore(self, name: str, tree: Any) -> Any:
     if not self.fits(name, tree):

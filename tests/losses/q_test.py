@@ -106,7 +106,7 @@ def test_a_gradient_step_is_that_of_a_textbook(key):
   learner = Learner(
     MODEL,
     {"q": (1.0, q(MODEL))},
-    optax.sgd(rate),
+    lambda _: optax.sgd(rate),
     Ring(8, 1, A, (FEATURES,), np.float32, stack=1, unroll=0, window=2, later=1),
     Fixed(sample(example)),
     TargetMaker(bootstrap, policy.recorded, Returns(1, gamma, clip_rewards=False), unroll=0),
