@@ -598,5 +598,6 @@ def make_optimizer(config: Config, layout: Layout) -> optax.GradientTransformati
     optax.adamw(
       rate,
       weight_decay=jnp.where(jnp.arange(layout.size) < layout.matrices, settings.weight_decay, 0.0),
+      mask=True,  # everything: earlier checkpoints hold the state of a mask
     ),
   )
