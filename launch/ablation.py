@@ -4,7 +4,8 @@ muzero-jax ablation --preset=NAME --workdir=DIR [--seeds=5] [--flag=value ...]
     [--vary=NAME=VALUE,VALUE,... ...] [--ideas=NAME,...] [--only=NAME,...]
 
 The preset as it is is always trained, too. Each variant is trained with several seeds, one run
-after the other, each in a separate process. The table and the learning curves are written to
+after the other, each in a separate process; the seeds of an environment written in JAX side by side
+in one process. The table and the learning curves are written to
 ablation.md and ablation.png in --workdir. The command can be stopped and started again: finished
 runs are not repeated, and an interrupted run is resumed.
 """
@@ -52,8 +53,9 @@ def main(argv: list[str]) -> None:
   rows = {}
   for name, config in plan.variants.items():
     places = {seed: f"{options.workdir}/{ablation.folder_name(name)}/{seed}" for seed in seeds}
-    for seed, folder in places.items():
-      series.train(dataclasses.replace(config, seed=seed, workdir=folder), pace)
+    runs = [dataclasses.replace(config, seed=seed, workdir=place) for seed, place in places.items()]
+    for group in series.groups(runs):
+      series.train(group, pace)
     rows[name] = ablation.score(list(places.values()))
     print(ablation.table(rows), flush=True)
     write(options.workdir, rows, plan, list(seeds))

@@ -1,14 +1,15 @@
-"""Trains runs one after the other, each in a process of its own; says how far all of them are."""
+"""Trains runs one after the other, seeds of one agent together; says how far all of them are."""
 
 import dataclasses
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
 from muzero_jax import config as configs
+from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import ablation
 from muzero_jax.runs import signals, workdir
@@ -48,47 +49,84 @@ class Pace:
     return f", about {duration(rest)} left" if rest > 0 else ""
 
 
-def train(config: Config, pace: Pace) -> None:
-  """Trains or resumes one run in a subprocess, unless it is finished.
+def groups(runs: Sequence[Config]) -> list[list[Config]]:
+  """The runs, in their order, in groups of those that can be trained side by side.
 
-  Its flags are written to WORKDIR.flags, and its output to WORKDIR.log.
+  These are seeds of one agent in an environment written in JAX, in DIR/SEED. Others are alone.
+  """
+  found: list[list[Config]] = []
+  for run in runs:
+    before = found[-1][-1] if found else run
+    alike = configs.replace(run, {"seed": before.seed, "workdir": before.workdir}) == before
+    follows = (
+      run.seed == before.seed + 1 and Path(run.workdir).parent == Path(before.workdir).parent
+    )
+    if alike and follows and run.env.kind in rules.IN_JAX:
+      found[-1].append(run)
+    else:
+      found.append([run])
+  return found
+
+
+def train(runs: list[Config], pace: Pace) -> None:
+  """Trains or resumes those of the `runs` that are not finished, in one subprocess.
+
+  Its flags are written to WORKDIR.flags, and its output to WORKDIR.log: of several runs, those of
+  the folder that theirs are in.
+
+  Args:
+    runs: one, or one of the `groups`.
+    pace: of all runs.
 
   Raises:
-    ConfigError: the run ended with an error.
+    ConfigError: it ended with an error.
   """
   begun, before = time.monotonic(), (pace.trained, pace.seconds)
-  title = f"run {pace.over + 1} of {pace.runs}: {config.workdir}"
-  if ablation.finished(config):
-    pace.over += 1
-    print(f"{title} is finished already", flush=True)
+  config, seeds = runs[0], len(runs)
+  if seeds > 1:
+    config = configs.replace(config, {"workdir": str(Path(config.workdir).parent)})
+  first = pace.over + 1
+  title = f"run {first}" if seeds == 1 else f"runs {first} to {first + seeds - 1}"
+  title += f" of {pace.runs}: {config.workdir}"
+  waiting = [run for run in runs if not ablation.finished(run)]
+  if not waiting:
+    pace.over += seeds
+    print(f"{title} {'is' if seeds == 1 else 'are'} finished already", flush=True)
     return
-  start = ablation.done(config)
+  start = done(waiting)
 
   def update(share: float) -> None:
-    pace.trained = before[0] + share - start
+    pace.trained = before[0] + (share - start) * len(waiting)
     pace.seconds = before[1] + time.monotonic() - begun
 
   with Progress(title, 1.0, pause=60.0) as progress:
 
     def show() -> None:
-      share = ablation.done(config)
+      share = done(waiting)
       update(share)
       text = f"{share:.0%} of its steps" if share else "compiling, filling its replay"
-      progress.show(share, f"{text}{pace.left(share)}")
+      progress.show(share, f"{text}{pace.left(share * seeds)}")
 
-    code = call(config, show)
+    code = call(config, seeds, show)
   log = Path(f"{config.workdir}.log")
   last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
   if code:
     raise ConfigError(f"the run in {config.workdir} ended with exit code {code}: {last}")
   update(1.0)
-  pace.over += 1
+  pace.over += seeds
   took = duration(time.monotonic() - begun)
   print(f"{title}: {last.partition(' (')[0]} ({took}{pace.left()})", flush=True)
 
 
-def call(config: Config, show: Callable[[], None]) -> int:
-  """Runs `launch.train` with these settings; calls `show` every few seconds; returns its exit code.
+def done(runs: list[Config]) -> float:
+  """The share of several runs that is done, in 0..1."""
+  return sum(map(ablation.done, runs)) / len(runs)
+
+
+def call(config: Config, seeds: int, show: Callable[[], None]) -> int:
+  """Runs `launch.train` with these settings and so many seeds; returns its exit code.
+
+  `show` is called every few seconds.
 
   A signal ends it, after it has saved a checkpoint, and then this process.
   """
@@ -98,6 +136,8 @@ def call(config: Config, show: Callable[[], None]) -> int:
   changed = {
     name: value for name, value in configs.values(config).items() if value != defaults[name]
   }
+  if seeds > 1:
+    changed |= {"seeds": seeds}
   # A file: with a flag file, `train` takes nothing from the run that may be in the folder.
   workdir.write(
     words,

@@ -3,10 +3,11 @@
 muzero-jax suite --games=atari26|atari57|minatar|NAME,... --preset=NAME --workdir=DIR [--seeds=5]
     [--flag=value ...]
 
-The runs, in DIR/GAME/SEED, are trained one after the other, each in a separate process. The command
-can be stopped and started again: finished runs are not repeated, and an interrupted run is resumed.
-When all are finished it prints the scores over games and writes DIR/suite.json and DIR/report.html.
-With --index=I only the I-th run is trained, so that a cluster's scheduler can start all of them.
+The runs, in DIR/GAME/SEED, are trained one after the other, each in a separate process; the seeds
+of a game written in JAX are trained side by side in one process. The command can be stopped and
+started again: finished runs are not repeated, and an interrupted run is resumed. When all are
+finished it prints the scores over games and writes DIR/suite.json and DIR/report.html. With
+--index=I only the I-th run is trained, so that a cluster's scheduler can start all of them.
 """
 
 import dataclasses
@@ -39,8 +40,8 @@ def main(argv: list[str]) -> None:
   asked = runs if options.index < 0 else runs[options.index : options.index + 1]
   pace = series.Pace(len(asked))
   print(f"{len(runs)} runs" + (f", of which number {options.index}" * (options.index >= 0)))
-  for config in asked:
-    series.train(config, pace)
+  for group in series.groups(asked):
+    series.train(group, pace)
   if options.index < 0:
     score(options.workdir, [config.workdir for config in runs])
 

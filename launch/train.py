@@ -38,7 +38,8 @@ def main(argv: list[str]) -> int:
   whole = names & {"preset", "flagfile"}  # they stand for all settings of a run
   new = any(not name.startswith((*configs.FREE, "seeds")) for name in names)
   place = options.workdir
-  if "seeds" in names and place:
+  several = options.seeds > 1 or "seeds" in names
+  if several and place:
     place += f"/{options.seed}"
   own = None if whole else workdir.own_settings(dataclasses.replace(options, workdir=place), new)
   if own:
@@ -48,7 +49,7 @@ def main(argv: list[str]) -> int:
   config = configs.of_run(options)
   rules.check(config)
   cli.use_devices(config.cpu_devices)
-  if "seeds" in names:
+  if several:
     from muzero_jax import together
 
     return together.train(config, range(config.seed, config.seed + options.seeds))

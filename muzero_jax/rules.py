@@ -2,6 +2,9 @@
 
 from muzero_jax.config import Config, ConfigError, has_q_head, values
 
+# Kinds of environments of which several seeds can be trained side by side, in one program.
+IN_JAX = ("catch", "gymnax", "custom")
+
 # Each is whether it is broken, and the sentence for it.
 Rules = list[tuple[bool, str]]
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.device import parallel
 from muzero_jax.evaluation import aggregate
@@ -25,8 +26,6 @@ from muzero_jax.runs.metrics import SHOWN, Reporter
 from muzero_jax.runs.progress import Named, Screen
 from muzero_jax.runs.signals import Stopped
 from muzero_jax.train import RoundLength, State, Training, opened
-
-IN_JAX = ("catch", "gymnax", "custom")  # kinds of environments that can be mapped over seeds
 
 
 def train(config: Config, seeds: Sequence[int]) -> int:
@@ -45,9 +44,10 @@ def train(config: Config, seeds: Sequence[int]) -> int:
     DivergedError: gradient steps of a run diverged, more of them than --skip_nonfinite allows.
     StorageError: a last checkpoint, or the outputs of a finished run, cannot be written.
   """
-  if config.env.kind not in IN_JAX:
+  if config.env.kind not in rules.IN_JAX:
+    kinds = ", ".join(rules.IN_JAX)
     raise ConfigError(
-      f"--seeds={len(seeds)}: only environments written in JAX (--env.kind={', '.join(IN_JAX)}) "
+      f"--seeds={len(seeds)}: only environments written in JAX (--env.kind={kinds}) "
       "can be trained side by side; leave out --seeds, and start a run for each --seed."
     )
   if not config.workdir:
@@ -84,11 +84,19 @@ def _train(runs: list[Training], folder: Any) -> int:
   for run in runs:
     run.end()
   report = page.write([run.folder for run in runs], folder / "report.html")
-  if runs[0].config.evaluation.episodes:
-    scores = [aggregate.newest(str(run.folder), "trained", "auto") for run in runs]
-    print(aggregate.table(aggregate.aggregate(scores)), flush=True)
-  print(f"report: {report}", flush=True)
+  print(f"{summary(runs)}  report: {report}", flush=True)
   return 0
+
+
+def summary(runs: list[Training]) -> str:
+  """A sentence with the mean over seeds of what the evaluations after the last step say."""
+  first = runs[0]
+  text = f"{len(runs)} seeds of {first.scoring.task} after {first.env_steps:,} steps"
+  if not first.config.evaluation.episodes:
+    return text
+  means = [aggregate.newest(str(run.folder), "trained", "auto").row["mean"] for run in runs]
+  each = ", ".join(f"{mean:.2f}" for mean in means)
+  return f"{text}: mean return {statistics.fmean(means):.2f} ({each})"
 
 
 class Group:

@@ -9,10 +9,11 @@ import pytest
 from launch import __main__ as program
 from launch import cli, train
 from muzero_jax import config as configs
-from muzero_jax import flags
+from muzero_jax import flags, together
 from muzero_jax import train as training
 from muzero_jax.config import Config, ConfigError, DivergedError, StorageError
 from muzero_jax.runs import signals
+from tests.reporting.common import write_run
 
 
 def ended(monkeypatch, capsys, *words):
@@ -135,6 +136,18 @@ def test_a_folder_without_a_run_is_not_gone_on_with(tmp_path, monkeypatch):
   with pytest.raises(ConfigError, match=r"no run in it to go on with; .* --preset=quickstart or"):
     train.main(["train", f"--workdir={tmp_path}", "--env_steps=2000"])
   assert train.main(["train", f"--workdir={tmp_path}", "--env.task=Pong-v5"]) == 0
+
+
+def test_several_seeds_go_on_with_the_settings_of_the_first(monkeypatch, tmp_path, capsys):
+  trained = []
+  monkeypatch.setattr(together, "train", lambda *given: trained.append(given) or 0)
+  write_run(tmp_path / "3", [], [], env__kind="catch", network__kind="mlp", seed=3)
+  words = ["train", f"--workdir={tmp_path}", "--seed=3", "--seeds=2", "--env_steps=999"]
+  assert train.main(words) == 0
+  ((config, seeds),) = trained
+  assert (config.env.kind, config.workdir, config.env_steps) == ("catch", str(tmp_path), 999)
+  assert list(seeds) == [3, 4]
+  assert f"settings: those of the run in {tmp_path}/3" in capsys.readouterr().out
 
 
 def test_later_flags_win_over_a_preset():

@@ -38,7 +38,8 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
   """Two games and two seeds; the trainer is replaced by one that writes finished runs."""
   trained = []
 
-  def train(config, pace):
+  def train(runs, pace):
+    (config,) = runs
     trained.append((config.env.task, config.seed))
     mean = {"Pong-v5": -20.7, "Breakout-v5": 30.5}[config.env.task]  # random play, and a human
     row = score(mean, task=config.env.task, returns=[mean])
@@ -56,6 +57,18 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
   said = capsys.readouterr().out
   assert "Pong-v5" in said and "Breakout-v5" in said
   assert (tmp_path / "suite.json").exists() and (tmp_path / "report.html").exists()
+
+
+def test_seeds_of_games_in_jax_are_trained_side_by_side(tmp_path):
+  """Not those of EnvPool's games, nor different games; a gap between the seeds parts them."""
+  words = ["suite", f"--workdir={tmp_path}", "--games=minatar", "--seeds=3"]
+  _, runs = suite.planned([*words, "--preset=minatar_breakout"])
+  groups = series.groups(runs)
+  assert [(group[0].env.task, len(group)) for group in groups] == [(x, 3) for x in suite.MINATAR]
+  assert [run.seed for run in groups[0]] == [0, 1, 2]
+  assert list(map(len, series.groups([runs[0], runs[2], runs[3]]))) == [1, 1, 1]
+  _, pong = suite.planned(["suite", f"--workdir={tmp_path}", "--games=Pong-v5", "--seeds=2"])
+  assert list(map(len, series.groups(pong))) == [1, 1]
 
 
 def test_a_run_has_the_settings_of_the_preset(tmp_path):
