@@ -15,13 +15,39 @@ from muzero_jax.networks.scalars import Support
 from muzero_jax.types import Array, Model, Params, Root, applied
 
 
+@functools.partial(jax.custom_vjp, nondiff_argnums=(1,))
+def largest(x: Array, axes: tuple[int, ...]) -> Array:
+  """The maximum over `axes`, which are kept with size 1.
+
+  Its gradient is that of `jnp.max`, shared by all entries that are equal to the maximum. But where
+  none is, it is 0 and not 0/0: XLA may compute `x` a second time for the comparison, in another
+  kernel with other rounding.
+  """
+  return jnp.max(x, axes, keepdims=True)
+
+
+def _largest(x: Array, axes: tuple[int, ...]) -> tuple[Array, tuple[Array, Array]]:
+  found = largest(x, axes)
+  return found, (x, found)
+
+
+def _largest_gradient(
+  axes: tuple[int, ...], kept: tuple[Array, Array], gradient: Array
+) -> tuple[Array]:
+  x, found = kept
+  where = (x == found).astype(gradient.dtype)
+  return (gradient / jnp.maximum(where.sum(axes, keepdims=True), 1) * where,)
+
+
+largest.defvjp(_largest, _largest_gradient)
+
+
 def scale_hidden(hidden: Array, epsilon: float = 1e-5) -> Array:
   """Scales each hidden state of [N, ...] to 0..1 by its own minimum and maximum (MuZero, appendix
   G). A constant one becomes 0.
   """
   axes = tuple(range(1, hidden.ndim))
-  low = jnp.min(hidden, axes, keepdims=True)
-  high = jnp.max(hidden, axes, keepdims=True)
+  low, high = -largest(-hidden, axes), largest(hidden, axes)
   return (hidden - low) / jnp.maximum(high - low, epsilon)
 
 

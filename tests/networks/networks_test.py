@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from muzero_jax.networks import model as models
 from muzero_jax.networks.mlp import WIDTHS, mlp
-from muzero_jax.networks.model import scale_hidden, stacked_input
+from muzero_jax.networks.model import largest, scale_hidden, stacked_input
 from muzero_jax.networks.resnet import SIZES, resnet
 from muzero_jax.networks.vector import SIZES as VECTOR_SIZES
 from muzero_jax.networks.vector import space_to_depth, vector
@@ -104,6 +105,16 @@ def test_space_to_depth_by_hand():
 
 def test_every_size_is_tested():
   assert set(SIZES) == {*CHANNELS, "grid"}
+
+
+def test_the_gradient_of_the_maximum_is_shared_by_equal_entries_and_never_0_over_0():
+  """XLA may recompute the entries, so that none is equal to the maximum."""
+  x = jnp.array([[1.0, 3.0, 3.0], [2.0, 0.0, 1.0]])
+  gradient = jax.grad(lambda x: largest(x, (1,))[:, 0] @ jnp.array([4.0, 5.0]))(x)
+  np.testing.assert_array_equal(gradient, [[0, 2, 2], [5, 0, 0]])
+  _, kept = models._largest(x, (1,))
+  (lost,) = models._largest_gradient((1,), (kept[0] - 1e-6, kept[1]), jnp.ones((2, 1)))
+  np.testing.assert_array_equal(lost, np.zeros((2, 3)))
 
 
 def test_scale_latent_by_hand():
