@@ -11,7 +11,7 @@ from muzero_jax import config as configs
 from muzero_jax import flags, rules
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import aggregate
-from muzero_jax.runs import history, metrics, workdir
+from muzero_jax.runs import history, jsonl, workdir
 
 # Variant -> changes of the preset. Where there are two, the second one is made if the preset has
 # the settings of the first one already.
@@ -146,13 +146,13 @@ def finished(config: Config) -> bool:
     return False
   return not configs.differences(own, config) and any(
     row.get("agent") == "trained" and row.get("env_steps", 0) >= config.env_steps
-    for row in metrics.read(folder / "evaluations.jsonl")
+    for row in jsonl.read(folder / "evaluations.jsonl")
   )
 
 
 def done(config: Config) -> float:
   """The share of the run in `config.workdir` that is done, as far as its metrics say, in 0..1."""
-  rows = metrics.read(Path(config.workdir) / "metrics.jsonl")
+  rows = jsonl.read(Path(config.workdir) / "metrics.jsonl")
   return min(1.0, rows[-1].get("env_steps", 0) / config.env_steps) if rows else 0.0
 
 

@@ -14,7 +14,7 @@ from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import intervals, protocols
 from muzero_jax.evaluation.scores import references
-from muzero_jax.runs import metrics, workdir
+from muzero_jax.runs import jsonl, workdir
 
 # Settings that are expected to differ between runs; `differing` does not report them.
 _EXPECTED = (*configs.FREE, "seed", "env.task", "env.num_threads", "env.backend", "cpu_devices")
@@ -50,7 +50,7 @@ def newest(folder: str, agent: str, protocol: str) -> Run:
     protocol, _ = protocols.for_protocol(config, protocol)
   rows = [
     row
-    for row in metrics.read(path / "evaluations.jsonl")
+    for row in jsonl.read(path / "evaluations.jsonl")
     if row.get("agent") == agent and row.keys() >= _NEEDED
   ]
   rows = [row for row in rows if protocol in ("auto", row["protocol"])]

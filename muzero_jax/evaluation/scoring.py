@@ -16,7 +16,8 @@ from muzero_jax.evaluation import moments, protocols, recording, video
 from muzero_jax.evaluation.canvas import Canvas
 from muzero_jax.evaluation.evaluator import STUCK, Evaluator, Standing
 from muzero_jax.evaluation.scores import summary, task_name
-from muzero_jax.runs import metrics, workdir
+from muzero_jax.runs import workdir
+from muzero_jax.runs.journal import Journal
 from muzero_jax.runs.progress import Progress, duration
 from muzero_jax.search.base import Search
 from muzero_jax.search.random import Random
@@ -51,7 +52,7 @@ class Scoring:
     self.atari = build.is_atari(config)
     self.task = task_name(config.env.kind, config.env.task)
     self._evaluator: Evaluator | None = None
-    self._journal = metrics.Journal(folder / "evaluations.jsonl")
+    self._journal = Journal(folder / "evaluations.jsonl")
 
   @property
   def compiled(self) -> bool:

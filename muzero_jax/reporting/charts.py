@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from muzero_jax.runs import history, metrics
+from muzero_jax.runs import history, jsonl
 from muzero_jax.runs.history import Group, Run
 
 COLORS = [
@@ -151,7 +151,7 @@ def _curves(
 
 
 def _evaluations(run: Run, x: str, scale: float, shade: str) -> Dots:
-  rows = [row for row in run.scores("trained") if metrics.is_number(row.get("env_steps"))]
+  rows = [row for row in run.scores("trained") if jsonl.is_number(row.get("env_steps"))]
   at = np.asarray([row["env_steps"] for row in rows], np.float64)
   if x == "seconds":
     line = run.line("env_steps", "seconds")

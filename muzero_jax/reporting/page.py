@@ -28,7 +28,7 @@ from muzero_jax.reporting.charts import Chart
 from muzero_jax.reporting.elements import note as _note
 from muzero_jax.reporting.elements import table as _table
 from muzero_jax.reporting.elements import tag as _tag
-from muzero_jax.runs import history, metrics, workdir
+from muzero_jax.runs import history, jsonl, workdir
 from muzero_jax.runs.history import Group, Run
 
 VIDEO_BYTES = 20 * 2**20  # of a larger video only the name is shown
@@ -126,7 +126,7 @@ def _document(title: str, body: Element) -> str:
 
 def _number(value: Any) -> str:
   """Formats a number for a reader; None becomes ""."""
-  if not metrics.is_number(value):
+  if not jsonl.is_number(value):
     return "" if value is None else str(value)
   return (
     f"{value:,}"
@@ -293,7 +293,7 @@ def _evaluations(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]
       *(_number(row.get(key)) for key in _COLUMNS),
       *(
         intervals.in_words(row[key], charts.interval(row, key))
-        if metrics.is_number(row.get(key))
+        if jsonl.is_number(row.get(key))
         else ""
         for key in _SCORES
       ),
@@ -302,7 +302,7 @@ def _evaluations(found: Sequence[Run], groups: Sequence[Group]) -> list[Element]
     for name, row in rows
   ]
   levels = ", ".join(
-    sorted({f"{row['level']:.0%}" for _, row in rows if metrics.is_number(row.get("level"))})
+    sorted({f"{row['level']:.0%}" for _, row in rows if jsonl.is_number(row.get("level"))})
   )
   note = [_note(f"In brackets: {levels} bootstrap intervals over games.")] if levels else []
   return [_tag("h2", "Evaluations"), _table(header, cells), *note, *_published(groups)]
@@ -358,7 +358,7 @@ def _metrics(groups: Sequence[Group], points: int) -> list[Element]:
       for run in found
       for row in run.rows
       for name, value in row.items()
-      if metrics.is_number(value)
+      if jsonl.is_number(value)
     }
     - {*_AXES}
   )

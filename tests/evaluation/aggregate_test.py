@@ -11,7 +11,7 @@ from muzero_jax import build
 from muzero_jax import config as configs
 from muzero_jax.config import ConfigError
 from muzero_jax.evaluation import aggregate, scores
-from muzero_jax.runs import metrics, workdir
+from muzero_jax.runs import jsonl, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 
 
@@ -44,7 +44,7 @@ def write(tmp_path):
         "agent": agent,
         **scores.summary(games, task),
       }
-      metrics.append(folder / "evaluations.jsonl", row)
+      jsonl.append(folder / "evaluations.jsonl", row)
     return str(folder)
 
   return write
@@ -230,5 +230,5 @@ def test_two_runs_are_played_and_summed_up(make_config, tmp_path, capsys):
   assert said.count("returns, protocol own: ") == said.count("(protocol own, 5 games, 1 seed;") == 2
   (catch,) = json.loads(path.read_text())["tasks"]
   assert (catch["task"], catch["seeds"], catch["episodes"]) == ("catch", 2, 10)
-  played = [metrics.read(tmp_path / str(seed) / "evaluations.jsonl")[-1] for seed in (0, 1)]
+  played = [jsonl.read(tmp_path / str(seed) / "evaluations.jsonl")[-1] for seed in (0, 1)]
   assert [run["mean"] for run in catch["runs"]] == [np.mean(row["returns"]) for row in played]

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from launch import benchmark
-from muzero_jax.runs import metrics
+from muzero_jax.runs import jsonl
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = [
@@ -58,13 +58,13 @@ def pong(tmp_path_factory):
 
 def test_pong_trains_and_says_where_everything_is(pong):
   folder, said = pong
-  rows = metrics.read(folder / "metrics.jsonl")
+  rows = jsonl.read(folder / "metrics.jsonl")
   assert [row["env_steps"] for row in rows] == [200, 400]
   assert rows[-1]["frames"] == 1600
   assert (
     rows[-1]["updates"] == 25
   )  # a gradient step per tick of 8 steps: those of the last 200 steps
-  trained, chance = metrics.read(folder / "evaluations.jsonl")
+  trained, chance = jsonl.read(folder / "evaluations.jsonl")
   assert trained["protocol"] == chance["protocol"] == "100k"
   for score in trained["returns"] + chance["returns"]:
     assert -21 <= score <= 21
@@ -91,7 +91,7 @@ def test_a_run_of_pong_resumes(pong):
     "--evaluation.random_episodes=0",
   )
   assert "resuming at 400 steps" in said and "starts empty" not in said
-  assert [(row["env_steps"], row["updates"]) for row in metrics.read(folder / "metrics.jsonl")][
+  assert [(row["env_steps"], row["updates"]) for row in jsonl.read(folder / "metrics.jsonl")][
     -1
   ] == (800, 75)
   assert json.loads((folder / "config.json").read_text())["config"]["env_steps"] == 800
@@ -101,7 +101,7 @@ def test_evaluate_and_video(pong):
   folder, _ = pong
   said = call("evaluate", folder, "--episodes=3", "--protocol=100k", "--seed=7")
   assert "of 3 games (protocol 100k" in said
-  assert len(metrics.read(folder / "evaluations.jsonl")[-1]["returns"]) == 3
+  assert len(jsonl.read(folder / "evaluations.jsonl")[-1]["returns"]) == 3
   said = call("video", folder, "--seed=1", "--plain", "--steps=30")
   assert ".mp4 (an episode of 30 steps" in said and "cut off there by --steps" in said
 
