@@ -144,49 +144,60 @@ def play(
   """
   program = jax.jit(functools.partial(think, evaluator))
   player = evaluator.start(key)
-  picture = None if renderer is None else renderer.reset()[0]
   steps: list[Step] = []
-  episode = number = 0
-  score = 0.0
-  while True:
+  while not _complete(steps, least, most):
+    image = None if renderer is None else _rendered(renderer, steps)
     player, *found = program(params, player)
     time, thought = jax.device_get(found)
-    if time.first[0] and steps:
-      episode, number, score = episode + 1, 0, 0.0
-    score += float(time.reward[0])
-    shown = time.frame[0] if picture is None else np.moveaxis(picture[0], 0, -1)
-    tree = thought.branches and SearchTree.of(
-      thought.branches, thought.decision, 0, discount, names
-    )
-    steps.append(
-      Step(
-        number=number,
-        episode=episode,
-        score=score,
-        came=float(np.sign(time.reward[0]) if clip else time.reward[0]),
-        discount=float(time.discount[0]),
-        last=bool(time.last[0]),
-        prior=thought.prior[0],
-        policy=thought.decision.policy[0],
-        action=int(thought.decision.action[0]),
-        value=float(thought.decision.value[0]),
-        predicted_value=float(thought.value[0]),
-        predicted_reward=float(thought.reward[0]),
-        depth=int(thought.decision.depth[0]),
-        tree=tree,
-        frame=Packed.of(time.frame[0]),
-        picture=Packed.of(shown),
-      )
-    )
+    step = _step(time, thought, steps[-1] if steps else None, image, clip)
+    if thought.branches:
+      tree = SearchTree.of(thought.branches, thought.decision, 0, discount, names)
+      step = dataclasses.replace(step, tree=tree)
+    steps.append(step)
     if progress:
-      progress(len(steps), score)
-    if (steps[-1].last and len(steps) >= least) or len(steps) > most:
-      break
-    number += 1
-    if renderer is not None:
-      picture = renderer.step(np.asarray(thought.decision.action))[0]
+      progress(len(steps), step.score)
   jax.block_until_ready(player)
   return Recording(steps, discount, evaluator.stack)
+
+
+def _complete(steps: Sequence[Step], least: int, most: int) -> bool:
+  """Whether an episode has ended after at least `least` steps, or there are more than `most`."""
+  ended = bool(steps) and steps[-1].last
+  return (ended and len(steps) >= least) or len(steps) > most
+
+
+def _rendered(renderer: Any, steps: Sequence[Step]) -> np.ndarray:
+  """The image of the next step, u8[H, W, 3], from an EnvPool that takes the recorded actions."""
+  found = renderer.step(np.array([steps[-1].action], np.int32)) if steps else renderer.reset()
+  return np.moveaxis(found[0][0], 0, -1)
+
+
+def _step(
+  time: TimeStep, thought: Thought, before: Step | None, image: np.ndarray | None, clip: bool
+) -> Step:
+  """A step without its tree, from what one environment and the agent gave; `before` is the step
+  before it, also one of an earlier episode.
+  """
+  first = bool(time.first[0])
+  same = None if first else before  # the step before it in the same episode
+  return Step(
+    number=same.number + 1 if same else 0,
+    episode=before.episode + first if before else 0,
+    score=(same.score if same else 0.0) + float(time.reward[0]),
+    came=float(np.sign(time.reward[0]) if clip else time.reward[0]),
+    discount=float(time.discount[0]),
+    last=bool(time.last[0]),
+    prior=np.asarray(thought.prior[0]),
+    policy=np.asarray(thought.decision.policy[0]),
+    action=int(thought.decision.action[0]),
+    value=float(thought.decision.value[0]),
+    predicted_value=float(thought.value[0]),
+    predicted_reward=float(thought.reward[0]),
+    depth=int(thought.decision.depth[0]),
+    tree=None,
+    frame=Packed.of(time.frame[0]),
+    picture=Packed.of(time.frame[0] if image is None else image),
+  )
 
 
 def think(evaluator: Evaluator, params: Params, player: Player) -> tuple[Player, TimeStep, Thought]:

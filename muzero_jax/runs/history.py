@@ -109,14 +109,26 @@ def read(name: str | Path) -> Run:
   return Run(folder, facts, settings, jsonl.read(folder / "metrics.jsonl"), scored)
 
 
+def names(runs: Sequence[Run]) -> list[str]:
+  """The names of the runs' folders, or their paths where several have the same name."""
+  found = [run.folder.name for run in runs]
+  return [
+    str(run.folder) if found.count(name) > 1 else name
+    for run, name in zip(runs, found, strict=True)
+  ]
+
+
 def grouped(runs: Sequence[Run]) -> list[Group]:
   """Groups runs with equal settings (see `Group`), in the order of each group's first run."""
-  names = [name for name in differing(runs) if name != "seed" and not name.startswith(configs.FREE)]
+  settings = [
+    name for name in differing(runs) if name != "seed" and not name.startswith(configs.FREE)
+  ]
   groups: dict[tuple, list[Run]] = {}
   for run in runs:
-    groups.setdefault(tuple(str(run.settings.get(name)) for name in names), []).append(run)
+    groups.setdefault(tuple(str(run.settings.get(name)) for name in settings), []).append(run)
   labels = [
-    ", ".join(f"{name}={value}" for name, value in zip(names, key, strict=True)) for key in groups
+    ", ".join(f"{name}={value}" for name, value in zip(settings, key, strict=True))
+    for key in groups
   ]
   members = list(groups.values())
   return [Group(i, label or members[i][0].task, members[i]) for i, label in enumerate(labels)]

@@ -18,8 +18,11 @@ _ABOUT = (
 )
 
 
-def section(path: Path) -> list[Element]:
-  """The moments that stand in a file beside a video; [] if there is no such file."""
+def section(video: Path | None) -> list[Element]:
+  """Search trees from the .json file beside a video; [] if there is no video or no such file."""
+  if not video:
+    return []
+  path = video.with_suffix(".json")
   try:
     kind, found = moments.read(path)
   except FileNotFoundError:
