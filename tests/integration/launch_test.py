@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from launch import benchmark
+from muzero_jax.benchmark.table import PARTS
 from muzero_jax.runs import jsonl
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -138,7 +138,7 @@ def test_benchmark_splits_the_loop(tmp_path):
   assert "efficiency: " in said and "tree operations: " in said and "GFLOP/s" in said
   figures = json.loads((tmp_path / "figures.json").read_text())
   seconds = {name: values["median"] for name, values in figures["seconds_per_tick"].items()}
-  assert seconds.keys() == benchmark.PARTS.keys()
+  assert seconds.keys() == PARTS.keys()
   # On a CPU emulators and network share the cores: the ideal is their sum.
   assert figures["efficiency"]["median"] * seconds["loop"] == pytest.approx(
     seconds["emulators"] + seconds["network"]
