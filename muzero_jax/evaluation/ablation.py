@@ -225,13 +225,13 @@ def spread(values: Sequence[float]) -> str:
   )
 
 
-def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], picture: str) -> str:
-  """The text of ablation.md: the table, what each variant changes, and the picture.
+def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], image: str) -> str:
+  """The text of ablation.md: the table, what each variant changes, and the image.
 
   Args:
     rows: variant -> the result of `score`, for those that have been trained.
     variants: of the plan.
-    picture: the picture's file name.
+    image: the image's file name.
   """
   base, task = variants[BASE], next(iter(rows.values()))
   seeds = ", ".join(str(run["seed"]) for run in task["runs"])
@@ -239,11 +239,12 @@ def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], pictu
     f"# Ablation on {task['task']}",
     "",
     f"{base.env_steps:,} steps, seeds {seeds}, protocol {task['protocol']}. Means and standard "
-    "deviations over seeds; training: the mean return of the games in the last quarter.",
+    "deviations over seeds; training: the mean return of the episodes in the last quarter.",
     "",
     table(rows),
     "",
-    f"![Mean return of training games over seeds, and the range from lowest to highest]({picture})",
+    "![Mean return of training episodes over seeds, and the range from lowest to highest]"
+    f"({image})",
     "",
     "| variant | changes |",
     "|---|---|",

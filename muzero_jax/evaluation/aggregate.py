@@ -178,7 +178,7 @@ def table(result: dict[str, Any]) -> str:
   """Formats the result of `aggregate` as plain text."""
   width = max(len(task["task"]) for task in result["tasks"])
   protocol = max(8, len(result["protocol"]))
-  columns = f"{'seeds':>5} {'games':>6} {'steps':>23} {'mean':>10} {'sd':>9} {'hns':>7}"
+  columns = f"{'seeds':>5} {'episodes':>8} {'steps':>23} {'mean':>10} {'sd':>9} {'hns':>7}"
   lines = [
     f"{result['agent']} player, means of each seed and over seeds:",
     f"{'':{width}} {'protocol':{protocol}} {columns}  each seed",
@@ -189,7 +189,7 @@ def table(result: dict[str, Any]) -> str:
   if over:
     seeds, episodes = _range(over["seeds"]), over["episodes"]
     size = (
-      f"tasks: {over['tasks']}, seeds of each: {seeds}, games: {episodes}, "
+      f"tasks: {over['tasks']}, seeds of each: {seeds}, episodes: {episodes}, "
       f"protocol {over['protocol']}"
     )
     labels = {"mean": "mean", "median": "median", "iqm": "IQM", "optimality_gap": "optimality gap"}
@@ -223,7 +223,7 @@ def _lines(task: dict[str, Any], width: int) -> list[str]:
   steps = _range([run["env_steps"] for run in task["runs"]])
   sd = "-" if task["mean_sd"] is None else f"{task['mean_sd']:.2f}"
   hns = f"{task['hns']:.3f}" if "hns" in task else "-"
-  size = f"{task['protocol']:8} {task['seeds']:5} {task['episodes']:6} {steps:>23}"
+  size = f"{task['protocol']:8} {task['seeds']:5} {task['episodes']:8} {steps:>23}"
   each = " ".join(f"{run['mean']:.2f}" for run in task["runs"])
   lines = [f"{task['task']:{width}} {size} {task['mean']:10.2f} {sd:>9} {hns:>7}  {each}"]
   if task["published"]:

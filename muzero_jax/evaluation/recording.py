@@ -1,4 +1,4 @@
-"""Plays a game and keeps what the agent saw and thought at every step, for videos and reports."""
+"""Plays episodes and keeps what the agent saw and thought at every step, for videos and reports."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax.evaluation.evaluator import Evaluator, Player
+from muzero_jax.evaluation.evaluator import Evaluator, PlayState
 from muzero_jax.search import trees
 from muzero_jax.search.trees import Branches, SearchTree
 from muzero_jax.types import Array, Decision, Key, Params, TimeStep, record
@@ -46,12 +46,12 @@ class Step:
   depth: int  # of the tree's deepest node
   tree: SearchTree | None
   frame: "Packed"  # the newest frame that the agent sees
-  picture: "Packed"  # the game as it is shown
+  image: "Packed"  # the game as it is shown
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-  """A compressed array, because a game has thousands of frames."""
+  """A compressed array, because an episode has thousands of frames."""
 
   data: bytes
   shape: tuple[int, ...]
@@ -143,11 +143,11 @@ def play(
     progress: called at every step with the number of steps and the episode's score so far.
   """
   program = jax.jit(functools.partial(think, evaluator))
-  player = evaluator.start(key)
+  state = evaluator.start(key)
   steps: list[Step] = []
   while not _complete(steps, least, most):
     image = None if renderer is None else _rendered(renderer, steps)
-    player, *found = program(params, player)
+    state, *found = program(params, state)
     time, thought = jax.device_get(found)
     step = _step(time, thought, steps[-1] if steps else None, image, clip)
     if thought.branches:
@@ -156,7 +156,7 @@ def play(
     steps.append(step)
     if progress:
       progress(len(steps), step.score)
-  jax.block_until_ready(player)
+  jax.block_until_ready(state)
   return Recording(steps, discount, evaluator.stack)
 
 
@@ -196,13 +196,15 @@ def _step(
     depth=int(thought.decision.depth[0]),
     tree=None,
     frame=Packed.of(time.frame[0]),
-    picture=Packed.of(time.frame[0] if image is None else image),
+    image=Packed.of(time.frame[0] if image is None else image),
   )
 
 
-def think(evaluator: Evaluator, params: Params, player: Player) -> tuple[Player, TimeStep, Thought]:
+def think(
+  evaluator: Evaluator, params: Params, state: PlayState
+) -> tuple[PlayState, TimeStep, Thought]:
   """`Evaluator.step`, with all that the agent thinks."""
-  player, time, root, key = evaluator.see(params, player)
+  state, time, root, key = evaluator.see(params, state)
   decision, branches = trees.decide(evaluator.search, params, key, root)
   model = evaluator.model
   _, reward_logits = model.step(params, root.hidden, decision.action)
@@ -213,4 +215,4 @@ def think(evaluator: Evaluator, params: Params, player: Player) -> tuple[Player,
     reward=jnp.asarray(model.decode(reward_logits)),
     branches=branches,
   )
-  return evaluator.act(player, decision), time, thought
+  return evaluator.act(state, decision), time, thought

@@ -87,16 +87,16 @@ class Scoring:
         text = in_words(now, episodes, self.config.env.max_episode_steps if self.atari else 0)
         progress.show(now.over, f"{text}; {duration(time.perf_counter() - begun)} so far")
 
-      games = player.play(params, self._key(env_steps, 0), episodes, between=show)
+      played = player.play(params, self._key(env_steps, 0), episodes, between=show)
     return {
       "env_steps": env_steps,
       "task": self.task,
       "protocol": self.protocol,
       "agent": agent,
-      **summary(games["returns"], self.task),
-      "lengths": games["lengths"],
-      "cut_off": sum(idle >= 0 for idle in games["idle"]),
-      "stuck": sum(idle >= STUCK for idle in games["idle"]),
+      **summary(played["returns"], self.task),
+      "lengths": played["lengths"],
+      "cut_off": sum(idle >= 0 for idle in played["idle"]),
+      "stuck": sum(idle >= STUCK for idle in played["idle"]),
       "seconds": round(time.perf_counter() - begun, 3),
     }
 
@@ -187,7 +187,7 @@ def in_words(now: Standing, episodes: int, limit: int) -> str:
     episodes: that are to be played.
     limit: agent steps after which an episode is truncated; 0 if that is not known.
   """
-  text = f"{min(now.over, episodes)} of {episodes} games over"
+  text = f"{min(now.over, episodes)} of {episodes} episodes over"
   if now.over < episodes:
     text += f", at step {now.steps:,}" + (f" of {limit:,}" if limit else "")
   if now.stuck:

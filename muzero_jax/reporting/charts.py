@@ -102,7 +102,7 @@ def returns(task: str, groups: Sequence[Group], x: str, points: int) -> Chart:
   return Chart(
     title=f"{task}: return against {'wall-clock time' if x == 'seconds' else unit}",
     x=f"wall-clock time ({unit})" if x == "seconds" else unit,
-    y="return (raw, full games)",
+    y="return (raw, full episodes)",
     lines=lines,
     bands=bands,
     dots=[found for found in dots if found.x],
@@ -139,7 +139,7 @@ def _curves(
       if len(a)
     ]
     several = len(seeds) > 1
-    label = "a seed's training games" if several else "training games"
+    label = "a seed's training episodes" if several else "training episodes"
     lines += [Line(label, shade, a.tolist(), b.tolist(), faint=several) for a, b in seeds]
     shared = history.spread(seeds, points) if several else None
     if shared:

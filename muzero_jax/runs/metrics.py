@@ -19,7 +19,7 @@ from muzero_jax.types import Metrics
 
 Sums = dict[str, tuple[float, float]]  # name -> (sum, weight)
 
-# Metrics that are shown while a run goes on, and their labels: the mean return of the games that
+# Metrics that are shown while a run goes on, and their labels: the mean return of the episodes that
 # ended, the mean return so far of those that did not, and the loss.
 _SHOWN = {"episode/return": "return", "episode/unfinished": "unfinished", "loss/total": "loss"}
 
@@ -154,7 +154,7 @@ class Reporter:
     return row
 
   def _show(self) -> None:
-    """Draws the newest values; a game that ended counts until the next one ends."""
+    """Draws the newest values; an episode that ended counts until the next one ends."""
     known = {label: self._seen[name] for name, label in _SHOWN.items() if name in self._seen}
     self._screen.show(known | {"gradient steps": self.updates})
 

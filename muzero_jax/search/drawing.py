@@ -21,12 +21,12 @@ _CHOSEN, _BETTER, _WORSE, _EDGE = "#e07b1f", "#2f9e5b", "#c94f4f", "#808080"
 
 def document(tree: "SearchTree", simulation: int | None = None) -> str:
   """The text of an SVG file on a white ground: the tree after `simulation`, or the whole one."""
-  svg = picture(tree, simulation)
+  svg = draw(tree, simulation)
   svg.insert(0, Element("rect", width="100%", height="100%", fill="white"))
   return ElementTree.tostring(svg, encoding="unicode")
 
 
-def picture(tree: "SearchTree", simulation: int | None = None) -> Element:
+def draw(tree: "SearchTree", simulation: int | None = None) -> Element:
   """The tree as an `svg` element, whose text has the color of the text around it.
 
   Args:
@@ -71,7 +71,7 @@ def steps(tree: "SearchTree") -> str:
   """What the report's script needs, as JSON.
 
   Returns:
-    "nodes", for each node in the picture its number, reward and whether it is the root's;
+    "nodes", for each node in the drawing its number, reward and whether it is the root's;
     "changes", for every simulation a list of [node, N, Q or, at the root, value]; and the same for
     the finished tree, "final"; "base" and "scale", of the colors.
   """

@@ -173,7 +173,7 @@ class SearchTree:
     return tree
 
   def to_svg(self, simulation: int | None = None) -> str:
-    """A picture of the tree after some simulations (default: all of them), as the text of an SVG.
+    """A drawing of the tree after some simulations (default: all of them), as the text of an SVG.
 
     Raises:
       ValueError: there was no such simulation.

@@ -100,7 +100,7 @@ def test_a_run_of_pong_resumes(pong):
 def test_evaluate_and_video(pong):
   folder, _ = pong
   said = call("evaluate", folder, "--episodes=3", "--protocol=100k", "--seed=7")
-  assert "of 3 games (protocol 100k" in said
+  assert "of 3 episodes (protocol 100k" in said
   assert len(jsonl.read(folder / "evaluations.jsonl")[-1]["returns"]) == 3
   said = call("video", folder, "--seed=1", "--plain", "--steps=30")
   assert ".mp4 (an episode of 30 steps" in said and "cut off there by --steps" in said

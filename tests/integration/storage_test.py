@@ -130,4 +130,4 @@ def test_a_signal_ends_an_evaluation_and_the_score_is_printed_before_it_is_writt
   monkeypatch.setattr(cli, "use_devices", lambda count: None)
   with pytest.raises(StorageError, match=r"could not be appended to .* \(Read-only file system\)"):
     command.main(["evaluate", f"--workdir={tmp_path}", "--episodes=2"])
-  assert "of 2 games" in capsys.readouterr().out
+  assert "of 2 episodes" in capsys.readouterr().out

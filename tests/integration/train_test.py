@@ -108,6 +108,6 @@ def test_scores_in_words():
   row = dict(task="Pong-v5", env_steps=1000, mean=-3.5, episodes=4, protocol="100k")
   said = scores.sentence(row, dict(mean=-20.5, episodes=8))
   assert said == (
-    "Pong-v5 after 1,000 steps: mean return -3.50 of 4 games "
+    "Pong-v5 after 1,000 steps: mean return -3.50 of 4 episodes "
     "(protocol 100k, random play -20.50 of 8, published: random -20.7, human 14.6)."
   )

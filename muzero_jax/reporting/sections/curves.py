@@ -24,7 +24,7 @@ def section(groups: Sequence[Group], points: int, beside: Sequence[Element] = ()
         chart(charts.returns(task, same, x, points), large=True) for x in ("env_steps", "seconds")
       ]
     else:
-      missing.append(tag("p", f"{task}: no game is over yet."))
+      missing.append(tag("p", f"{task}: no episode has ended yet."))
   controls = [_controls()] if any(run.rows for group in groups for run in group.runs) else []
   first = tag("div", *drawn[:1], *beside, *drawn[1:], class_="first")
   return [*missing, *controls, first, *([_about(points)] if drawn else [])]

@@ -19,7 +19,7 @@ _COLUMNS = {
   "agent": "agent",
   "env_steps": "agent steps",
   "protocol": "protocol",
-  "episodes": "games",
+  "episodes": "episodes",
 }
 _SCORES = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-normalized"}
 # Fields that have no columns of their own names; all others get one.
@@ -55,7 +55,7 @@ def _all(rows: Sequence[tuple[str, dict[str, Any]]]) -> list[Element]:
   ]
   levels = {row["level"] for _, row in rows if jsonl.is_number(row.get("level"))}
   text = ", ".join(sorted({f"{level:.0%}" for level in levels}))
-  remark = note(f"In brackets: {text} bootstrap intervals over games.")
+  remark = note(f"In brackets: {text} bootstrap intervals over episodes.")
   return [table(header, cells), *([remark] if levels else [])]
 
 

@@ -52,7 +52,8 @@ def _facts(run: Run) -> dict[str, str]:
 
 def _score(row: dict[str, Any]) -> str:
   score = intervals.in_words(row["mean"], charts.interval(row, "mean"))
-  return f"{score}, {number(row.get('episodes'))} games after {number(row.get('env_steps'))} steps"
+  episodes, steps = number(row.get("episodes")), number(row.get("env_steps"))
+  return f"{score}, {episodes} episodes after {steps} steps"
 
 
 def _no_metrics(name: str, run: Run) -> Element:
