@@ -212,13 +212,13 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
   for name, task in rows.items():
     scores = [run["mean"] for run in task["runs"]]
     lines.append(
-      f"| {name} | {spread(task['training'])} | {spread(scores)} | "
+      f"| {name} | {in_words(task['training'])} | {in_words(scores)} | "
       f"{', '.join(f'{x:.2f}' for x in scores)} |"
     )
   return "\n".join(lines)
 
 
-def spread(values: Sequence[float]) -> str:
+def in_words(values: Sequence[float]) -> str:
   """Formats mean and sample standard deviation; the mean alone for a single value."""
   return f"{statistics.mean(values):.2f}" + (
     f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""

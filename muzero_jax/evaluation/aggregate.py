@@ -137,7 +137,7 @@ def _task(task: str, runs: Sequence[Run], protocol: str) -> dict[str, Any]:
     "seeds": len(rows),
     "episodes": _episodes(rows),
   }
-  found |= _spread("mean", rows) | (_spread("hns", rows) if reference else {})
+  found |= _mean_and_sd("mean", rows) | (_mean_and_sd("hns", rows) if reference else {})
   return found | {"published": reference, "runs": rows}
 
 
@@ -145,7 +145,7 @@ def _episodes(rows: Sequence[dict[str, Any]]) -> int:
   return sum(row["episodes"] for row in rows)
 
 
-def _spread(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+def _mean_and_sd(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
   """Mean and sample standard deviation over seeds; the latter is None for a single seed."""
   values = np.array([row[name] for row in rows], np.float64)
   return {

@@ -141,7 +141,7 @@ def _curves(
     several = len(seeds) > 1
     label = "a seed's training episodes" if several else "training episodes"
     lines += [Line(label, shade, a.tolist(), b.tolist(), faint=several) for a, b in seeds]
-    shared = history.spread(seeds, points) if several else None
+    shared = history.resampled(seeds, points) if several else None
     if shared:
       grid, ys = shared
       low, high = ys.min(0).tolist(), ys.max(0).tolist()

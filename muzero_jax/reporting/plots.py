@@ -125,7 +125,7 @@ def draw_comparison(path: Path, runs: dict[str, list[Path]], points: int = 200) 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for number, (name, folders) in enumerate(runs.items()):
       lines = [history.read(folder).line("env_steps", "episode/return") for folder in folders]
-      shared = history.spread([history.thin(line, points) for line in lines], points)
+      shared = history.resampled([history.thin(line, points) for line in lines], points)
       if not shared:
         continue
       grid, ys = shared

@@ -153,7 +153,7 @@ def thin(line: Line, points: int) -> Line:
   return line[0][starts + counts - 1], np.add.reduceat(line[1], starts) / counts
 
 
-def spread(lines: Sequence[Line], points: int) -> tuple[np.ndarray, np.ndarray] | None:
+def resampled(lines: Sequence[Line], points: int) -> tuple[np.ndarray, np.ndarray] | None:
   """Interpolates several curves linearly to the same x, over the range that all of them cover.
 
   Args:

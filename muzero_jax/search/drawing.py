@@ -53,7 +53,7 @@ def draw(tree: "SearchTree", simulation: int | None = None) -> Element:
   last = len(changes) - 1 if simulation is None else simulation
   visits, values = _state(tree, changes, simulation)
   marked = {node for node, _, _ in changes[last]} if simulation is not None else set()
-  scale = spread(tree)
+  scale = color_scale(tree)
   for node, place in places.items():
     if node > last:
       continue
@@ -87,7 +87,7 @@ def steps(tree: "SearchTree") -> str:
       "changes": [[line(*change) for change in changes] for changes in tree.replay()],
       "final": final,
       "base": float(tree.predicted[0]),
-      "scale": spread(tree),
+      "scale": color_scale(tree),
     },
     separators=(",", ":"),
   )
@@ -118,7 +118,7 @@ def layout(tree: "SearchTree") -> dict[int, tuple[float, float]]:
   return {node: (float(len(tree.path(node)) - 1), rows[node]) for node in sorted(children)}
 
 
-def spread(tree: "SearchTree") -> float:
+def color_scale(tree: "SearchTree") -> float:
   """The largest difference of a Q from the root's predicted value: that of the strongest color.
 
   It is at least 0.05, so that differences that do not show in the numbers have no color.

@@ -118,4 +118,4 @@ def test_late_training_games_by_hand():
   """Of 100 steps the last quarter: 70..90 with 2.0 and 90..100 with 5.0."""
   assert ablation.late([70, 90, 100], [9.0, 2.0, 5.0]) == pytest.approx(3.0)
   assert np.isnan(ablation.late([], []))
-  assert ablation.spread([1.0, 3.0]) == "2.00 ± 1.41" and ablation.spread([1.0]) == "1.00"
+  assert ablation.in_words([1.0, 3.0]) == "2.00 ± 1.41" and ablation.in_words([1.0]) == "1.00"
