@@ -191,7 +191,7 @@ class Twins:
     """See `Monitor`."""
     del decision, replay
     few = jax.tree.map(lambda x: x[: self.roots], root)
-    q = look_ahead(self.model, self.discount, params, jax.random.key(0), few)
+    q = look_ahead(self.model, self.discount, params, few)
     within = [
       jnp.square(q[:, a] - q[:, b]) for twins in self.classes for a in twins for b in twins if a < b
     ]

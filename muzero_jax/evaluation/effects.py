@@ -31,7 +31,8 @@ def actors(model: Model, search: Search, discount: float) -> dict[str, Act]:
   """
 
   def best_q(params: Params, key: Key, root: Root) -> Array:
-    return jnp.argmax(look_ahead(model, discount, params, key, root), -1)
+    del key
+    return jnp.argmax(look_ahead(model, discount, params, root), -1)
 
   def searched(search: Search) -> Act:
     return lambda params, key, root: search(params, key, root).action

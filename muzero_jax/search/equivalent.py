@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax.replay.frames import Replay
-from muzero_jax.search.base import RecurrentFn, Search, taken
+from muzero_jax.search.base import Search, every_action, taken
 from muzero_jax.types import Array, Decision, Key, Metrics, Model, Params, Root
 
 
@@ -39,11 +39,7 @@ class Classes:
     differences that the class names.
     """
     size, num_actions = root.policy_logits.shape
-    actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)
-    hidden = jnp.repeat(root.hidden, num_actions, 0)
-    output, (hidden, _) = RecurrentFn(self.model, self.discount)(
-      params, jax.random.key(0), actions, (hidden, jnp.zeros(actions.shape))
-    )
+    output, hidden = every_action(self.model, self.discount, params, root)
 
     def apart(x: Array) -> Array:
       x = x.astype(jnp.float32).reshape(size, num_actions, -1)
