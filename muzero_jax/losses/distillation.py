@@ -29,7 +29,8 @@ def distillation(model: Model, stack: int) -> Term:
 
   def loss(params: Params, context: Context) -> Array:
     later = reached(model, params, context, stack)
-    targets = jax.lax.stop_gradient(model.predict(params["model"], later))
+    frozen = jax.lax.stop_gradient(params["model"])
+    targets = jax.lax.stop_gradient(model.predict(frozen, later))
     unrolled = (context.policy_logits[:, 1:], context.value_logits[:, 1:])
     divergence = sum(
       kl_divergence(target.reshape(logits.shape), logits)
