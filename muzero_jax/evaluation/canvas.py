@@ -28,7 +28,7 @@ _PLANES = ("#4f9be0", "#f0913a", "#2f9e5b", "#c94f4f", "#8a63c7", "#d0c050", "#d
 def as_image(frame: np.ndarray) -> np.ndarray:
   """Converts a frame of any shape and dtype to an image u8[H, W, 3].
 
-  Numbers that are no pixels are shown as gray levels: 0 is middle gray.
+  Numbers that are not pixels are shown as gray levels: 0 is middle gray.
   """
   if frame.ndim == 1:
     frame = frame[None]

@@ -24,7 +24,7 @@ class Standing(NamedTuple):
   """How far an evaluation is."""
 
   over: int  # finished episodes
-  steps: int  # agent steps of the longest episode under way
+  steps: int  # agent steps of the longest unfinished episode
   stuck: int  # environments that still play and are stuck (`STUCK`)
 
 

@@ -132,7 +132,7 @@ def _moment(fields: dict[str, Any]) -> Moment:
     name: float(fields[name])
     for name in ("score", "value", "predicted_value", "came", "disagreement", "predicted_reward")
   }
-  # What the last step of an episode has not.
+  # The last step of an episode has none.
   numbers |= {name: float(fields[name] or 0) for name in ("reward", "surprise")}
   return Moment(
     **numbers,

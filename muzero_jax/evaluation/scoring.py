@@ -131,7 +131,7 @@ class Scoring:
   def record(
     self, params: Params, env_steps: int, *, plain: bool = False, most: int = MOST, fps: float = 0
   ) -> Path:
-    """Records an episode as `video/STEPS.mp4`, and its most telling moments as `STEPS.json`.
+    """Records an episode as `video/STEPS.mp4`, and some of its moments as `STEPS.json`.
 
     Args:
       params: the model's parameters, on one device.
@@ -180,11 +180,11 @@ class Scoring:
 
 
 def in_words(now: Standing, episodes: int, limit: int) -> str:
-  """How far an evaluation is.
+  """How far an evaluation is, in words.
 
   Args:
-    now: where it stands.
-    episodes: that are to be played.
+    now: how far it is.
+    episodes: number of episodes to be played.
     limit: agent steps after which an episode is truncated; 0 if that is not known.
   """
   text = f"{min(now.over, episodes)} of {episodes} episodes over"

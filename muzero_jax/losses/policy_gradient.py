@@ -13,7 +13,7 @@ from muzero_jax.losses.common import acted, no_parameters, weighted_sum
 from muzero_jax.types import Array, Context, Model, Params, Term
 
 # Upper bound on the ratio of the policy to the behavior policy. PPO's clipping does not bound the
-# loss where the advantage is negative and the ratio large, so the gradient could have any size
+# loss where the advantage is negative and the ratio large, so the gradient would be unbounded
 # (Ye et al. 2020, "dual-clip PPO", which also uses 3).
 LARGEST_RATIO = 3.0
 

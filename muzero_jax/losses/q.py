@@ -37,8 +37,8 @@ def q(model: Model, steps: str = "root") -> Term:
 def q_search(model: Model) -> Term:
   """The loss of Q(s, a) at the root, for the action a taken, whose target is the search's Q of it.
 
-  The replay records V and Q(a) - V of every search. It has no Q of the other actions, which would
-  take A more numbers per step, but the actions that are tried often have them all in time.
+  The replay records V and Q(a) - V of every search. It does not record the Q of the other actions,
+  which would take A more numbers per step; an action is learned about when it is taken.
 
   Args:
     model: with a Q head.

@@ -15,11 +15,11 @@ from muzero_jax.runs import jsonl
 
 
 class Events:
-  """The only file of TensorBoard events in a run's folder, begun with the rows of metrics.jsonl.
+  """The only file of TensorBoard events in a run's folder; it begins with rows of metrics.jsonl.
 
   The files of earlier starts are deleted: they may have rows from after the checkpoint. A
-  TensorBoard that has read them drops what it has of this run. Where the file cannot be written, a
-  line says so once; it is begun anew with the next row, and then lacks nothing.
+  TensorBoard that has read them drops what it has of this run. If the file cannot be written, a
+  line says so once; with the next row the file is begun again, with all rows.
 
   Args:
     folder: the run's folder, whose metrics.jsonl ends at the checkpoint.

@@ -19,8 +19,8 @@ from muzero_jax.runs import workdir
 def read(path: Path) -> list[dict[str, Any]]:
   """The rows of a .jsonl file; [] when there is no file.
 
-  Lines that cannot be used are left out, and their number is printed once: those that are no JSON
-  object, and those with a field of another type than in `_FIELDS`. A last line that does not end
+  Lines that cannot be used are left out, and their number is printed once: those that are not a
+  JSON object, and those with a field of another type than in `_FIELDS`. A last line that does not end
   in a newline may still be being written: it is left out without a word if it cannot be used.
 
   Raises:
@@ -78,7 +78,7 @@ def _text(path: Path) -> bytes:
   """The contents of a file; b"" when there is none."""
   try:
     if path.exists() and not path.is_file():
-      raise ConfigError(f"{path}: is no file; remove it, or name another folder.")
+      raise ConfigError(f"{path}: is not a file; remove it, or name another folder.")
     return path.read_bytes()
   except FileNotFoundError:
     return b""

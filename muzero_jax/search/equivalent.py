@@ -1,6 +1,6 @@
 """A search of one action of each class: actions at the root that the model cannot tell apart share
-their simulations (equivalence of actions under the model; van der Pol et al. 2020 and Grimm et al.
-2020 have the equivalences of MDPs and of models that this is a special case of).
+their simulations. This is a special case of the equivalences of MDPs (van der Pol et al. 2020) and
+of models (Grimm et al. 2020).
 
 Atari's action sets hold many such actions: in Pong six actions have three effects, and next to a
 wall some have none.
@@ -64,8 +64,8 @@ class Classes:
 def representatives(distance: Array, tolerance: float) -> Array:
   """The first action of the class of each action, i32[A].
 
-  An action joins the first class whose first action is near enough, and else begins a class: no two
-  of a class are more than twice the tolerance apart, which a chain of near neighbors could be.
+  An action joins the first class whose first action is near enough; otherwise it begins a class. So
+  no two actions of a class are more than twice the tolerance apart.
 
   Args:
     distance: f32[A, A], symmetric.
@@ -89,7 +89,7 @@ class Equivalent:
 
   search: Search
   classes: Classes
-  greedy: bool = False  # of a class, take the likeliest action, not a sample
+  greedy: bool = False  # take the most probable action of a class, not a sample
 
   @property
   def simulations(self) -> int:

@@ -1,7 +1,7 @@
 """Values of states from Q of every action: what off-policy returns bootstrap from.
 
 A recorded value is that of the policy that acted then. The maximum over Q is the value of a better
-policy, whoever acted. Each function estimates values for `bootstrap.TargetNetwork`, whose
+policy, whichever policy acted. Each function estimates values for `bootstrap.TargetNetwork`, whose
 parameters are the target network's, with the current ones under "online".
 """
 

@@ -87,7 +87,7 @@ def test_whatever_stands_in_a_file_of_rows(tmp_path, lines):
 
 def test_a_folder_in_place_of_the_file_is_one_sentence(tmp_path):
   (tmp_path / "rows.jsonl").mkdir()
-  with pytest.raises(ConfigError, match=r"rows\.jsonl: is no file; remove it"):
+  with pytest.raises(ConfigError, match=r"rows\.jsonl: is not a file; remove it"):
     jsonl.read(tmp_path / "rows.jsonl")
 
 
