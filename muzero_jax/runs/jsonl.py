@@ -20,8 +20,8 @@ def read(path: Path) -> list[dict[str, Any]]:
   """The rows of a .jsonl file; [] when there is no file.
 
   Lines that cannot be used are left out, and their number is printed once: those that are not a
-  JSON object, and those with a field of another type than in `_FIELDS`. A last line that does not end
-  in a newline may still be being written: it is left out without a word if it cannot be used.
+  JSON object, and those with a field of another type than in `_FIELDS`. A last line without a
+  newline may still be being written: if it cannot be used, it is left out, and not counted.
 
   Raises:
     ConfigError: it is not a file, or it cannot be read.
