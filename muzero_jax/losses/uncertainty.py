@@ -15,9 +15,8 @@ from muzero_jax.losses.common import no_parameters, per_state, weighted_sum
 from muzero_jax.networks.uncertainty import log_variance
 from muzero_jax.types import Array, Context, Model, Params, Term
 
-LARGEST = (
-  10.0  # log-variances are clipped to plus or minus this, which bounds the weight of an example
-)
+# Log-variances are clipped to plus or minus this, which bounds the weight of an example.
+LARGEST = 10.0
 
 
 def uncertainty(model: Model, steps: str = "root") -> Term:

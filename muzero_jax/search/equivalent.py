@@ -131,8 +131,8 @@ def merge(root: Root, first: Array) -> tuple[Root, Array]:
   actions = jnp.arange(first.shape[1])
   is_in = first[:, None] == actions[None, :, None]  # [B, class, action]
   logits = jax.nn.log_softmax(root.policy_logits)
-  mass = jax.nn.logsumexp(jnp.where(is_in, logits[:, None], -jnp.inf), -1)
+  merged_logits = jax.nn.logsumexp(jnp.where(is_in, logits[:, None], -jnp.inf), -1)
   illegal = first != actions[None]
-  mass = jnp.where(illegal, jnp.finfo(mass.dtype).min, mass)
-  merged = dataclasses.replace(root, policy_logits=mass, illegal=illegal.astype(jnp.int32))
-  return merged, logits - jnp.take_along_axis(mass, first, 1)
+  merged_logits = jnp.where(illegal, jnp.finfo(merged_logits.dtype).min, merged_logits)
+  merged = dataclasses.replace(root, policy_logits=merged_logits, illegal=illegal.astype(jnp.int32))
+  return merged, logits - jnp.take_along_axis(merged_logits, first, 1)
