@@ -43,7 +43,7 @@ def dispatch(argv: list[str]) -> int | None:
   if name not in commands():
     near = difflib.get_close_matches(name, commands(), 1)
     asked = f"; did you mean {near[0]}?" if near else "."
-    raise ConfigError(f"'{name}' is no command{asked} There are {', '.join(commands())}.")
+    raise ConfigError(f"'{name}' is not a command{asked} There are {', '.join(commands())}.")
   return importlib.import_module(f"launch.{name}").main([name, *flags])
 
 

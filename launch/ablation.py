@@ -3,7 +3,7 @@
 muzero-jax ablation --preset=NAME --workdir=DIR [--seeds=5] [--flag=value ...]
     [--vary=NAME=VALUE,VALUE,... ...] [--ideas=NAME,...] [--only=NAME,...]
 
-The preset as it is is always trained, too. Each variant is trained with several seeds, one run
+The unchanged preset is always trained, too. Each variant is trained with several seeds, one run
 after the other, each in a separate process; the seeds of an environment written in JAX side by side
 in one process. The table and the learning curves are written to
 ablation.md and ablation.png in --workdir. The command can be stopped and started again: finished

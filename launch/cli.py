@@ -2,7 +2,7 @@
 
 A mistake of the user ends a command with a one-sentence message and exit code 2. A run that
 diverged, or files that cannot be written, end it with a one-sentence message and exit code 1; a
-signal ends it with 128 + the signal's number, as does an output that nobody reads any more.
+signal ends it with 128 + the signal's number. So does a reader of the output that ends, as SIGPIPE.
 """
 
 import contextlib

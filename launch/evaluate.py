@@ -101,7 +101,7 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
     StorageError: the row cannot be written there.
   """
   from muzero_jax.evaluation import scores, scoring
-  from muzero_jax.runs import metrics, restore
+  from muzero_jax.runs import jsonl, restore
 
   found = restore.restore(folder)
   evaluation = dataclasses.replace(
@@ -122,7 +122,7 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   print(scores.details(row), scores.sentence(row), sep="\n", flush=True)
   path = found.folder / "evaluations.jsonl"
   try:
-    metrics.append(path, row)
+    jsonl.append(path, row)
   except OSError as error:
     raise StorageError(
       f"the scores above could not be appended to {path} ({error.strerror})."

@@ -36,62 +36,37 @@ def main(argv: list[str]) -> None:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   cli.use_devices(1)
-  import jax
-
   from muzero_jax import build
-  from muzero_jax.envs import envpool
   from muzero_jax.evaluation import effects, probe
+  from muzero_jax.evaluation.examination import Examination
   from muzero_jax.runs import restore
 
   agent = restore.restore(options.workdir)
-  config, task = agent.config, agent.config.env.task
-  if not build.is_atari(config):
+  task = agent.config.env.task
+  if not build.is_atari(agent.config):
     raise ConfigError(
       f"--workdir={options.workdir}: a run of {task}, and only Atari games have a RAM to look into."
     )
   if options.json:
     cli.write(options.json, "")
-  key = jax.random.key(config.seed + options.seed)
-  actors = effects.actors(agent.model, agent.search, config.targets.discount)
-
-  def record(name: str, randomness: float) -> probe.Recording:
-    seed = build.env_seed(config.seed + options.seed, -3)
-    games = envpool.Observed(task, options.num_envs, seed, build.atari(config))
-    return probe.record(
-      agent.model,
-      agent.params,
-      actors[name],
-      games,
-      key,
-      stack=config.env.stack,
-      steps=options.steps,
-      randomness=randomness,
-    )
-
-  recording = record("search, as in training", 0.5)
-  names = probe.NAMES.get(task, {})
-  chosen = list(names) or probe.changing(recording, options.bytes)
-  labels = [f"{names[byte]} (byte {byte})" if byte in names else f"byte {byte}" for byte in chosen]
-  predicted = {n: probe.predict(agent.model, agent.params, recording, n) for n in probe.AHEAD}
-  found = probe.explained(recording, predicted, chosen, needed=list(names))
+  examination = Examination(agent, options.num_envs, options.steps, options.seed)
+  labels = examination.labels(options.bytes)
+  explained = examination.explained(labels)
   print(
     f"{task} after {agent.env_steps:,} steps: fraction of the variance explained in environments "
     "left out of the fit"
   )
-  print(probe.table(found, labels))
-  returns = build.make_returns(config)
-  on_value = {
-    n: effects.value_effect(agent.model, agent.params, recording, key, returns, n)
-    for n in probe.AHEAD
-  }
+  print(probe.table(explained, list(labels.values())))
+  on_value = examination.effects()
   print("\neffect of actions on the value, compared with random actions, in units of return")
   print(effects.table(on_value))
-  rates = {name: effects.reward_rate(record(name, 0.0)) for name in actors}
+  rates = examination.rates()
   print("\nraw reward per 1,000 agent steps, by way to act")
   print(effects.rates_table(rates))
   if options.json:
-    result = {"task": task, "env_steps": agent.env_steps, "bytes": chosen, "labels": labels}
-    result |= {name: list(map(float, x)) for name, x in found.items()}
+    result = {"task": task, "env_steps": agent.env_steps}
+    result |= {"bytes": list(labels), "labels": list(labels.values())}
+    result |= {name: list(map(float, x)) for name, x in explained.items()}
     result["effects"] = {n: dataclasses.asdict(effect) for n, effect in on_value.items()}
     cli.write(options.json, json.dumps(result | {"rates": rates}, indent=2) + "\n")
 

@@ -1,4 +1,4 @@
-"""Trains runs one after the other, seeds of one agent together; says how far all of them are."""
+"""Trains runs one after the other, the seeds of one agent together, and prints their progress."""
 
 import dataclasses
 import subprocess
@@ -38,11 +38,11 @@ class Pace:
 
   runs: int
   over: int = 0  # runs that are finished
-  trained: float = 0.0  # runs that this process has trained, with the share of the one under way
+  trained: float = 0.0  # runs that this process has trained, with the done share of the current one
   seconds: float = 0.0  # that it took
 
   def left(self, share: float = 0.0) -> str:
-    """In words, the time left where `share` of the run under way is done; "" if nobody knows."""
+    """The time left in words, if `share` of the current run is done; "" if it is not known yet."""
     if self.trained <= 0:
       return ""
     rest = (self.runs - self.over - share) * self.seconds / self.trained

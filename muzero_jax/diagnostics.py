@@ -191,7 +191,7 @@ class Twins:
     """See `Monitor`."""
     del decision, replay
     few = jax.tree.map(lambda x: x[: self.roots], root)
-    q = look_ahead(self.model, self.discount, params, jax.random.key(0), few)
+    q = look_ahead(self.model, self.discount, params, few)
     within = [
       jnp.square(q[:, a] - q[:, b]) for twins in self.classes for a in twins for b in twins if a < b
     ]
@@ -210,7 +210,7 @@ class Drift:
 
   `unroll/drift_i` is the mean squared distance between the hidden state after i steps of the model,
   and the encoding of the frames at that step, divided by that between two encodings drawn at
-  random: 0 if dynamics and encoder agree, 1 if the prediction is no nearer than another state.
+  random: 0 if dynamics and encoder agree, 1 if the prediction is as far away as another state.
   Examples must hold k later frames (E >= k).
   """
 

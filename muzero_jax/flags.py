@@ -59,12 +59,12 @@ def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Sett
     raise
   except (OSError, ValueError, RecursionError) as error:
     raise ConfigError(
-      "--flagfile: a flag file is no text in UTF-8, or includes others without end; write one flag "
-      "per line."
+      "--flagfile: a flag file is not a text in UTF-8, or flag files include each other; write one "
+      "flag per line."
     ) from error
   if rest:
     raise ConfigError(
-      f"'{rest[0]}' is no flag: write --name=value, for example --env.task=Pong-v5."
+      f"'{rest[0]}' is not a flag: write --name=value, for example --env.task=Pong-v5."
     )
   given = {name: parser[name].value for name in configs.flatten(config)}
   lists = {name: tuple(value) for name, value in given.items() if isinstance(value, list)}

@@ -110,7 +110,7 @@ class Learner:
     target_params = jax.tree.map(lambda new, old: jnp.where(due, new, old), params["model"], old)
     norm, largest = optax.global_norm(gradient), jnp.max(jnp.abs(vector))
     finite = jnp.isfinite(sum(jax.tree.leaves(new), loss + norm))
-    healthy = finite & (largest <= self.limit)  # False, too, where a parameter is no number
+    healthy = finite & (largest <= self.limit)  # False also if a parameter is NaN
     metrics |= {
       "learner/gradient_norm": one(norm),
       "replay/age": average(sample.example.age.astype(jnp.float32)),
@@ -145,7 +145,7 @@ class Learner:
     """Takes a gradient step if it is healthy and the learner has not stopped.
 
     Args:
-      healthy: bool[], whether the step has not diverged.
+      healthy: bool[], whether the step is one that has not diverged.
       before: the state before the step.
       after: the state after it.
       metrics: those of the step; zeros are reported if it is not taken.

@@ -28,6 +28,7 @@ from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting.final import finish
 from muzero_jax.runs import diverged, metrics, signals, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs.jsonl import forget
 from muzero_jax.runs.progress import FILLING, Screen, ScreenLike
 from muzero_jax.runs.saved import Saved
 from muzero_jax.runs.signals import Stop, Stopped
@@ -175,7 +176,7 @@ class Training:
       done = f"This run has done its {self.env_steps:,} steps"
       print(f"{done}; ask for more with --env_steps.", flush=True)
     else:
-      metrics.forget(self.folder / "evaluations.jsonl", self.env_steps)
+      forget(self.folder / "evaluations.jsonl", self.env_steps)
 
   def end(self) -> int:
     """What comes after the last round: the outputs of a finished run; returns the exit code.

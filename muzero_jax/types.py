@@ -57,9 +57,8 @@ class Root:
   hidden: Array  # [B, ...]
   policy_logits: Array  # f32[B, A]
   value: Array  # f32[B]   decoded to a scalar, in units of reward
-  illegal: Array | None = (
-    None  # i32[B, A]   1 for actions that are not to be searched; None: no one
-  )
+  # i32[B, A]   1 for actions that are not to be searched; None: all are searched
+  illegal: Array | None = None
 
 
 @record
@@ -173,19 +172,17 @@ class LearnerState:
 
   @property
   def target_variables(self) -> Params:
-    """`variables` with the target network's parameters, and the newest ones under "online";
-    `Statistics` are the current ones.
-    """
+    """`variables` with the target network's parameters, and the current ones under "online"."""
     return {**self.target_params, "online": self.params["model"], "statistics": self.statistics}
 
 
 def applied(function: Callable[[Array], Array], x: Array) -> Array:
-  """function(x)."""
+  """The default of `Model.mapped`: all at once."""
   return function(x)
 
 
 def unchanged(params: Params) -> Params:
-  """params."""
+  """The default of `Model.cast`."""
   return params
 
 

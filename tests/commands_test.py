@@ -44,7 +44,7 @@ def test_a_commands_flags_reach_it(monkeypatch, capsys):
 @pytest.mark.parametrize(
   ("words", "said"),
   [
-    (["trian"], "'trian' is no command; did you mean train? There are ablation, "),
+    (["trian"], "'trian' is not a command; did you mean train? There are ablation, "),
     (
       ["train", "--preset=pnog_cpu"],
       "--preset=pnog_cpu: there is no such preset; did you mean pong_cpu? There are atari100k, ",

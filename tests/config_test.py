@@ -85,7 +85,7 @@ def test_later_flags_win_over_a_flagfile(tmp_path):
     (["--env.num_envs=many"], "--env.num_envs=many"),
     (["--video=7"], "--video=7"),
     (["--flagfile=nowhere.flags"], "nowhere.flags"),
-    (["Pong-v5"], "'Pong-v5' is no flag"),
+    (["Pong-v5"], "'Pong-v5' is not a flag"),
   ],
 )
 def test_a_bad_flag_is_one_sentence_that_names_it(words, said):

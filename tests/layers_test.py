@@ -33,7 +33,7 @@ HOMES = {
   "gymnax": ["envs/gymnax.py"],
   "orbax": ["runs/storage.py"],
   "absl": ["flags.py"],
-  "tensorboardX": ["runs/metrics.py"],
+  "tensorboardX": ["runs/events.py"],
   "matplotlib": ["reporting/plots.py"],
   "imageio": ["evaluation/video.py"],
   "PIL": ["evaluation/canvas.py"],

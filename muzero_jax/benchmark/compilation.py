@@ -1,7 +1,6 @@
 """Compiles the whole program of a run for its target, attached or not, and says what it takes."""
 
 import dataclasses
-import math
 import time
 from typing import Any
 
@@ -11,12 +10,13 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from muzero_jax import actor
-from muzero_jax.benchmark import flops, hlo, memory
+from muzero_jax.benchmark import counts, flops, hlo, memory
 from muzero_jax.build import Experiment
 from muzero_jax.device import parallel
 from muzero_jax.device.targets import Chip
-from muzero_jax.loop import LEARNING, Local, Shared
+from muzero_jax.loop import Local, Shared
 
+PARTS = ("replay", "parameters", "optimizer")  # of the arguments, those of known size
 LOWERED = {"cpu": "cpu", "gpu": "cuda", "tpu": "tpu"}  # platform -> JAX's name for it in lowering
 
 
@@ -69,14 +69,15 @@ def compiled(run: Experiment) -> Program:
 
 def arguments(run: Experiment) -> tuple[Any, Any, Any]:
   """Shapes, dtypes and shardings of the program's arguments: shared, local, and the tick count."""
-  games, key = run.loop.environment, jax.random.key(0)
+  environment, key = run.loop.environment, jax.random.key(0)
+  spec = environment.spec
 
   def shared() -> Shared:
     return Shared(run.loop.learner.init(key), jnp.zeros((), jnp.int32))
 
   def local() -> Local:
-    player = actor.new_actor(games.reset(key), games.spec.num_envs, games.spec.num_actions)
-    return Local(player, run.loop.ring.init(), key, jnp.zeros(()))
+    state = actor.new_actor(environment.reset(key), spec.num_envs, spec.num_actions)
+    return Local(state, run.loop.ring.init(), key, jnp.zeros(()))
 
   def placed(tree: Any, spec: P, *lead: int) -> Any:
     sharding = NamedSharding(run.devices, spec)
@@ -89,10 +90,6 @@ def arguments(run: Experiment) -> tuple[Any, Any, Any]:
     placed(jax.eval_shape(local), P(parallel.AXIS), run.devices.size),
     placed(jax.ShapeDtypeStruct((), jnp.int32), P()),
   )
-
-
-KERNEL, READ = 2e-6, 10e-6  # seconds on a GPU: assumed, of a kernel, and of a value the host reads
-DESCENT = 3  # iterations assumed of a loop in a search, where their number depends on data
 
 
 def report(run: Experiment, chip: Chip, program: Program) -> dict[str, Any]:
@@ -112,7 +109,7 @@ def report(run: Experiment, chip: Chip, program: Program) -> dict[str, Any]:
       headroom=int(chip.memory) - taken,
     ),
     fits=taken <= chip.memory,
-    frames_copied=copied(run, text),
+    frames_copied=counts.copied(run, text),
     float64="f64[" in program.text,
     triton=program.triton,
   ) | work(run, chip, text)
@@ -120,7 +117,7 @@ def report(run: Experiment, chip: Chip, program: Program) -> dict[str, Any]:
 
 def work(run: Experiment, chip: Chip, text: hlo.Program) -> dict[str, Any]:
   """What each device does in a tick, by the program and by the chip's published figures."""
-  acting, learning = count(run, text)
+  acting, learning = counts.count(run, text)
   operations = flops.flops(run)
   peak = chip.peak[run.config.network.precision]
   figures: dict[str, Any] = {}
@@ -134,7 +131,7 @@ def work(run: Experiment, chip: Chip, text: hlo.Program) -> dict[str, Any]:
       seconds=dict(arithmetic=each / peak, memory=part.bytes / chip.bandwidth)
       | (dict(launches=part.seconds) if chip.platform == "gpu" else {}),
     )
-  update, simulation = inner(run, text)
+  update, simulation = counts.inner(run, text)
   figures |= dict(update=dataclasses.asdict(update), simulation=dataclasses.asdict(simulation))
   totals = {
     key: figures["acting"]["seconds"][key] + figures["learning"]["seconds"][key]
@@ -142,111 +139,6 @@ def work(run: Experiment, chip: Chip, text: hlo.Program) -> dict[str, Any]:
   }
   bound = max(totals, key=lambda key: totals[key])
   return figures | dict(estimate=totals | dict(bound=bound))
-
-
-@dataclasses.dataclass
-class Count:
-  """What a device does for a part of the program."""
-
-  kernels: float = 0
-  reads: float = 0  # values that the host waits for: conditions of loops and branches
-  bytes: float = 0  # that kernels read and write
-
-  @property
-  def seconds(self) -> float:
-    """The least time in which a GPU is given this work; an estimate."""
-    return self.kernels * KERNEL + self.reads * READ
-
-
-def count(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
-  """What acting and learning take in a tick, on average over ticks."""
-  acting, learning = Count(), Count()
-  loop, trips = _tick(text), _Trips(run)
-  for computation, one, times in text.walk(loop.calls("body"), trips):
-    _add(learning if _learns(one) else acting, text, computation, one, times, trips)
-  for one in text.computations[loop.calls("condition")]:
-    _add(acting, text, loop.calls("condition"), one, 1, trips)
-  acting.reads += 1
-  return acting, learning
-
-
-def inner(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
-  """What one gradient step takes, and one simulation of the search that acts.
-
-  Both are bodies of loops. A simulation is 0 if there is no tree.
-  """
-  trips = _Trips(run)
-  update, loops = Count(), []
-  for _, one, times in text.walk(_tick(text).calls("body"), trips):
-    if one.code == "while" and not _learns(one) and run.loop.search.simulations > 1:
-      if text.trips(one) == run.loop.search.simulations:
-        loops.append(one)
-    if one.code == "while" and _learns(one) and text.trips(one) is None and times == 1:
-      if not update.kernels:
-        update = _body(text, one, trips)
-  simulations = [_body(text, one, trips) for one in loops]
-  return update, max(simulations, key=lambda x: x.kernels, default=Count())
-
-
-def _body(text: hlo.Program, loop: hlo.Instruction, trips: "_Trips") -> Count:
-  found = Count()
-  for computation, one, times in text.walk(loop.calls("body"), trips):
-    _add(found, text, computation, one, times, trips)
-  return found
-
-
-def _add(
-  to: Count,
-  text: hlo.Program,
-  computation: str,
-  one: hlo.Instruction,
-  times: float,
-  trips: "_Trips",
-) -> None:
-  if hlo.is_kernel(one):
-    to.kernels += times
-    to.bytes += times * text.moved(computation, one)
-  if one.code == "while" and text.trips(one) is None:
-    to.reads += times * (1 + trips(one))
-  to.reads += times * (one.code == "conditional")
-
-
-class _Trips:
-  """Iterations of loops whose number depends on data, on average over ticks."""
-
-  def __init__(self, run: Experiment):
-    self._updates, self._learner = run.loop.updates / run.loop.every, ""
-
-  def __call__(self, loop: hlo.Instruction) -> float:
-    if _learns(loop) and self._learner in ("", loop.name):
-      self._learner = loop.name  # the first one that is met is the outermost
-      return self._updates
-    return DESCENT
-
-
-def _learns(one: hlo.Instruction) -> bool:
-  return f"/{LEARNING}/" in one.origin
-
-
-def _tick(text: hlo.Program) -> hlo.Instruction:
-  """The loop over ticks: of the outermost loops, the one with the longest body."""
-  loops = [x for x in text.computations[text.entry] if x.code == "while"]
-  return max(loops, key=lambda x: len(text.computations[x.calls("body")]))
-
-
-def copied(run: Experiment, text: hlo.Program) -> int:
-  """Bytes that are written as whole copies of the replay's frames, in one tick and one call."""
-  frame = jax.eval_shape(run.loop.ring.init).frame
-  sides = sorted(size for size in frame.shape if size > 1)
-  size, total = frame.size * frame.dtype.itemsize, 0.0
-  for _, one, times in text.walk(text.entry, lambda _: 1):
-    if not hlo.is_kernel(one) or text.in_place(one):
-      continue
-    written = hlo.arrays(one.shape)
-    for _, dims, _ in written[:1] if one.code.endswith("-start") else written:
-      same = sorted(side for side in dims if side > 1) == sides or math.prod(dims) == frame.size
-      total += times * size * same
-  return int(total)
 
 
 def lines(figures: dict[str, Any]) -> list[str]:
@@ -293,6 +185,3 @@ def lines(figures: dict[str, Any]) -> list[str]:
     f"estimate: a tick takes at least {1e3 * max(totals.values()):.3g} ms, bound by "
     f"{figures['estimate']['bound']}",
   ]
-
-
-PARTS = ("replay", "parameters", "optimizer")  # of the arguments

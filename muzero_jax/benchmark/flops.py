@@ -23,58 +23,83 @@ def flops(run: Experiment) -> dict[str, float]:
 
   Returns:
     "act" and "learn": the operations of acting and of gradient steps; the latter are averaged over
-    ticks, since the learner may not have a turn in every tick.
+    ticks, since the learner does not run in every tick if `loop.every` is above 1.
   """
-  loop, model, ring = run.loop, run.loop.model, run.loop.ring
-  spec, size, unroll = loop.environment.spec, loop.learner.batch_size, loop.learner.targets.unroll
+  loop, devices = run.loop, run.devices.size
+  state = jax.eval_shape(loop.learner.init, jax.random.key(0))
+  act, learn = acting(run, state.variables), gradient_step(run, state)
+  return {"act": act * devices, "learn": learn * devices * loop.updates / loop.every}
+
+
+def acting(run: Experiment, params: Any) -> float:
+  """Operations of one agent step in all environments of a device; `params` may be shapes."""
+  loop, num_envs = run.loop, run.loop.environment.spec.num_envs
   search = without_tree(loop.search)
-  state, key = (
-    jax.eval_shape(loop.learner.init, jax.random.key(0)),
-    jax.eval_shape(lambda: jax.random.key(0)),
+  once = cost(
+    lambda p, k, x: search(p, k, initial_inference(loop.model, p, x)),
+    params,
+    _key(),
+    _stacks(run, num_envs),
   )
-  params = state.variables
+  return once + _other_simulations(run, params, num_envs)
 
-  def hidden_states(count: int) -> tuple[Any, Any]:
-    frames = jax.ShapeDtypeStruct((count, ring.stack, *spec.frame_shape), spec.frame_dtype)
-    return jax.eval_shape(model.encode, params, frames), jax.ShapeDtypeStruct((count,), jnp.int32)
 
-  def again(count: int) -> float:
-    """The operations of a search's model steps, except for the first one, for `count` roots."""
-    node = RecurrentFn(model, 1.0)
-    one = cost(
-      lambda p, h, a: node(p, jax.random.key(0), a, (h, a.astype(jnp.float32))),
-      params,
-      *hidden_states(count),
-    )
-    return max(search.simulations - 1, 0) * one
+def gradient_step(run: Experiment, state: Any) -> float:
+  """Operations of one gradient step on a device; `state` (`LearnerState`) may be shapes."""
+  loop, config, learner = run.loop, run.config, run.loop.learner
+  size, unroll, model = learner.batch_size, learner.targets.unroll, loop.model
+  search = without_tree(loop.search)
+  alone = build.make_learner(config, model, search, loop.ring)
+  alone = dataclasses.replace(alone, mean=lambda x: x)  # on one device
 
-  stacks = jax.ShapeDtypeStruct((spec.num_envs, ring.stack, *spec.frame_shape), spec.frame_dtype)
-  act = cost(
-    lambda p, k, x: search(p, k, initial_inference(model, p, x)), params, key, stacks
-  ) + again(spec.num_envs)
-  memory = jax.eval_shape(ring.init)
-  batch = jax.eval_shape(
-    lambda memory, key: loop.learner.sampler.sample(ring, memory, key, size, jnp.int32(0)),
-    memory,
-    key,
-  )
-  alone = dataclasses.replace(build.make_learner(run.config, model, search, ring), mean=lambda x: x)
+  def draw(memory, key):
+    return learner.sampler.sample(loop.ring, memory, key, size, jnp.int32(0))
 
   def update(state, memory, key, batch):
     return dataclasses.replace(alone, sampler=Fixed(batch)).update(state, memory, key)
 
-  def back(params, hidden, action, gradient):
+  def unroll_step(params, hidden, action, gradient):
     return jax.vjp(lambda p, h: model.step(p, h, action), params, hidden)[1](gradient)
 
-  hidden, action = hidden_states(size)
-  learn = cost(update, state, memory, key, batch)
-  learn += max(unroll - 1, 0) * cost(
-    back, params, hidden, action, jax.eval_shape(model.step, params, hidden, action)
+  memory, params = jax.eval_shape(loop.ring.init), state.variables
+  batch = jax.eval_shape(draw, memory, _key())
+  nodes = _nodes(run, params, size)
+  gradient = jax.eval_shape(model.step, params, *nodes)
+  total = cost(update, state, memory, _key(), batch)
+  total += max(unroll - 1, 0) * cost(unroll_step, params, *nodes, gradient)
+  if config.targets.reanalyse:
+    roots = round(config.targets.reanalyse * size) * (unroll + 1)
+    total += _other_simulations(run, params, roots)
+  return total
+
+
+def _other_simulations(run: Experiment, params: Any, roots: int) -> float:
+  """Operations of the model in all simulations of a search but the first, from so many roots."""
+  node = RecurrentFn(run.loop.model, 1.0)
+  one = cost(
+    lambda p, h, a: node(p, jax.random.key(0), a, (h, a.astype(jnp.float32))),
+    params,
+    *_nodes(run, params, roots),
   )
-  if run.config.targets.reanalyse:
-    learn += again(round(run.config.targets.reanalyse * size) * (unroll + 1))
-  devices = run.devices.size
-  return {"act": act * devices, "learn": learn * devices * loop.updates / loop.every}
+  return max(run.loop.search.simulations - 1, 0) * one
+
+
+def _key() -> Any:
+  """The shape of a random key."""
+  return jax.eval_shape(lambda: jax.random.key(0))
+
+
+def _stacks(run: Experiment, count: int) -> Any:
+  """The shape of this many stacks of frames."""
+  spec = run.loop.environment.spec
+  shape = (count, run.loop.ring.stack, *spec.frame_shape)
+  return jax.ShapeDtypeStruct(shape, spec.frame_dtype)
+
+
+def _nodes(run: Experiment, params: Any, count: int) -> tuple[Any, Any]:
+  """The shapes of this many hidden states, and of actions in them."""
+  hidden = jax.eval_shape(run.loop.model.encode, params, _stacks(run, count))
+  return hidden, jax.ShapeDtypeStruct((count,), jnp.int32)
 
 
 def cost(fn: Callable, *shapes: Any) -> float:

@@ -85,7 +85,7 @@ def sizes(run: Experiment) -> dict[str, int]:
   reanalyzed = round(targets.reanalyse * loop.learner.batch_size) * (targets.unroll + 1)
   num_envs, num_actions = loop.environment.spec.num_envs, loop.environment.spec.num_actions
   # A node of mctx's tree has its hidden state, 6 numbers, and 6 numbers for each action. A node of
-  # the other growers' also has 9 bytes for each node of the tree (`search.batched.Paths`).
+  # the other growers' also has 9 bytes for each node of the tree (`search.backup.Paths`).
   node = nbytes(hidden) // num_envs + 4 * (6 + 6 * num_actions)
   tree = getattr(loop.search, "tree", "mctx")
   node += 9 * (loop.search.simulations + 1) if tree != "mctx" else 0

@@ -14,16 +14,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from muzero_jax import build
-from muzero_jax.benchmark.stubs import Fixed, Still, free_model, without_tree
+from muzero_jax.benchmark import programs
+from muzero_jax.benchmark.stubs import Still, free_model, without_tree
 from muzero_jax.build import Experiment
 from muzero_jax.config import replace
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs.envpool import EnvPool
-from muzero_jax.loop import Local, Loop, Shared
-from muzero_jax.networks.model import initial_inference
-from muzero_jax.replay.frames import Replay
+from muzero_jax.loop import Loop
 from muzero_jax.search.random import Random
-from muzero_jax.types import Array, Key, Root, Sample, record
 
 
 class Work(NamedTuple):
@@ -33,16 +31,6 @@ class Work(NamedTuple):
   before: Callable[[], Any] = lambda: None  # called, and waited for, before the timing
   compiled: Any = None  # JAX's compiled program, where there is one
   compile_seconds: float = 0.0
-
-
-@record
-class Frozen:
-  """The constant inputs of the parts that have neither replay nor environment."""
-
-  batch: Sample
-  stacks: Array  # [B, S, *frame_shape]
-  origin: Root  # the search's root for these stacks
-  key: Key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -164,51 +152,11 @@ class Parts:
     return self._still(self.run.loop, act=False) if self.run.loop.updates else None
 
   def replay(self) -> Work:
-    """The replay alone.
-
-    It stores a step of every environment, stacks the newest frames, samples the batches of the
-    gradient steps, and updates priorities.
-    """
-    run, loop, ring = self.run, self.run.loop, self.run.loop.ring
-    source = Still(loop.environment.spec)
-    sampler, size = loop.learner.sampler, loop.learner.batch_size
-
-    def tick(i: Array, local: Local) -> Local:
-      state, now = source.recv(local.actor.env, after=local.learned)
-      memory = ring.add(local.replay, local.actor.decision, now, i)
-      state = source.send(state, read(ring.recent(memory)).astype(jnp.int32))
-      key = jax.random.fold_in(local.key, i)
-
-      def draw(j, carry):
-        priorities, _ = carry
-        batch = sampler.sample(
-          ring,
-          dataclasses.replace(memory, priorities=priorities),
-          jax.random.fold_in(key, j),
-          size,
-          i,
-        )
-        found = batch.weight + read(batch)
-        return sampler.update(priorities, batch, found), found[0]
-
-      def draws(priorities):
-        return jax.lax.fori_loop(0, loop.updates, draw, (priorities, jnp.float32(0)))
-
-      priorities, learned = jax.lax.cond(
-        turn(loop, i), draws, lambda priorities: (priorities, jnp.float32(0)), memory.priorities
-      )
-      actor, memory = (
-        dataclasses.replace(local.actor, env=state),
-        dataclasses.replace(memory, priorities=priorities),
-      )
-      return dataclasses.replace(local, actor=actor, replay=memory, learned=learned)
-
-    def program(shared: Shared, local: Local, count: Array):
-      local = jax.lax.fori_loop(0, count, tick, local)
-      return shared, local, local.learned
-
-    fake = dataclasses.replace(run, loop=dataclasses.replace(loop, environment=source))
-    return self._going_on(program, [run.shared(), filled(fake)])
+    """The replay alone: see `programs.replay_alone`."""
+    loop, source = self.run.loop, Still(self.run.loop.environment.spec)
+    still = dataclasses.replace(self.run, loop=dataclasses.replace(loop, environment=source))
+    program = programs.replay_alone(loop, source)
+    return self._going_on(program, [self.run.shared(), programs.filled(still)])
 
   @property
   def _learning(self) -> Loop:
@@ -247,91 +195,15 @@ class Parts:
     jax.block_until_ready(call(warmup))
     return Work(lambda: call(self.ticks), lambda: call(1), compiled, seconds)
 
-  def _still(
-    self, tested: Loop, *, act: bool = True, learn: bool = True, encode: bool = True
-  ) -> Work:
-    """Makes a workload of a loop without replay and environment, on constant stacks and batches.
-
-    Args:
-      tested: the loop whose model, search and learner are used.
-      act: whether to search in every tick.
-      learn: whether to do gradient steps, as often as the loop does.
-      encode: whether to encode the roots of the search in every tick.
-    """
-    absent: dict[str, Any] = dict.fromkeys(field.name for field in dataclasses.fields(Replay))
-    nothing = Replay(**absent)
-
-    def program(shared: Shared, frozen: Frozen, count: Array):
-      loop = dataclasses.replace(
-        tested, learner=dataclasses.replace(tested.learner, sampler=Fixed(frozen.batch))
-      )
-
-      def tick(i: Array, carry: tuple[Any, Array]) -> tuple[Any, Array]:
-        (state, done), params = carry, carry[0].variables
-        act_key, learn_key = jax.random.split(jax.random.fold_in(frozen.key, i))
-        if act:
-          if encode:
-            origin = initial_inference(tested.model, params, ordering.after(frozen.stacks, done))
-          else:
-            origin = jax.tree.map(lambda x: ordering.after(x, done), frozen.origin)
-          done = read(tested.search(params, act_key, origin))
-        if learn:
-          due = turn(loop, i) & (done < 1)
-          state, _, norm, metrics = loop.learn(due, state, nothing, learn_key)
-          done = read((done, norm, {} if act else metrics))
-        return state, done
-
-      state, done = jax.lax.fori_loop(0, count, tick, (shared.learner, jnp.float32(0)))
-      return dataclasses.replace(shared, learner=state), frozen.key, done
-
-    shared = self.run.shared()
+  def _still(self, tested: Loop, **choices: bool) -> Work:
+    """Makes a workload on constant inputs; see `programs.on_constants`."""
+    shared, program = self.run.shared(), programs.on_constants(tested, **choices)
     compiled = (
       parallel.pmapped(program, self.run.devices).lower(shared, self.frozen, np.int32(0)).compile()
     )
     return Work(lambda: compiled(shared, self.frozen, np.int32(self.ticks))[2])
 
   @functools.cached_property
-  def frozen(self) -> Frozen:
+  def frozen(self) -> programs.Frozen:
     """Constant inputs, from random play."""
-    learner, model = self.run.loop.learner, self.run.loop.model
-
-    def program(shared: Shared, local: Local, count: Array):
-      batch = learner.sampler.sample(
-        learner.ring, local.replay, local.key, learner.batch_size, count
-      )
-      stacks = learner.ring.recent(local.replay)
-      return (
-        shared,
-        local.key,
-        Frozen(
-          batch, stacks, initial_inference(model, shared.learner.variables, stacks), local.key
-        ),
-      )
-
-    return jax.block_until_ready(
-      parallel.pmapped(program, self.run.devices)(self.run.shared(), filled(self.run), np.int32(0))[
-        2
-      ]
-    )
-
-
-def turn(loop: Loop, tick: Array) -> Array:
-  """Whether gradient steps are due in a tick, bool[]."""
-  return tick % loop.every == loop.every - 1
-
-
-def read(tree: Any) -> Array:
-  """0.0, but such that the compiler must compute every array of the pytree in full."""
-  arrays = [x.astype(jnp.int32) if x.dtype == bool else x for x in jax.tree.leaves(tree)]
-  return sum((ordering.never(x).astype(jnp.float32) for x in arrays), jnp.float32(0))
-
-
-def filled(run: Experiment) -> Local:
-  """The local state after some random play: environments, and a replay with examples."""
-  fill = dataclasses.replace(run.loop, search=Random(), updates=0)
-  count = max(64, 2 * run.loop.ring.smallest(run.loop.ring.stack, run.loop.ring.window))
-  return jax.block_until_ready(
-    parallel.pmapped(fill.run, run.devices, donate=(1,))(
-      run.shared(), run.local(), np.int32(count)
-    )[1]
-  )
+    return programs.frozen(self.run)

@@ -11,7 +11,7 @@ from muzero_jax import config as configs
 from muzero_jax import flags, rules
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import aggregate
-from muzero_jax.runs import history, metrics, workdir
+from muzero_jax.runs import history, jsonl, workdir
 
 # Variant -> changes of the preset. Where there are two, the second one is made if the preset has
 # the settings of the first one already.
@@ -146,13 +146,13 @@ def finished(config: Config) -> bool:
     return False
   return not configs.differences(own, config) and any(
     row.get("agent") == "trained" and row.get("env_steps", 0) >= config.env_steps
-    for row in metrics.read(folder / "evaluations.jsonl")
+    for row in jsonl.read(folder / "evaluations.jsonl")
   )
 
 
 def done(config: Config) -> float:
   """The share of the run in `config.workdir` that is done, as far as its metrics say, in 0..1."""
-  rows = metrics.read(Path(config.workdir) / "metrics.jsonl")
+  rows = jsonl.read(Path(config.workdir) / "metrics.jsonl")
   return min(1.0, rows[-1].get("env_steps", 0) / config.env_steps) if rows else 0.0
 
 
@@ -212,26 +212,26 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
   for name, task in rows.items():
     scores = [run["mean"] for run in task["runs"]]
     lines.append(
-      f"| {name} | {spread(task['training'])} | {spread(scores)} | "
+      f"| {name} | {in_words(task['training'])} | {in_words(scores)} | "
       f"{', '.join(f'{x:.2f}' for x in scores)} |"
     )
   return "\n".join(lines)
 
 
-def spread(values: Sequence[float]) -> str:
+def in_words(values: Sequence[float]) -> str:
   """Formats mean and sample standard deviation; the mean alone for a single value."""
   return f"{statistics.mean(values):.2f}" + (
     f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
   )
 
 
-def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], picture: str) -> str:
-  """The text of ablation.md: the table, what each variant changes, and the picture.
+def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], image: str) -> str:
+  """The text of ablation.md: the table, what each variant changes, and the image.
 
   Args:
     rows: variant -> the result of `score`, for those that have been trained.
     variants: of the plan.
-    picture: the picture's file name.
+    image: the image's file name.
   """
   base, task = variants[BASE], next(iter(rows.values()))
   seeds = ", ".join(str(run["seed"]) for run in task["runs"])
@@ -239,11 +239,12 @@ def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], pictu
     f"# Ablation on {task['task']}",
     "",
     f"{base.env_steps:,} steps, seeds {seeds}, protocol {task['protocol']}. Means and standard "
-    "deviations over seeds; training: the mean return of the games in the last quarter.",
+    "deviations over seeds; training: the mean return of the episodes in the last quarter.",
     "",
     table(rows),
     "",
-    f"![Mean return of training games over seeds, and the range from lowest to highest]({picture})",
+    "![Mean return of training episodes over seeds, and the range from lowest to highest]"
+    f"({image})",
     "",
     "| variant | changes |",
     "|---|---|",

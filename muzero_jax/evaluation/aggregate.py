@@ -14,7 +14,7 @@ from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import intervals, protocols
 from muzero_jax.evaluation.scores import references
-from muzero_jax.runs import metrics, workdir
+from muzero_jax.runs import jsonl, workdir
 
 # Settings that are expected to differ between runs; `differing` does not report them.
 _EXPECTED = (*configs.FREE, "seed", "env.task", "env.num_threads", "env.backend", "cpu_devices")
@@ -50,7 +50,7 @@ def newest(folder: str, agent: str, protocol: str) -> Run:
     protocol, _ = protocols.for_protocol(config, protocol)
   rows = [
     row
-    for row in metrics.read(path / "evaluations.jsonl")
+    for row in jsonl.read(path / "evaluations.jsonl")
     if row.get("agent") == agent and row.keys() >= _NEEDED
   ]
   rows = [row for row in rows if protocol in ("auto", row["protocol"])]
@@ -137,7 +137,7 @@ def _task(task: str, runs: Sequence[Run], protocol: str) -> dict[str, Any]:
     "seeds": len(rows),
     "episodes": _episodes(rows),
   }
-  found |= _spread("mean", rows) | (_spread("hns", rows) if reference else {})
+  found |= _mean_and_sd("mean", rows) | (_mean_and_sd("hns", rows) if reference else {})
   return found | {"published": reference, "runs": rows}
 
 
@@ -145,7 +145,7 @@ def _episodes(rows: Sequence[dict[str, Any]]) -> int:
   return sum(row["episodes"] for row in rows)
 
 
-def _spread(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+def _mean_and_sd(name: str, rows: Sequence[dict[str, Any]]) -> dict[str, float | None]:
   """Mean and sample standard deviation over seeds; the latter is None for a single seed."""
   values = np.array([row[name] for row in rows], np.float64)
   return {
@@ -178,7 +178,7 @@ def table(result: dict[str, Any]) -> str:
   """Formats the result of `aggregate` as plain text."""
   width = max(len(task["task"]) for task in result["tasks"])
   protocol = max(8, len(result["protocol"]))
-  columns = f"{'seeds':>5} {'games':>6} {'steps':>23} {'mean':>10} {'sd':>9} {'hns':>7}"
+  columns = f"{'seeds':>5} {'episodes':>8} {'steps':>23} {'mean':>10} {'sd':>9} {'hns':>7}"
   lines = [
     f"{result['agent']} player, means of each seed and over seeds:",
     f"{'':{width}} {'protocol':{protocol}} {columns}  each seed",
@@ -189,7 +189,7 @@ def table(result: dict[str, Any]) -> str:
   if over:
     seeds, episodes = _range(over["seeds"]), over["episodes"]
     size = (
-      f"tasks: {over['tasks']}, seeds of each: {seeds}, games: {episodes}, "
+      f"tasks: {over['tasks']}, seeds of each: {seeds}, episodes: {episodes}, "
       f"protocol {over['protocol']}"
     )
     labels = {"mean": "mean", "median": "median", "iqm": "IQM", "optimality_gap": "optimality gap"}
@@ -223,7 +223,7 @@ def _lines(task: dict[str, Any], width: int) -> list[str]:
   steps = _range([run["env_steps"] for run in task["runs"]])
   sd = "-" if task["mean_sd"] is None else f"{task['mean_sd']:.2f}"
   hns = f"{task['hns']:.3f}" if "hns" in task else "-"
-  size = f"{task['protocol']:8} {task['seeds']:5} {task['episodes']:6} {steps:>23}"
+  size = f"{task['protocol']:8} {task['seeds']:5} {task['episodes']:8} {steps:>23}"
   each = " ".join(f"{run['mean']:.2f}" for run in task["runs"])
   lines = [f"{task['task']:{width}} {size} {task['mean']:10.2f} {sd:>9} {hns:>7}  {each}"]
   if task["published"]:

@@ -25,10 +25,10 @@ _NETWORK, _SEARCH, _CAME = "#8a8f98", "#4f9be0", "#f0913a"
 _PLANES = ("#4f9be0", "#f0913a", "#2f9e5b", "#c94f4f", "#8a63c7", "#d0c050", "#d069a8", "#1fa3b0")
 
 
-def image(frame: np.ndarray) -> np.ndarray:
+def as_image(frame: np.ndarray) -> np.ndarray:
   """Converts a frame of any shape and dtype to an image u8[H, W, 3].
 
-  Numbers that are no pixels are shown as gray levels: 0 is middle gray.
+  Numbers that are not pixels are shown as gray levels: 0 is middle gray.
   """
   if frame.ndim == 1:
     frame = frame[None]
@@ -38,33 +38,33 @@ def image(frame: np.ndarray) -> np.ndarray:
     return np.repeat(frame[..., None], 3, -1)
   if frame.shape[-1] == 3:
     return frame
-  picture = np.zeros((*frame.shape[:2], 3), np.uint8)
+  image = np.zeros((*frame.shape[:2], 3), np.uint8)
   for plane in reversed(range(frame.shape[-1])):  # the first one on top
-    picture[frame[..., plane] > 0] = _rgb(_PLANES[plane % len(_PLANES)])
-  return picture
+    image[frame[..., plane] > 0] = _rgb(_PLANES[plane % len(_PLANES)])
+  return image
 
 
-def fitted(picture: np.ndarray, width: int, height: int) -> np.ndarray:
+def fitted(image: np.ndarray, width: int, height: int) -> np.ndarray:
   """Enlarges an image u8[H, W, 3] by the largest whole factor that fits, or shrinks it to fit."""
-  factor = min(height // picture.shape[0], width // picture.shape[1])
+  factor = min(height // image.shape[0], width // image.shape[1])
   if factor >= 1:
-    return picture.repeat(factor, 0).repeat(factor, 1)
-  share = min(height / picture.shape[0], width / picture.shape[1])
-  size = max(1, int(picture.shape[1] * share)), max(1, int(picture.shape[0] * share))
-  return np.asarray(Image.fromarray(picture).resize(size))
+    return image.repeat(factor, 0).repeat(factor, 1)
+  share = min(height / image.shape[0], width / image.shape[1])
+  size = max(1, int(image.shape[1] * share)), max(1, int(image.shape[0] * share))
+  return np.asarray(Image.fromarray(image).resize(size))
 
 
 def game(step: Step) -> np.ndarray:
   """The game alone, u8[H, W, 3]; height and width are even, as the encoder of videos needs them."""
-  picture = fitted(image(step.picture.array()), *BOX)
-  odd = [(0, size % 2) for size in picture.shape[:2]]
-  return np.pad(picture, [*odd, (0, 0)])
+  image = fitted(as_image(step.image.array()), *BOX)
+  odd = [(0, size % 2) for size in image.shape[:2]]
+  return np.pad(image, [*odd, (0, 0)])
 
 
-def png(picture: np.ndarray) -> bytes:
+def png(image: np.ndarray) -> bytes:
   """An image u8[H, W, 3] as a PNG file."""
   file = io.BytesIO()
-  Image.fromarray(picture).save(file, "png", optimize=True)
+  Image.fromarray(image).save(file, "png", optimize=True)
   return file.getvalue()
 
 
@@ -91,12 +91,12 @@ class Canvas:
     self._base, self._curves = self._ground(), self._drawn_curves()
 
   def draw(self, t: int) -> np.ndarray:
-    """The picture of step t, u8[H, W, 3]."""
+    """The image of step t, u8[H, W, 3]."""
     step, page = self._recording.steps[t], self._base.copy()
     draw = ImageDraw.Draw(page)
     self._say(draw, (16, 10), f"{self._title}   step {step.number:,}   score {step.score:g}", 15)
-    picture = fitted(image(step.picture.array()), *BOX)
-    page.paste(Image.fromarray(picture), (16 + (BOX[0] - picture.shape[1]) // 2, 40))
+    image = fitted(as_image(step.image.array()), *BOX)
+    page.paste(Image.fromarray(image), (16 + (BOX[0] - image.shape[1]) // 2, 40))
     self._stack(page, t)
     self._policies(draw, step)
     self._values(draw, t)
@@ -139,8 +139,8 @@ class Canvas:
   def _stack(self, page: Image.Image, t: int) -> None:
     frames = self._recording.frames(t)[-_SHOWN:]
     for i, frame in enumerate(frames):
-      picture = Image.fromarray(fitted(image(frame), _CELL, _CELL))
-      page.paste(picture, (_RIGHT + i * (_CELL + 10), _STACK))
+      image = Image.fromarray(fitted(as_image(frame), _CELL, _CELL))
+      page.paste(image, (_RIGHT + i * (_CELL + 10), _STACK))
 
   def _policies(self, draw, step: Step) -> None:
     left, width, row = _RIGHT + 104, 270, self._row

@@ -1,6 +1,6 @@
 """What actions do to the value, and what the search adds to the network's policy.
 
-Both are measured on recorded play (`probe.Recording`): whether the model predicts how actions
+Both are measured on recorded play (`probe.Trajectories`): whether the model predicts how actions
 change the value, and how much reward different ways to act collect.
 """
 
@@ -11,12 +11,13 @@ import jax.numpy as jnp
 import numpy as np
 from jax import random
 
-from muzero_jax.evaluation.probe import Act, Recording
+from muzero_jax.evaluation.probe import Act, Trajectories
 from muzero_jax.search.base import Search
 from muzero_jax.search.none import look_ahead
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Array, Key, Model, Params, Root
 
+TRAINING = "search, as in training"  # one of the ways to act
 SEQUENCES = 12  # random action sequences that an effect on the value is compared with
 
 
@@ -30,7 +31,8 @@ def actors(model: Model, search: Search, discount: float) -> dict[str, Act]:
   """
 
   def best_q(params: Params, key: Key, root: Root) -> Array:
-    return jnp.argmax(look_ahead(model, discount, params, key, root), -1)
+    del key
+    return jnp.argmax(look_ahead(model, discount, params, root), -1)
 
   def searched(search: Search) -> Act:
     return lambda params, key, root: search(params, key, root).action
@@ -38,15 +40,15 @@ def actors(model: Model, search: Search, discount: float) -> dict[str, Act]:
   return {
     "network's policy, sampled": lambda _, key, root: random.categorical(key, root.policy_logits),
     "network's policy, best action": lambda _, key, root: jnp.argmax(root.policy_logits, -1),
-    "search, as in training": searched(search),
+    TRAINING: searched(search),
     "search, as in evaluation": searched(search.for_evaluation()),
     "best Q of one step of the model": best_q,
   }
 
 
-def reward_rate(recording: Recording) -> tuple[float, float]:
+def reward_rate(played: Trajectories) -> tuple[float, float]:
   """Raw reward per 1,000 agent steps and environment, and its standard error over environments."""
-  rates = 1000 * recording.reward.mean(0)
+  rates = 1000 * played.reward.mean(0)
   return float(rates.mean()), float(rates.std(ddof=1) / np.sqrt(len(rates)))
 
 
@@ -69,7 +71,7 @@ class Effect:
 
 
 def value_effect(
-  model: Model, params: Params, recording: Recording, key: Key, returns: Returns, ahead: int
+  model: Model, params: Params, played: Trajectories, key: Key, returns: Returns, ahead: int
 ) -> Effect:
   """Compares predicted with real effects of the actions taken on the value.
 
@@ -82,7 +84,7 @@ def value_effect(
   Args:
     model: the agent's network.
     params: its parameters.
-    recording: T steps of B environments.
+    played: T steps of B environments.
     key: for `SEQUENCES` random action sequences per step.
     returns: how rewards are clipped and discounted.
     ahead: j, actions in a sequence.
@@ -101,20 +103,20 @@ def value_effect(
     return jnp.mean(jax.vmap(lambda a: worth(hidden, a))(actions), 0)
 
   value = jax.jit(lambda hidden: model.decode(model.predict(params, hidden)[1]))
-  steps, size = recording.action.shape
-  num_actions = recording.action.max() + 1
+  steps, size = played.action.shape
+  num_actions = played.action.max() + 1
   drawn = random.randint(key, (SEQUENCES, ahead, size), 0, num_actions, jnp.int32)
-  reward = np.sign(recording.reward) if returns.clip_rewards else recording.reward
+  reward = np.sign(played.reward) if returns.clip_rewards else played.reward
   sums = np.zeros((3, size))  # of x * x, x * y and 1, per environment
   for t in range(steps - ahead):
-    base = np.asarray(expected(recording.hidden[t], drawn))
-    x = np.asarray(worth(recording.hidden[t], recording.action[t : t + ahead])) - base
+    base = np.asarray(expected(played.hidden[t], drawn))
+    x = np.asarray(worth(played.hidden[t], played.action[t : t + ahead])) - base
     y, weight = -base, np.ones(size)
     for j in range(t, t + ahead):
       y = y + weight * reward[j]
-      weight = weight * returns.discount * recording.discount[j]
-    y = y + weight * np.asarray(value(recording.hidden[t + ahead]))
-    same = recording.episode[t] == recording.episode[t + ahead]
+      weight = weight * returns.discount * played.discount[j]
+    y = y + weight * np.asarray(value(played.hidden[t + ahead]))
+    same = played.episode[t] == played.episode[t + ahead]
     sums += same * np.stack([x * x, x * y, np.ones(size)])
   slope, error = jackknife(sums[1], sums[0])
   return Effect(float(np.sqrt(sums[0].sum() / max(sums[2].sum(), 1))), slope, error)

@@ -16,7 +16,7 @@ from muzero_jax.envs.base import Environment, check_step
 from muzero_jax.networks.model import initial_inference
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root, SearchFn, TimeStep, record
 
-# A game is stuck if for this many agent steps it has had no reward and no life was lost.
+# An episode is stuck if for this many agent steps it has had no reward and no life was lost.
 STUCK = 2000
 
 
@@ -24,12 +24,12 @@ class Standing(NamedTuple):
   """How far an evaluation is."""
 
   over: int  # finished episodes
-  steps: int  # agent steps of the longest episode under way
+  steps: int  # agent steps of the longest unfinished episode
   stuck: int  # environments that still play and are stuck (`STUCK`)
 
 
 @record
-class Player:
+class PlayState:
   """The state of playing in B environments; there is no replay, so it has stacks of frames."""
 
   env: Any
@@ -38,7 +38,7 @@ class Player:
 
 
 @record
-class Games:
+class Results:
   """The results of up to G finished episodes in each of B environments."""
 
   episodes: EpisodeStatistics  # of the episodes that are in progress
@@ -49,11 +49,11 @@ class Games:
   cut: Array  # i32[B, G]   `idle` where an episode was truncated; -1 where it ended by itself
 
 
-def no_games(num_envs: int, rounds: int) -> Games:
-  """Of which none was played yet: `rounds` for each of `num_envs` environments."""
+def no_results(num_envs: int, rounds: int) -> Results:
+  """`Results` without a finished episode, with room for `rounds` in each environment."""
   zeros, count = jnp.zeros((num_envs, rounds)), jnp.zeros(num_envs, jnp.int32)
   whole = zeros.astype(jnp.int32)
-  return Games(actor.no_episodes(num_envs), count, zeros, whole, count, whole - 1)
+  return Results(actor.no_episodes(num_envs), count, zeros, whole, count, whole - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,32 +74,32 @@ class Evaluator:
   search: SearchFn
   stack: int
 
-  def start(self, key: Key) -> Player:
+  def start(self, key: Key) -> PlayState:
     """Resets the environments. Called on the host, while no compiled program is running."""
     env_key, key = jax.random.split(key)
     spec = self.environment.spec
     frames = jnp.zeros((spec.num_envs, self.stack, *spec.frame_shape), spec.frame_dtype)
-    return Player(self.environment.reset(env_key), frames, key)
+    return PlayState(self.environment.reset(env_key), frames, key)
 
-  def step(self, params: Params, player: Player) -> tuple[Player, TimeStep, Decision]:
+  def step(self, params: Params, state: PlayState) -> tuple[PlayState, TimeStep, Decision]:
     """One agent step in every environment: receives frames, searches, sends actions."""
-    player, time, root, key = self.see(params, player)
+    state, time, root, key = self.see(params, state)
     decision = self.search(params, key, root)
-    return self.act(player, decision), time, decision
+    return self.act(state, decision), time, decision
 
-  def see(self, params: Params, player: Player) -> tuple[Player, TimeStep, Root, Key]:
+  def see(self, params: Params, state: PlayState) -> tuple[PlayState, TimeStep, Root, Key]:
     """The first half of a step: receives frames, and makes the root and the key of the search."""
-    key, search_key = jax.random.split(player.key)
-    env, time = self.environment.recv(player.env)
+    key, search_key = jax.random.split(state.key)
+    env, time = self.environment.recv(state.env)
     check_step(self.environment.spec, time)
-    frames = push(player.frames, time)
+    frames = push(state.frames, time)
     root = initial_inference(self.model, params, frames)
-    return Player(env, frames, key), time, root, search_key
+    return PlayState(env, frames, key), time, root, search_key
 
-  def act(self, player: Player, decision: Decision) -> Player:
+  def act(self, state: PlayState, decision: Decision) -> PlayState:
     """The second half: sends the actions."""
-    env = self.environment.send(player.env, decision.action)
-    return dataclasses.replace(player, env=env)
+    env = self.environment.send(state.env, decision.action)
+    return dataclasses.replace(state, env=env)
 
   def play(
     self,
@@ -124,19 +124,19 @@ class Evaluator:
     """
     spec = self.environment.spec
     rounds = -(-episodes // spec.num_envs)
-    games = no_games(spec.num_envs, rounds)
-    player, steps = self.start(key), 16
-    while int(games.played.min()) < rounds:
+    results = no_results(spec.num_envs, rounds)
+    state, steps = self.start(key), 16
+    while int(results.played.min()) < rounds:
       begun = perf_counter()
-      player, games = self._program(params, player, games, np.int32(steps))
-      jax.block_until_ready(games)
+      state, results = self._program(params, state, results, np.int32(steps))
+      jax.block_until_ready(results)
       steps = max(1, min(256, int(steps * min(2.0, 1.0 / (perf_counter() - begun)))))
       if between:
-        between(standing(games))
-    jax.block_until_ready(player)
+        between(standing(results))
+    jax.block_until_ready(state)
     # All first episodes of the environments come first, then all second ones, and so on. So the
     # choice of the episodes that are discarded does not depend on their lengths.
-    columns = {"returns": games.score, "lengths": games.length, "idle": games.cut}
+    columns = {"returns": results.score, "lengths": results.length, "idle": results.cut}
     return {
       name: np.asarray(values).T.reshape(-1)[:episodes].tolist() for name, values in columns.items()
     }
@@ -146,22 +146,22 @@ class Evaluator:
     return jax.jit(self._chunk)
 
   def _chunk(
-    self, params: Params, player: Player, games: Games, steps: Array
-  ) -> tuple[Player, Games]:
+    self, params: Params, state: PlayState, results: Results, steps: Array
+  ) -> tuple[PlayState, Results]:
     """Takes up to `steps` (i32[]) steps in every environment."""
-    rounds = games.score.shape[1]
+    rounds = results.score.shape[1]
 
     def going_on(carry):
-      step, _, games = carry
-      return (step < steps) & (games.played.min() < rounds)
+      step, _, results = carry
+      return (step < steps) & (results.played.min() < rounds)
 
     def body(carry):
-      step, player, games = carry
-      player, time, _ = self.step(params, player)
-      return step + 1, player, finish(games, time)
+      step, state, results = carry
+      state, time, _ = self.step(params, state)
+      return step + 1, state, finish(results, time)
 
-    _, player, games = jax.lax.while_loop(going_on, body, (jnp.int32(0), player, games))
-    return player, games
+    _, state, results = jax.lax.while_loop(going_on, body, (jnp.int32(0), state, results))
+    return state, results
 
 
 def push(frames: Array, time: TimeStep) -> Array:
@@ -181,25 +181,25 @@ def push(frames: Array, time: TimeStep) -> Array:
   return jnp.where(time.first.reshape(-1, *[1] * (frames.ndim - 1)), filled, pushed)
 
 
-def finish(games: Games, time: TimeStep) -> Games:
+def finish(results: Results, time: TimeStep) -> Results:
   """Records the episodes that end with this step; an environment's surplus ones are dropped."""
-  episodes = actor.count(games.episodes, time)
-  envs = jnp.arange(games.played.shape[0])
-  slot = jnp.where(time.last, games.played, games.score.shape[1])  # out of range: not written
+  episodes = actor.count(results.episodes, time)
+  envs = jnp.arange(results.played.shape[0])
+  slot = jnp.where(time.last, results.played, results.score.shape[1])  # out of range: not written
   event = time.first | (time.reward != 0) | (time.discount == 0)
-  idle = jnp.where(event, 0, games.idle + 1)
-  return Games(
+  idle = jnp.where(event, 0, results.idle + 1)
+  return Results(
     episodes,
-    games.played + (time.last & (games.played < games.score.shape[1])),
-    games.score.at[envs, slot].set(episodes.score, mode="drop"),
-    games.length.at[envs, slot].set(episodes.length, mode="drop"),
+    results.played + (time.last & (results.played < results.score.shape[1])),
+    results.score.at[envs, slot].set(episodes.score, mode="drop"),
+    results.length.at[envs, slot].set(episodes.length, mode="drop"),
     idle,
-    games.cut.at[envs, slot].set(jnp.where(time.discount > 0, idle, -1), mode="drop"),
+    results.cut.at[envs, slot].set(jnp.where(time.discount > 0, idle, -1), mode="drop"),
   )
 
 
-def standing(games: Games) -> Standing:
-  """How far the games are, on the host."""
-  playing = np.asarray(games.played) < games.score.shape[1]
-  steps, idle = (np.where(playing, x, 0) for x in (games.episodes.length, games.idle))
-  return Standing(int(games.played.sum()), int(steps.max()), int((idle >= STUCK).sum()))
+def standing(results: Results) -> Standing:
+  """How far an evaluation is, on the host."""
+  playing = np.asarray(results.played) < results.score.shape[1]
+  steps, idle = (np.where(playing, x, 0) for x in (results.episodes.length, results.idle))
+  return Standing(int(results.played.sum()), int(steps.max()), int((idle >= STUCK).sum()))

@@ -69,11 +69,11 @@ def largest(scores: dict[int, float], number: int, apart: int) -> Iterable[int]:
 
 
 def found(recording: Recording) -> list[dict[str, Any]]:
-  """The chosen moments, for JSON: why they were chosen, a picture, numbers, and the tree."""
+  """The chosen moments, for JSON: why they were chosen, an image, numbers, and the tree."""
   described = []
   for t, why in choose(recording).items():
     step, came = recording.steps[t], recording.rewards(t)
-    picture = canvas.png(canvas.fitted(canvas.image(step.picture.array()), 160, 210))
+    image = canvas.png(canvas.fitted(canvas.as_image(step.image.array()), 160, 210))
     described.append(
       {
         "why": why,
@@ -87,7 +87,7 @@ def found(recording: Recording) -> list[dict[str, Any]]:
         "reward": came,
         "surprise": surprise(recording, t) if came is not None else None,
         "disagreement": disagreement(recording, t),
-        "picture": base64.b64encode(picture).decode(),
+        "picture": base64.b64encode(image).decode(),
         "tree": step.tree and step.tree.to_dict(),
       }
     )
@@ -109,7 +109,7 @@ class Moment:
   reward: float
   surprise: float
   disagreement: float
-  picture: str  # a PNG file in base64
+  image: str  # a PNG file in base64
   tree: SearchTree | None
 
 
@@ -132,13 +132,13 @@ def _moment(fields: dict[str, Any]) -> Moment:
     name: float(fields[name])
     for name in ("score", "value", "predicted_value", "came", "disagreement", "predicted_reward")
   }
-  # What the last step of an episode has not.
+  # The last step of an episode has none.
   numbers |= {name: float(fields[name] or 0) for name in ("reward", "surprise")}
   return Moment(
     **numbers,
     why=[str(why) for why in fields["why"]],
     episode=int(fields["episode"]),
     step=int(fields["step"]),
-    picture=base64.b64encode(base64.b64decode(fields["picture"], validate=True)).decode(),
+    image=base64.b64encode(base64.b64decode(fields["picture"], validate=True)).decode(),
     tree=SearchTree.from_dict(fields["tree"]) if fields["tree"] is not None else None,
   )

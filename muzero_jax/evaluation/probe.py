@@ -41,7 +41,7 @@ Act = Callable[[Params, Key, Root], Array]  # -> actions, i32[B]
 
 
 @dataclasses.dataclass(frozen=True)
-class Recording:
+class Trajectories:
   """T consecutive steps of B environments."""
 
   hidden: np.ndarray  # [T, B, ...]   hidden states, encoded from the frames
@@ -62,7 +62,7 @@ def record(
   stack: int,
   steps: int,
   randomness: float = 0.5,
-) -> Recording:
+) -> Trajectories:
   """Plays, and records hidden states and RAM.
 
   Args:
@@ -96,16 +96,16 @@ def record(
     time, ram = games.step(np.asarray(action))
     rows.append([np.asarray(x) for x in (*row, time.reward, time.discount)])
   hidden, action, ram, first, reward, discount = (np.stack(x) for x in zip(*rows, strict=True))
-  return Recording(hidden, action, ram, np.cumsum(first, 0, np.int32), reward, discount)
+  return Trajectories(hidden, action, ram, np.cumsum(first, 0, np.int32), reward, discount)
 
 
-def predict(model: Model, params: Params, recording: Recording, ahead: int) -> np.ndarray:
+def predict(model: Model, params: Params, played: Trajectories, ahead: int) -> np.ndarray:
   """The hidden states that the dynamics network predicts for steps `ahead` .. T-1.
 
   Args:
     model: the agent's network.
     params: its parameters.
-    recording: hidden states and actions of T steps.
+    played: hidden states and actions of T steps.
     ahead: steps that the dynamics network is unrolled.
 
   Returns:
@@ -118,21 +118,21 @@ def predict(model: Model, params: Params, recording: Recording, ahead: int) -> n
       hidden, _ = model.step(params, hidden, actions[j])
     return hidden
 
-  starts = range(recording.action.shape[0] - ahead)
+  starts = range(played.action.shape[0] - ahead)
   return np.stack(
-    [np.asarray(unroll(recording.hidden[t], recording.action[t : t + ahead])) for t in starts]
+    [np.asarray(unroll(played.hidden[t], played.action[t : t + ahead])) for t in starts]
   )
 
 
 def explained(
-  recording: Recording, predicted: dict[int, np.ndarray], bytes_of: list[int], needed: list[int]
+  played: Trajectories, predicted: dict[int, np.ndarray], bytes_of: list[int], needed: list[int]
 ) -> dict[str, np.ndarray]:
   """The fraction of the variance of RAM bytes that the regressions explain.
 
   They are fitted on the first half of the environments and tested on the second half.
 
   Args:
-    recording: of at least two environments.
+    played: of at least two environments.
     predicted: j -> hidden states predicted j steps ahead, see `predict`.
     bytes_of: the RAM bytes to predict.
     needed: steps at which one of these bytes is 0 are left out.
@@ -141,16 +141,16 @@ def explained(
     "now" and, for each j, "predicted_j" and "without_actions_j", f64[len(bytes_of)] each; NaN where
     a byte does not change.
   """
-  steps = recording.ram.shape[0]
-  known = np.all(recording.ram[..., needed] > 0, -1)
-  ram = recording.ram[..., bytes_of].astype(np.float64)
-  found = {"now": _regress(recording.hidden, ram, known)}
+  steps = played.ram.shape[0]
+  known = np.all(played.ram[..., needed] > 0, -1)
+  ram = played.ram[..., bytes_of].astype(np.float64)
+  found = {"now": _regress(played.hidden, ram, known)}
   for ahead, hidden in predicted.items():
     start, end = slice(0, steps - ahead), slice(ahead, steps)
-    same = recording.episode[start] == recording.episode[end]
+    same = played.episode[start] == played.episode[end]
     valid = known[start] & known[end] & same
     found[f"predicted_{ahead}"] = _regress(hidden, ram[end], valid)
-    found[f"without_actions_{ahead}"] = _regress(recording.hidden[start], ram[end], valid)
+    found[f"without_actions_{ahead}"] = _regress(played.hidden[start], ram[end], valid)
   return found
 
 
@@ -181,14 +181,14 @@ def _regress(x: np.ndarray, y: np.ndarray, valid: np.ndarray) -> np.ndarray:
   return np.where(truth.var(0) > 0, share, np.nan)
 
 
-def changing(recording: Recording, count: int) -> list[int]:
+def changing(played: Trajectories, count: int) -> list[int]:
   """The RAM bytes that take the most different values, for games that are not in `NAMES`.
 
   Args:
-    recording: of the game.
+    played: of the game.
     count: how many bytes at most; those with fewer than three values are left out.
   """
-  kinds = [len(np.unique(recording.ram[..., byte])) for byte in range(recording.ram.shape[-1])]
+  kinds = [len(np.unique(played.ram[..., byte])) for byte in range(played.ram.shape[-1])]
   order = sorted(range(len(kinds)), key=lambda byte: -kinds[byte])
   return sorted(byte for byte in order[:count] if kinds[byte] > 2)
 

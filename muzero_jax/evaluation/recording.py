@@ -1,4 +1,4 @@
-"""Plays a game and keeps what the agent saw and thought at every step, for videos and reports."""
+"""Plays episodes and keeps what the agent saw and thought at every step, for videos and reports."""
 
 import dataclasses
 import functools
@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax.evaluation.evaluator import Evaluator, Player
+from muzero_jax.evaluation.evaluator import Evaluator, PlayState
 from muzero_jax.search import trees
 from muzero_jax.search.trees import Branches, SearchTree
 from muzero_jax.types import Array, Decision, Key, Params, TimeStep, record
@@ -46,12 +46,12 @@ class Step:
   depth: int  # of the tree's deepest node
   tree: SearchTree | None
   frame: "Packed"  # the newest frame that the agent sees
-  picture: "Packed"  # the game as it is shown
+  image: "Packed"  # the game as it is shown
 
 
 @dataclasses.dataclass(frozen=True)
 class Packed:
-  """A compressed array, because a game has thousands of frames."""
+  """A compressed array, because an episode has thousands of frames."""
 
   data: bytes
   shape: tuple[int, ...]
@@ -143,55 +143,68 @@ def play(
     progress: called at every step with the number of steps and the episode's score so far.
   """
   program = jax.jit(functools.partial(think, evaluator))
-  player = evaluator.start(key)
-  picture = None if renderer is None else renderer.reset()[0]
+  state = evaluator.start(key)
   steps: list[Step] = []
-  episode = number = 0
-  score = 0.0
-  while True:
-    player, *found = program(params, player)
+  while not _complete(steps, least, most):
+    image = None if renderer is None else _rendered(renderer, steps)
+    state, *found = program(params, state)
     time, thought = jax.device_get(found)
-    if time.first[0] and steps:
-      episode, number, score = episode + 1, 0, 0.0
-    score += float(time.reward[0])
-    shown = time.frame[0] if picture is None else np.moveaxis(picture[0], 0, -1)
-    tree = thought.branches and SearchTree.of(
-      thought.branches, thought.decision, 0, discount, names
-    )
-    steps.append(
-      Step(
-        number=number,
-        episode=episode,
-        score=score,
-        came=float(np.sign(time.reward[0]) if clip else time.reward[0]),
-        discount=float(time.discount[0]),
-        last=bool(time.last[0]),
-        prior=thought.prior[0],
-        policy=thought.decision.policy[0],
-        action=int(thought.decision.action[0]),
-        value=float(thought.decision.value[0]),
-        predicted_value=float(thought.value[0]),
-        predicted_reward=float(thought.reward[0]),
-        depth=int(thought.decision.depth[0]),
-        tree=tree,
-        frame=Packed.of(time.frame[0]),
-        picture=Packed.of(shown),
-      )
-    )
+    step = _step(time, thought, steps[-1] if steps else None, image, clip)
+    if thought.branches:
+      tree = SearchTree.of(thought.branches, thought.decision, 0, discount, names)
+      step = dataclasses.replace(step, tree=tree)
+    steps.append(step)
     if progress:
-      progress(len(steps), score)
-    if (steps[-1].last and len(steps) >= least) or len(steps) > most:
-      break
-    number += 1
-    if renderer is not None:
-      picture = renderer.step(np.asarray(thought.decision.action))[0]
-  jax.block_until_ready(player)
+      progress(len(steps), step.score)
+  jax.block_until_ready(state)
   return Recording(steps, discount, evaluator.stack)
 
 
-def think(evaluator: Evaluator, params: Params, player: Player) -> tuple[Player, TimeStep, Thought]:
+def _complete(steps: Sequence[Step], least: int, most: int) -> bool:
+  """Whether an episode has ended after at least `least` steps, or there are more than `most`."""
+  ended = bool(steps) and steps[-1].last
+  return (ended and len(steps) >= least) or len(steps) > most
+
+
+def _rendered(renderer: Any, steps: Sequence[Step]) -> np.ndarray:
+  """The image of the next step, u8[H, W, 3], from an EnvPool that takes the recorded actions."""
+  found = renderer.step(np.array([steps[-1].action], np.int32)) if steps else renderer.reset()
+  return np.moveaxis(found[0][0], 0, -1)
+
+
+def _step(
+  time: TimeStep, thought: Thought, before: Step | None, image: np.ndarray | None, clip: bool
+) -> Step:
+  """A step without its tree, from what one environment and the agent gave; `before` is the step
+  before it, also one of an earlier episode.
+  """
+  first = bool(time.first[0])
+  same = None if first else before  # the step before it in the same episode
+  return Step(
+    number=same.number + 1 if same else 0,
+    episode=before.episode + first if before else 0,
+    score=(same.score if same else 0.0) + float(time.reward[0]),
+    came=float(np.sign(time.reward[0]) if clip else time.reward[0]),
+    discount=float(time.discount[0]),
+    last=bool(time.last[0]),
+    prior=np.asarray(thought.prior[0]),
+    policy=np.asarray(thought.decision.policy[0]),
+    action=int(thought.decision.action[0]),
+    value=float(thought.decision.value[0]),
+    predicted_value=float(thought.value[0]),
+    predicted_reward=float(thought.reward[0]),
+    depth=int(thought.decision.depth[0]),
+    tree=None,
+    frame=Packed.of(time.frame[0]),
+    image=Packed.of(time.frame[0] if image is None else image),
+  )
+
+
+def think(
+  evaluator: Evaluator, params: Params, state: PlayState
+) -> tuple[PlayState, TimeStep, Thought]:
   """`Evaluator.step`, with all that the agent thinks."""
-  player, time, root, key = evaluator.see(params, player)
+  state, time, root, key = evaluator.see(params, state)
   decision, branches = trees.decide(evaluator.search, params, key, root)
   model = evaluator.model
   _, reward_logits = model.step(params, root.hidden, decision.action)
@@ -202,4 +215,4 @@ def think(evaluator: Evaluator, params: Params, player: Player) -> tuple[Player,
     reward=jnp.asarray(model.decode(reward_logits)),
     branches=branches,
   )
-  return evaluator.act(player, decision), time, thought
+  return evaluator.act(state, decision), time, thought

@@ -87,7 +87,7 @@ def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -
     return "done (no evaluation was asked for)."
   text = (
     f"{row['task']} after {row['env_steps']:,} steps: "
-    f"mean return {row['mean']:.2f} of {row['episodes']} games"
+    f"mean return {row['mean']:.2f} of {row['episodes']} episodes"
   )
   facts = [f"protocol {row['protocol']}"]
   if chance:
@@ -99,11 +99,11 @@ def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -
 
 
 def cut_off(row: dict[str, Any]) -> str:
-  """A sentence on the games that were cut off at the step limit, with a space in front, or ""."""
-  games = row.get("cut_off", 0)
-  if not games:
+  """Says how many episodes were cut off at the step limit, after a space; "" if none were."""
+  count = row.get("cut_off", 0)
+  if not count:
     return ""
-  text = f" {games} of the games {'was' if games == 1 else 'were'} cut off at the step limit"
+  text = f" {count} of the episodes {'was' if count == 1 else 'were'} cut off at the step limit"
   if row.get("stuck"):
     text += f", {row['stuck']} of them stuck: no reward, no life lost in the last {STUCK:,} steps"
   return f"{text}."
@@ -118,6 +118,6 @@ def details(row: dict[str, Any]) -> str:
     for name, label in labels.items()
     if name in row
   ]
-  level = f"; [{row['level']:.0%} bootstrap interval over games]" if intervals else ""
-  games = f"{row['episodes']} game{'s' * (row['episodes'] > 1)}"
-  return f"{', '.join(facts)} (protocol {row['protocol']}, {games}, 1 seed{level})"
+  level = f"; [{row['level']:.0%} bootstrap interval over episodes]" if intervals else ""
+  count = f"{row['episodes']} episode{'s' * (row['episodes'] > 1)}"
+  return f"{', '.join(facts)} (protocol {row['protocol']}, {count}, 1 seed{level})"

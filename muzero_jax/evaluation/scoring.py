@@ -16,7 +16,8 @@ from muzero_jax.evaluation import moments, protocols, recording, video
 from muzero_jax.evaluation.canvas import Canvas
 from muzero_jax.evaluation.evaluator import STUCK, Evaluator, Standing
 from muzero_jax.evaluation.scores import summary, task_name
-from muzero_jax.runs import metrics, workdir
+from muzero_jax.runs import workdir
+from muzero_jax.runs.journal import Journal
 from muzero_jax.runs.progress import Progress, duration
 from muzero_jax.search.base import Search
 from muzero_jax.search.random import Random
@@ -53,7 +54,7 @@ class Scoring:
     # The evaluators of "trained" and "random", kept so that later evaluations need not compile
     # again. Runs that differ in their seed only, and whose environments are in JAX, may share them.
     self.players: dict[str, Evaluator] = {}
-    self._journal = metrics.Journal(folder / "evaluations.jsonl")
+    self._journal = Journal(folder / "evaluations.jsonl")
 
   @property
   def compiled(self) -> bool:
@@ -87,16 +88,16 @@ class Scoring:
         text = in_words(now, episodes, self.config.env.max_episode_steps if self.atari else 0)
         progress.show(now.over, f"{text}; {duration(time.perf_counter() - begun)} so far")
 
-      games = player.play(params, self._key(env_steps, 0), episodes, between=show)
+      played = player.play(params, self._key(env_steps, 0), episodes, between=show)
     return {
       "env_steps": env_steps,
       "task": self.task,
       "protocol": self.protocol,
       "agent": agent,
-      **summary(games["returns"], self.task),
-      "lengths": games["lengths"],
-      "cut_off": sum(idle >= 0 for idle in games["idle"]),
-      "stuck": sum(idle >= STUCK for idle in games["idle"]),
+      **summary(played["returns"], self.task),
+      "lengths": played["lengths"],
+      "cut_off": sum(idle >= 0 for idle in played["idle"]),
+      "stuck": sum(idle >= STUCK for idle in played["idle"]),
       "seconds": round(time.perf_counter() - begun, 3),
     }
 
@@ -134,7 +135,7 @@ class Scoring:
   def record(
     self, params: Params, env_steps: int, *, plain: bool = False, most: int = MOST, fps: float = 0
   ) -> Path:
-    """Records an episode as `video/STEPS.mp4`, and its most telling moments as `STEPS.json`.
+    """Records an episode as `video/STEPS.mp4`, and some of its moments as `STEPS.json`.
 
     Args:
       params: the model's parameters, on one device.
@@ -183,14 +184,14 @@ class Scoring:
 
 
 def in_words(now: Standing, episodes: int, limit: int) -> str:
-  """How far an evaluation is.
+  """How far an evaluation is, in words.
 
   Args:
-    now: where it stands.
-    episodes: that are to be played.
+    now: how far it is.
+    episodes: number of episodes to be played.
     limit: agent steps after which an episode is truncated; 0 if that is not known.
   """
-  text = f"{min(now.over, episodes)} of {episodes} games over"
+  text = f"{min(now.over, episodes)} of {episodes} episodes over"
   if now.over < episodes:
     text += f", at step {now.steps:,}" + (f" of {limit:,}" if limit else "")
   if now.stuck:

@@ -13,8 +13,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks.model import apply, encode_many
-from muzero_jax.replay.frames import stacks
+from muzero_jax.losses.common import per_state, reached
+from muzero_jax.networks.model import apply
 from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
 
@@ -84,9 +84,8 @@ def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: i
   def loss(params: Params, context: Context) -> Array:
     own = params["consistency"]
     size, steps = context.hidden.shape[0], context.hidden.shape[1] - 1
-    frozen = jax.lax.stop_gradient(params["model"])
-    seen = encode_many(model, frozen, stacks(context.example, 1 + jnp.arange(steps), stack))
-    unrolled = context.hidden[:, 1:].reshape(-1, *context.hidden.shape[2:])
+    seen = reached(model, params, context, stack)
+    unrolled = per_state(context.hidden[:, 1:])
     policy_mask = context.targets.policy_mask[:, 1:]
     weight = policy_mask.reshape(-1)
     target = jax.lax.stop_gradient(apply(projector, own["projector"], seen, weight))

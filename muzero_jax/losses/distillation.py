@@ -12,10 +12,8 @@ are trained to predict returns. The values alone are used in this way by value e
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.losses.muzero import cross_entropy
-from muzero_jax.networks.model import encode_many
-from muzero_jax.replay.frames import stacks
-from muzero_jax.types import Array, Context, Key, Model, Params, Term
+from muzero_jax.losses.common import cross_entropy, no_parameters, reached
+from muzero_jax.types import Array, Context, Model, Params, Term
 
 
 def distillation(model: Model, stack: int) -> Term:
@@ -29,15 +27,10 @@ def distillation(model: Model, stack: int) -> Term:
     stack: S.
   """
 
-  def init(key: Key) -> Params:
-    del key
-    return {}
-
   def loss(params: Params, context: Context) -> Array:
-    steps = context.hidden.shape[1] - 1
+    later = reached(model, params, context, stack)
     frozen = jax.lax.stop_gradient(params["model"])
-    reached = encode_many(model, frozen, stacks(context.example, 1 + jnp.arange(steps), stack))
-    targets = jax.lax.stop_gradient(model.predict(frozen, reached))
+    targets = jax.lax.stop_gradient(model.predict(frozen, later))
     unrolled = (context.policy_logits[:, 1:], context.value_logits[:, 1:])
     divergence = sum(
       kl_divergence(target.reshape(logits.shape), logits)
@@ -45,7 +38,7 @@ def distillation(model: Model, stack: int) -> Term:
     )
     return jnp.mean(divergence * context.targets.policy_mask[:, 1:], -1)
 
-  return Term(init, loss)
+  return Term(no_parameters, loss)
 
 
 def kl_divergence(target_logits: Array, logits: Array) -> Array:

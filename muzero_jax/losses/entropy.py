@@ -8,8 +8,8 @@ use, so that later returns can still say which of them is better.
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.losses.muzero import step_weights
-from muzero_jax.types import Array, Context, Key, Model, Params, Term
+from muzero_jax.losses.common import no_parameters, weighted_sum
+from muzero_jax.types import Array, Context, Model, Params, Term
 
 
 def entropy(model: Model, steps: str = "root") -> Term:
@@ -19,19 +19,14 @@ def entropy(model: Model, steps: str = "root") -> Term:
 
   Args:
     model: not used.
-    steps: a kind of `muzero.step_weights`.
+    steps: a kind of `common.step_weights`.
   """
   del model
-
-  def init(key: Key) -> Params:
-    del key
-    return {}
 
   def loss(params: Params, context: Context) -> Array:
     del params
     log_policy = jax.nn.log_softmax(context.policy_logits.astype(jnp.float32))
     negative = jnp.sum(jnp.exp(log_policy) * log_policy, -1)
-    weights = context.targets.policy_mask * step_weights(negative.shape[1] - 1, steps)[None]
-    return jnp.sum(negative * weights, -1)
+    return weighted_sum(negative, context.targets.policy_mask, steps)
 
-  return Term(init, loss)
+  return Term(no_parameters, loss)

@@ -9,11 +9,11 @@ state is visited. The returns that followed an action are noisy, but right on av
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.losses.muzero import step_weights
-from muzero_jax.types import Array, Context, Key, Model, Params, Term
+from muzero_jax.losses.common import acted, no_parameters, weighted_sum
+from muzero_jax.types import Array, Context, Model, Params, Term
 
 # Upper bound on the ratio of the policy to the behavior policy. PPO's clipping does not bound the
-# loss where the advantage is negative and the ratio large, so the gradient could have any size
+# loss where the advantage is negative and the ratio large, so the gradient would be unbounded
 # (Ye et al. 2020, "dual-clip PPO", which also uses 3).
 LARGEST_RATIO = 3.0
 
@@ -26,12 +26,8 @@ def policy_gradient(model: Model, clip: float = 0.2, steps: str = "root") -> Ter
   Args:
     model: decodes the predicted values, the baseline of the advantages.
     clip: epsilon of PPO: the ratio to the behavior policy is clipped to 1 - clip .. 1 + clip.
-    steps: a kind of `muzero.step_weights`.
+    steps: a kind of `common.step_weights`.
   """
-
-  def init(key: Key) -> Params:
-    del key
-    return {}
 
   def loss(params: Params, context: Context) -> Array:
     del params
@@ -41,13 +37,12 @@ def policy_gradient(model: Model, clip: float = 0.2, steps: str = "root") -> Ter
     chosen = jnp.take_along_axis(log_policy, example.action[:, :count, None], -1)[..., 0]
     ratio = jnp.exp(jnp.minimum(chosen - example.log_prob[:, :count], jnp.log(LARGEST_RATIO)))
     advantage = jax.lax.stop_gradient(targets.value - model.decode(context.value_logits))
-    # The action at the last step of an episode has no effect: the environment resets.
-    acted = targets.policy_mask * ~example.last[:, :count]
-    advantage = normalize(advantage, acted)
+    mask = acted(context)
+    advantage = normalize(advantage, mask)
     gain = jnp.minimum(ratio * advantage, jnp.clip(ratio, 1 - clip, 1 + clip) * advantage)
-    return -jnp.sum(gain * acted * step_weights(count - 1, steps)[None], -1)
+    return -weighted_sum(gain, mask, steps)
 
-  return Term(init, loss)
+  return Term(no_parameters, loss)
 
 
 def normalize(x: Array, mask: Array, epsilon: float = 1e-3) -> Array:

@@ -1,16 +1,13 @@
-"""Loss terms of the Q head: returns of the actions taken, and the Q that a search recorded."""
+"""Loss terms of the Q head: returns of the actions taken, and the Q that a search recorded.
+
+The head's parameters are among the model's (`networks.q.with_q`).
+"""
 
 import jax.numpy as jnp
 
-from muzero_jax.losses.muzero import step_weights
+from muzero_jax.losses.common import acted, no_parameters, per_state, weighted_sum
 from muzero_jax.networks.q import q_head
-from muzero_jax.types import Array, Context, Key, Model, Params, Term
-
-
-def _no_parameters(key: Key) -> Params:
-  """The head's parameters are among the model's (`networks.q.with_q`)."""
-  del key
-  return {}
+from muzero_jax.types import Array, Context, Model, Params, Term
 
 
 def q(model: Model, steps: str = "root") -> Term:
@@ -22,27 +19,26 @@ def q(model: Model, steps: str = "root") -> Term:
 
   Args:
     model: with a Q head.
-    steps: a kind of `muzero.step_weights`.
+    steps: a kind of `common.step_weights`.
   """
   head = q_head(model)
 
   def loss(params: Params, context: Context) -> Array:
     size, count = context.targets.value.shape
-    hidden = context.hidden.reshape(-1, *context.hidden.shape[2:])
+    hidden = per_state(context.hidden)
     action = context.example.action[:, :count]
     logits = taken(head.logits(params["model"], hidden), action.reshape(-1))
     errors = head.loss(logits.reshape(size, count, -1), context.targets.value)
-    acted = context.targets.policy_mask * ~context.example.last[:, :count]
-    return jnp.sum(errors * acted * step_weights(count - 1, steps)[None], -1)
+    return weighted_sum(errors, acted(context), steps)
 
-  return Term(_no_parameters, loss)
+  return Term(no_parameters, loss)
 
 
 def q_search(model: Model) -> Term:
   """The loss of Q(s, a) at the root, for the action a taken, whose target is the search's Q of it.
 
-  The replay records V and Q(a) - V of every search. It has no Q of the other actions, which would
-  take A more numbers per step, but the actions that are tried often have them all in time.
+  The replay records V and Q(a) - V of every search. It does not record the Q of the other actions,
+  which would take A more numbers per step; an action is learned about when it is taken.
 
   Args:
     model: with a Q head.
@@ -54,7 +50,7 @@ def q_search(model: Model) -> Term:
     logits = head.logits(params["model"], context.hidden[:, 0])
     return head.loss(taken(logits, example.action[:, 0]), example.value[:, 0] + example.advantage)
 
-  return Term(_no_parameters, loss)
+  return Term(no_parameters, loss)
 
 
 def taken(logits: Array, action: Array) -> Array:

@@ -11,6 +11,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from muzero_jax.losses.common import per_state
 from muzero_jax.networks.model import apply
 from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
@@ -60,7 +61,7 @@ def reconstruction(
     frames = context.example.frames[:, stack - 1 : stack - 1 + count]
     unit = 255.0 if frames.dtype == jnp.uint8 else 1.0
     frames = frames.astype(jnp.float32).reshape(size, count, -1) / unit
-    flat = context.hidden.reshape(-1, *context.hidden.shape[2:])
+    flat = per_state(context.hidden)
     shown = apply(decoder, params["reconstruction"]["decoder"], flat).reshape(frames.shape)
     share = mask[..., None] / jnp.maximum(mask.sum(), 1.0)
     difference = frames - jnp.sum(share * frames, (0, 1), keepdims=True)

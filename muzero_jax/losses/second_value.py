@@ -1,16 +1,18 @@
-"""The loss of a second value head, whose returns have another discount."""
+"""The loss of a second value head, whose returns have another discount.
+
+The head's parameters are among the model's (`networks.horizon.with_second_value`).
+"""
 
 import functools
 
 import jax
-import jax.numpy as jnp
 
-from muzero_jax.losses.muzero import cross_entropy, step_weights
+from muzero_jax.losses.common import cross_entropy, no_parameters, per_state, weighted_sum
 from muzero_jax.networks.horizon import second_logits
 from muzero_jax.targets.bootstrap import TargetNetwork
 from muzero_jax.targets.returns import Returns
 from muzero_jax.targets.unroll import reward_and_value
-from muzero_jax.types import Array, Context, Key, Model, Params, Term
+from muzero_jax.types import Array, Context, Model, Params, Term
 
 
 def second_value(model: Model, returns: Returns, stack: int, steps: str = "root") -> Term:
@@ -24,12 +26,8 @@ def second_value(model: Model, returns: Returns, stack: int, steps: str = "root"
     model: with a second value head.
     returns: the settings of the returns, with the second discount.
     stack: S.
-    steps: a kind of `muzero.step_weights`.
+    steps: a kind of `common.step_weights`.
   """
-
-  def init(key: Key) -> Params:
-    del key
-    return {}  # the head is a part of the model
 
   def predict(params: Params, hidden: Array) -> tuple[Array, Array]:
     return model.predict(params, hidden)[0], second_logits(model, params, hidden)
@@ -50,10 +48,9 @@ def second_value(model: Model, returns: Returns, stack: int, steps: str = "root"
 
   def loss(params: Params, context: Context) -> Array:
     size, count = context.hidden.shape[:2]
-    hidden = context.hidden.reshape(size * count, *context.hidden.shape[2:])
-    logits = second_logits(model, params["model"], hidden).reshape(size, count, -1)
+    logits = second_logits(model, params["model"], per_state(context.hidden))
+    logits = logits.reshape(size, count, -1)
     errors = cross_entropy(model.encode_scalar(targets(params, context)), logits)
-    weights = context.targets.target_mask * step_weights(count - 1, steps)[None]
-    return jnp.sum(errors * weights, -1)
+    return weighted_sum(errors, context.targets.target_mask, steps)
 
-  return Term(init, loss)
+  return Term(no_parameters, loss)

@@ -10,7 +10,7 @@ learning over multiple horizons"), who find that the auxiliary task alone helps.
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.losses.muzero import cross_entropy, step_weights
+from muzero_jax.losses.common import cross_entropy, per_state, weighted_sum
 from muzero_jax.networks.model import Logits, apply
 from muzero_jax.targets.returns import Returns
 from muzero_jax.targets.unroll import reward_and_value
@@ -34,7 +34,7 @@ def short_value(
     hidden: shape of one hidden state with a batch axis.
     returns: those of the term's targets, thus with the shorter discount.
     width: of the head's hidden layer.
-    steps: a kind of `muzero.step_weights`.
+    steps: a kind of `common.step_weights`.
   """
   bins = jax.eval_shape(model.encode_scalar, jax.ShapeDtypeStruct((), jnp.float32)).shape[-1]
   head = Logits(width, bins)
@@ -49,11 +49,9 @@ def short_value(
       nothing = jnp.zeros(example.last.shape)
       return reward_and_value(example, nothing, unroll=count - 1, returns=returns)[1]
 
-    flat = context.hidden.reshape(-1, *context.hidden.shape[2:])
-    logits = apply(head, params["short_value"]["head"], flat)
+    logits = apply(head, params["short_value"]["head"], per_state(context.hidden))
     targets = model.encode_scalar(jax.vmap(target)(context.example))
     errors = cross_entropy(targets, logits.reshape(targets.shape))
-    weights = context.targets.target_mask * step_weights(count - 1, steps)[None]
-    return jnp.sum(errors * weights, -1)
+    return weighted_sum(errors, context.targets.target_mask, steps)
 
   return Term(init, loss)

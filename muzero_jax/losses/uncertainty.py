@@ -4,16 +4,19 @@ Gaussian around the value (Nix and Weigend 1994; Kendall and Gal 2017, eq. 5).
 What is predicted is the error of the value and the noise of returns together. The loss is smallest
 where the predicted variance is the mean squared error of the states that look alike, so that the
 head is calibrated where it has learned.
+
+The head's parameters are among the model's (`networks.uncertainty.with_uncertainty`).
 """
 
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.losses.muzero import step_weights
+from muzero_jax.losses.common import no_parameters, per_state, weighted_sum
 from muzero_jax.networks.uncertainty import log_variance
-from muzero_jax.types import Array, Context, Key, Model, Params, Term
+from muzero_jax.types import Array, Context, Model, Params, Term
 
-LARGEST = 10.0  # log-variances are clipped to plus or minus this, so that no weight has any size
+# Log-variances are clipped to plus or minus this, which bounds the weight of an example.
+LARGEST = 10.0
 
 
 def uncertainty(model: Model, steps: str = "root") -> Term:
@@ -24,21 +27,17 @@ def uncertainty(model: Model, steps: str = "root") -> Term:
 
   Args:
     model: with an uncertainty head.
-    steps: a kind of `muzero.step_weights`.
+    steps: a kind of `common.step_weights`.
   """
-
-  def init(key: Key) -> Params:
-    del key
-    return {}  # the head is a part of the model
 
   def loss(params: Params, context: Context) -> Array:
     size, count = context.hidden.shape[:2]
-    hidden = jax.lax.stop_gradient(context.hidden).reshape(size * count, *context.hidden.shape[2:])
+    hidden = jax.lax.stop_gradient(per_state(context.hidden))
     logs = log_variance(model, params["model"], hidden).reshape(size, count)
     logs = jnp.clip(logs, -LARGEST, LARGEST)
     value = jax.lax.stop_gradient(model.decode(context.value_logits))
     errors = jnp.square(context.targets.value - value)
     losses = (logs + errors * jnp.exp(-logs)) / 2
-    return jnp.sum(losses * context.targets.target_mask * step_weights(count - 1, steps)[None], -1)
+    return weighted_sum(losses, context.targets.target_mask, steps)
 
-  return Term(init, loss)
+  return Term(no_parameters, loss)

@@ -3,6 +3,7 @@ the scaling of hidden states, and the output layers of heads.
 """
 
 import functools
+import typing
 from typing import Any
 
 import chex
@@ -27,7 +28,7 @@ def largest(x: Array, axes: tuple[int, ...]) -> Array:
 
 
 def _largest(x: Array, axes: tuple[int, ...]) -> tuple[Array, tuple[Array, Array]]:
-  found = largest(x, axes)
+  found = jnp.max(x, axes, keepdims=True)
   return found, (x, found)
 
 
@@ -47,7 +48,8 @@ def scale_hidden(hidden: Array, epsilon: float = 1e-5) -> Array:
   G). A constant one becomes 0.
   """
   axes = tuple(range(1, hidden.ndim))
-  low, high = -largest(-hidden, axes), largest(hidden, axes)
+  low = -typing.cast(Array, largest(-hidden, axes))
+  high = typing.cast(Array, largest(hidden, axes))
   return (hidden - low) / jnp.maximum(high - low, epsilon)
 
 

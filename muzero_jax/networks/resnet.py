@@ -2,9 +2,9 @@
 has about a 16th of the frame's height and width (the size `grid` does not down-sample).
 
 It follows EfficientZero (Ye et al. 2021) and MuZero (Schrittwieser et al. 2020), but without batch
-norm, so that it computes the same function in acting and in learning. Layer norm is no substitute:
-with shifted frames (`augmentation`) a network with layer norm did not learn to see Breakout's ball,
-and one without did. Instead every residual branch is initialized to zero (Zhang et al. 2019,
+norm, so that it computes the same function in acting and in learning. Layer norm does not replace
+it: with shifted frames (`augmentation`) a network with layer norm did not learn to see Breakout's
+ball, and one without did. Instead every residual branch is initialized to zero (Zhang et al. 2019,
 "Fixup"), and hidden states are scaled to 0..1 at every step.
 """
 

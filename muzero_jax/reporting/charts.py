@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from muzero_jax.runs import history, metrics
+from muzero_jax.runs import history, jsonl
 from muzero_jax.runs.history import Group, Run
 
 COLORS = [
@@ -102,7 +102,7 @@ def returns(task: str, groups: Sequence[Group], x: str, points: int) -> Chart:
   return Chart(
     title=f"{task}: return against {'wall-clock time' if x == 'seconds' else unit}",
     x=f"wall-clock time ({unit})" if x == "seconds" else unit,
-    y="return (raw, full games)",
+    y="return (raw, full episodes)",
     lines=lines,
     bands=bands,
     dots=[found for found in dots if found.x],
@@ -139,9 +139,9 @@ def _curves(
       if len(a)
     ]
     several = len(seeds) > 1
-    label = "a seed's training games" if several else "training games"
+    label = "a seed's training episodes" if several else "training episodes"
     lines += [Line(label, shade, a.tolist(), b.tolist(), faint=several) for a, b in seeds]
-    shared = history.spread(seeds, points) if several else None
+    shared = history.resampled(seeds, points) if several else None
     if shared:
       grid, ys = shared
       low, high = ys.min(0).tolist(), ys.max(0).tolist()
@@ -151,7 +151,7 @@ def _curves(
 
 
 def _evaluations(run: Run, x: str, scale: float, shade: str) -> Dots:
-  rows = [row for row in run.scores("trained") if metrics.is_number(row.get("env_steps"))]
+  rows = [row for row in run.scores("trained") if jsonl.is_number(row.get("env_steps"))]
   at = np.asarray([row["env_steps"] for row in rows], np.float64)
   if x == "seconds":
     line = run.line("env_steps", "seconds")

@@ -1,7 +1,11 @@
 """Makes the elements of the HTML report."""
 
 from collections.abc import Iterable, Sequence
+from typing import Any
 from xml.etree.ElementTree import Element
+
+from muzero_jax.reporting.charts import Chart
+from muzero_jax.runs import jsonl
 
 
 def tag(name: str, *children: Element | str, **attributes: str) -> Element:
@@ -41,3 +45,22 @@ def table(
 def note(text: str) -> Element:
   """A remark in small print."""
   return tag("p", text, class_="note")
+
+
+def chart(data: Chart, large: bool = False) -> Element:
+  """A chart's place on the page, with its data; the script draws it."""
+  return tag(
+    "figure",
+    tag("figcaption", data.title, " ", tag("output")),
+    tag("div"),
+    **{"class": "chart large" if large else "chart", "data-chart": data.json()},
+  )
+
+
+def number(value: Any) -> str:
+  """Formats a value for a reader: numbers with four digits or in full, None as ""."""
+  if not jsonl.is_number(value):
+    return "" if value is None else str(value)
+  if isinstance(value, int):
+    return f"{value:,}"
+  return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"

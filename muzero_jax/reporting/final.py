@@ -7,7 +7,7 @@ from muzero_jax.evaluation.scores import details, sentence
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.reporting import page
 from muzero_jax.reporting.plots import draw_curve
-from muzero_jax.runs import metrics
+from muzero_jax.runs import jsonl
 from muzero_jax.types import Params
 
 
@@ -45,7 +45,7 @@ def finish(scoring: Scoring, params: Params, env_steps: int) -> None:
 
 def _scores(scoring: Scoring, params: Params, env_steps: int) -> dict[str, dict[str, Any] | None]:
   """The evaluations of "trained" and "random", made where they are missing; None: not asked for."""
-  done = metrics.read(scoring.folder / "evaluations.jsonl")
+  done = jsonl.read(scoring.folder / "evaluations.jsonl")
   rows = {}
   for agent in ("trained", "random"):
     found = [

@@ -112,7 +112,7 @@ def draw_growth(path: Path, found: dict[str, dict[str, dict[str, float]]]) -> No
 def draw_comparison(path: Path, runs: dict[str, list[Path]], points: int = 200) -> None:
   """Plots the learning curves of several agents, each trained with several seeds.
 
-  A line is the mean over an agent's seeds of the returns of training games, the band around it
+  A line is the mean over an agent's seeds of the returns of training episodes, the band around it
   reaches from the lowest to the highest seed. Only the range that all seeds of an agent cover is
   drawn.
 
@@ -125,7 +125,7 @@ def draw_comparison(path: Path, runs: dict[str, list[Path]], points: int = 200) 
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     for number, (name, folders) in enumerate(runs.items()):
       lines = [history.read(folder).line("env_steps", "episode/return") for folder in folders]
-      shared = history.spread([history.thin(line, points) for line in lines], points)
+      shared = history.resampled([history.thin(line, points) for line in lines], points)
       if not shared:
         continue
       grid, ys = shared
@@ -134,7 +134,7 @@ def draw_comparison(path: Path, runs: dict[str, list[Path]], points: int = 200) 
       style = "--" if number >= len(charts.COLORS) else "-"
       axes.fill_between(grid, ys.min(0), ys.max(0), alpha=0.12, linewidth=0, **look)
       axes.plot(grid, ys.mean(0), style, linewidth=1.8, label=name, **look)
-    axes.set(xlabel="agent steps", ylabel="return of training games")
+    axes.set(xlabel="agent steps", ylabel="return of training episodes")
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
     _dress(axes)
     if axes.get_legend_handles_labels()[0]:

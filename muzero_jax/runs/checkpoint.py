@@ -1,4 +1,4 @@
-"""The checkpoints of a run: which are there, which can be used, and saving the next.
+"""The checkpoints of a run: finds those that can be used, and saves new ones.
 
 Checkpoints are written in the background. An interrupted write never leaves an incomplete
 checkpoint that could be restored. A checkpoint that was damaged later is recognized by the digests
@@ -168,7 +168,7 @@ class Checkpoints:
   def _seal(self, folder: Path) -> None:
     """Adds the digests to a checkpoint, once it is written and has its name.
 
-    A checkpoint without digests can be used, too: so that what fails here is not an error.
+    A checkpoint without digests can be used, too, so a failure here is not an error.
     """
     while not folder.exists() and not self._written.wait(0.05):
       pass
@@ -192,7 +192,7 @@ class Checkpoints:
       self._written.clear()
 
   def give_up(self) -> None:
-    """After a save that failed: forgets its errors, and removes what takes space of it."""
+    """After a save that failed: forgets its errors, and removes its incomplete files."""
     writer = self._writer
     if writer:
       for finish in (self.wait, writer.close):

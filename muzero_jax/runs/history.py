@@ -14,7 +14,7 @@ import numpy as np
 from muzero_jax import config as configs
 from muzero_jax.config import Config
 from muzero_jax.evaluation.scores import task_name
-from muzero_jax.runs import metrics, workdir
+from muzero_jax.runs import jsonl, workdir
 
 Line = tuple[np.ndarray, np.ndarray]  # a curve: x f64[n], y f64[n]
 
@@ -36,13 +36,13 @@ class Run:
 
   def newest(self, name: str) -> Any:
     """The last value of a metric in `rows`, or None when it has none."""
-    values = (row[name] for row in reversed(self.rows) if metrics.is_number(row.get(name)))
+    values = (row[name] for row in reversed(self.rows) if jsonl.is_number(row.get(name)))
     return next(values, None)
 
   def line(self, x: str, y: str) -> Line:
     """The curve of metric y over metric x, from the rows that have both."""
     pairs = [
-      (row[x], row[y]) for row in self.rows if all(metrics.is_number(row.get(n)) for n in (x, y))
+      (row[x], row[y]) for row in self.rows if all(jsonl.is_number(row.get(n)) for n in (x, y))
     ]
     columns = np.asarray(pairs, np.float64).reshape(-1, 2)
     return columns[:, 0], columns[:, 1]
@@ -54,7 +54,7 @@ class Run:
     hold too little to be a point like the others.
     """
     steps = [row.get("env_steps") for row in self.rows]
-    if len(steps) < 4 or not all(map(metrics.is_number, steps)):
+    if len(steps) < 4 or not all(map(jsonl.is_number, steps)):
       return self.line(x, y)
     sizes = np.diff(np.asarray(steps, np.float64), prepend=0.0)
     beside = np.concatenate([[np.inf], sizes, [np.inf]])
@@ -105,18 +105,30 @@ def read(name: str | Path) -> Run:
   folder = workdir.place(name)
   facts = workdir.facts(folder)
   settings = configs.values(Config()) | facts["config"]
-  scored = [row for row in metrics.read(folder / "evaluations.jsonl") if "mean" in row]
-  return Run(folder, facts, settings, metrics.read(folder / "metrics.jsonl"), scored)
+  scored = [row for row in jsonl.read(folder / "evaluations.jsonl") if "mean" in row]
+  return Run(folder, facts, settings, jsonl.read(folder / "metrics.jsonl"), scored)
+
+
+def names(runs: Sequence[Run]) -> list[str]:
+  """The names of the runs' folders, or their paths where several have the same name."""
+  found = [run.folder.name for run in runs]
+  return [
+    str(run.folder) if found.count(name) > 1 else name
+    for run, name in zip(runs, found, strict=True)
+  ]
 
 
 def grouped(runs: Sequence[Run]) -> list[Group]:
   """Groups runs with equal settings (see `Group`), in the order of each group's first run."""
-  names = [name for name in differing(runs) if name != "seed" and not name.startswith(configs.FREE)]
+  settings = [
+    name for name in differing(runs) if name != "seed" and not name.startswith(configs.FREE)
+  ]
   groups: dict[tuple, list[Run]] = {}
   for run in runs:
-    groups.setdefault(tuple(str(run.settings.get(name)) for name in names), []).append(run)
+    groups.setdefault(tuple(str(run.settings.get(name)) for name in settings), []).append(run)
   labels = [
-    ", ".join(f"{name}={value}" for name, value in zip(names, key, strict=True)) for key in groups
+    ", ".join(f"{name}={value}" for name, value in zip(settings, key, strict=True))
+    for key in groups
   ]
   members = list(groups.values())
   return [Group(i, label or members[i][0].task, members[i]) for i, label in enumerate(labels)]
@@ -141,7 +153,7 @@ def thin(line: Line, points: int) -> Line:
   return line[0][starts + counts - 1], np.add.reduceat(line[1], starts) / counts
 
 
-def spread(lines: Sequence[Line], points: int) -> tuple[np.ndarray, np.ndarray] | None:
+def resampled(lines: Sequence[Line], points: int) -> tuple[np.ndarray, np.ndarray] | None:
   """Interpolates several curves linearly to the same x, over the range that all of them cover.
 
   Args:

@@ -1,4 +1,4 @@
-"""Shows how far a long task is: a bar on a terminal, elsewhere a line now and then."""
+"""Shows the progress of long tasks: a bar on a terminal, elsewhere a line now and then."""
 
 import sys
 import time
@@ -151,7 +151,7 @@ class Screen:
   def enter(self, phase: str, sentence: str = "") -> None:
     """Says what is waited for from here on.
 
-    The rate and the time left are measured anew, because another phase has another speed.
+    The rate and the time left are measured again from here, because phases differ in speed.
 
     Args:
       phase: one or two words, for the terminal.
@@ -167,7 +167,7 @@ class Screen:
       self._bar.set_description_str(phase)
 
   def advance(self, env_steps: int, seconds: float) -> None:
-    """Tells that the run is at `env_steps`, and that it took `seconds` since it was told before."""
+    """The run has reached `env_steps`, `seconds` after the call before."""
     rate = (env_steps - self._done) / max(seconds, 1e-9)
     # A round is about two seconds: the last ten or so count.
     self._rate = 0.8 * self._rate + 0.2 * rate if self._rate else rate

@@ -103,9 +103,8 @@ class Saved:
     if not self.fits(name, tree):
       raise ConfigError(
         f"The checkpoint in {self.folder} does not fit these settings: its {name} has other "
-        "shapes, so it is of another network, "
-        "game or number of games. Use the settings that the run was started with (config.json), "
-        "or another --workdir."
+        "shapes, so it is of another network, game or number of environments. Use the settings "
+        "that the run was started with (config.json), or another --workdir."
       )
     with self._reading(name):
       saved = trees.shapes(storage.metadata(self.folder / name))

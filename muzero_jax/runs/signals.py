@@ -95,7 +95,7 @@ class Stop:
     with self._leaving:
       with contextlib.suppress(Exception):
         self.before_exit()
-      # In a thread, because printing blocks where nobody reads the output.
+      # In a thread, because printing may block if the output is not read.
       text = self.message or f"stopped by {signal.Signals(self.signal).name}."
       printer = threading.Thread(target=_say, args=(text,), daemon=True)
       printer.start()
@@ -161,7 +161,7 @@ def handled() -> Iterator[Stop]:
 
 
 def _say(text: str) -> None:
-  """Prints a line; does without where there is nobody to read it."""
+  """Prints a line, unless the output is closed."""
   with contextlib.suppress(OSError, RuntimeError, ValueError):
     print(text, flush=True)
     sys.stderr.flush()

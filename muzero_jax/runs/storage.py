@@ -85,10 +85,10 @@ def restore(folder: Path, tree: Any) -> Any:
 
 
 def silence() -> None:
-  """Suppresses the tracebacks that Python prints, until it ends, of work that orbax gave up.
+  """Suppresses the tracebacks that Python prints, from here to its end, of work that orbax gave up.
 
-  Orbax reads and writes all arrays at the same time. When one fails, the others go on without
-  anyone who waits for them, and their errors have no one to be raised to.
+  Orbax reads and writes all arrays at the same time. When one fails, the others go on, but nothing
+  waits for them, and nothing could catch their errors.
   """
   before = sys.unraisablehook
 

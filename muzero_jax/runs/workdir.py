@@ -32,7 +32,7 @@ def open_workdir(config: Config) -> tuple[Path, IO]:
 
   Raises:
     ConfigError: no folder was named, its name cannot be used, it cannot be written, it holds
-      something that is no run, or another process has locked it.
+      something that is not a run, or another process has locked it.
   """
   if not config.workdir:
     raise ConfigError(
@@ -66,7 +66,7 @@ def check_kinds(folder: Path) -> None:
   for names, test, kind in ((_FILES, Path.is_file, "file"), (_FOLDERS, Path.is_dir, "folder")):
     for path in (folder / name for name in names):
       if os.path.lexists(path) and not test(path):
-        raise ConfigError(f"{path}: is no {kind}; remove it, or name another folder.")
+        raise ConfigError(f"{path}: is not a {kind}; remove it, or name another folder.")
 
 
 def compare(config: Config, folder: Path) -> None:
@@ -127,7 +127,7 @@ def write(path: Path, text: str) -> None:
     os.replace(draft, path)
   except OSError as error:
     with contextlib.suppress(OSError):
-      draft.unlink(missing_ok=True)  # what is there of it takes space
+      draft.unlink(missing_ok=True)  # an incomplete file would take space
     error.filename = str(path)
     raise
 
@@ -154,8 +154,8 @@ def runs(names: str) -> list[str]:
       all runs below it, in alphabetical order. Hidden folders and links are not followed.
 
   Returns:
-    The runs' folders, at least one. A folder in which no run is found is returned as it is, so that
-    whoever opens it says so.
+    The runs' folders, at least one. A folder without any run is returned as it is: the error that
+    names it is raised when it is opened.
 
   Raises:
     ConfigError: no file can have such a name.
@@ -188,7 +188,7 @@ def own_settings(config: Config, new: bool = True) -> Config | None:
     new: whether they are enough to begin a new run with.
 
   Returns:
-    They, with `workdir` as given and `override_config` off; None if there is no run, or if its
+    The run's, with `workdir` as given and `override_config` off; None if there is no run, or if its
     settings cannot be read and `override_config` is on.
 
   Raises:
@@ -246,7 +246,7 @@ def facts(folder: Path) -> dict[str, Any]:
   path = folder / "config.json"
   try:
     if path.exists() and not path.is_file():
-      raise ValueError("it is no file")
+      raise ValueError("it is not a file")
     found = json.loads(path.read_bytes().decode())
     json.dumps(found, ensure_ascii=False).encode()  # fails for half of a surrogate pair
     if not isinstance(found, dict) or not isinstance(found.get("config"), dict):

@@ -7,6 +7,7 @@ import dataclasses
 from typing import Any, Protocol
 
 import chex
+import jax
 import jax.numpy as jnp
 import mctx
 
@@ -113,4 +114,25 @@ def taken(x: Array, action: Array) -> Array:
 
 def log_prob(policy: Array, action: Array) -> Array:
   """log policy[b, action[b]], f32[B]; finite even where the policy is 0."""
-  return jnp.log(jnp.maximum(taken(policy, action), jnp.finfo(jnp.float32).tiny))
+  return log(taken(policy, action))
+
+
+def log(probabilities: Array) -> Array:
+  """The logarithm, finite even where a probability is 0."""
+  return jnp.log(jnp.maximum(probabilities, jnp.finfo(jnp.float32).tiny))
+
+
+def every_action(
+  model: Model, discount: float, params: Params, root: Root
+) -> tuple[mctx.RecurrentFnOutput, Array]:
+  """One step of the model for each action of each root, in one call.
+
+  Returns:
+    Its output [B * A, ...], and the next hidden states [B * A, ...].
+  """
+  size, num_actions = root.policy_logits.shape
+  hidden = jnp.repeat(root.hidden, num_actions, 0)
+  actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)
+  node = hidden, jnp.zeros(actions.shape)
+  output, (hidden, _) = RecurrentFn(model, discount)(params, jax.random.key(0), actions, node)
+  return output, hidden

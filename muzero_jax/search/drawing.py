@@ -21,12 +21,12 @@ _CHOSEN, _BETTER, _WORSE, _EDGE = "#e07b1f", "#2f9e5b", "#c94f4f", "#808080"
 
 def document(tree: "SearchTree", simulation: int | None = None) -> str:
   """The text of an SVG file on a white ground: the tree after `simulation`, or the whole one."""
-  svg = picture(tree, simulation)
+  svg = draw(tree, simulation)
   svg.insert(0, Element("rect", width="100%", height="100%", fill="white"))
   return ElementTree.tostring(svg, encoding="unicode")
 
 
-def picture(tree: "SearchTree", simulation: int | None = None) -> Element:
+def draw(tree: "SearchTree", simulation: int | None = None) -> Element:
   """The tree as an `svg` element, whose text has the color of the text around it.
 
   Args:
@@ -53,7 +53,7 @@ def picture(tree: "SearchTree", simulation: int | None = None) -> Element:
   last = len(changes) - 1 if simulation is None else simulation
   visits, values = _state(tree, changes, simulation)
   marked = {node for node, _, _ in changes[last]} if simulation is not None else set()
-  scale = spread(tree)
+  scale = color_scale(tree)
   for node, place in places.items():
     if node > last:
       continue
@@ -71,7 +71,7 @@ def steps(tree: "SearchTree") -> str:
   """What the report's script needs, as JSON.
 
   Returns:
-    "nodes", for each node in the picture its number, reward and whether it is the root's;
+    "nodes", for each node in the drawing its number, reward and whether it is the root's;
     "changes", for every simulation a list of [node, N, Q or, at the root, value]; and the same for
     the finished tree, "final"; "base" and "scale", of the colors.
   """
@@ -87,7 +87,7 @@ def steps(tree: "SearchTree") -> str:
       "changes": [[line(*change) for change in changes] for changes in tree.replay()],
       "final": final,
       "base": float(tree.predicted[0]),
-      "scale": spread(tree),
+      "scale": color_scale(tree),
     },
     separators=(",", ":"),
   )
@@ -118,7 +118,7 @@ def layout(tree: "SearchTree") -> dict[int, tuple[float, float]]:
   return {node: (float(len(tree.path(node)) - 1), rows[node]) for node in sorted(children)}
 
 
-def spread(tree: "SearchTree") -> float:
+def color_scale(tree: "SearchTree") -> float:
   """The largest difference of a Q from the root's predicted value: that of the strongest color.
 
   It is at least 0.05, so that differences that do not show in the numbers have no color.

@@ -1,6 +1,6 @@
 """A search of one action of each class: actions at the root that the model cannot tell apart share
-their simulations (equivalence of actions under the model; van der Pol et al. 2020 and Grimm et al.
-2020 have the equivalences of MDPs and of models that this is a special case of).
+their simulations. This is a special case of the equivalences of MDPs (van der Pol et al. 2020) and
+of models (Grimm et al. 2020).
 
 Atari's action sets hold many such actions: in Pong six actions have three effects, and next to a
 wall some have none.
@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax.replay.frames import Replay
-from muzero_jax.search.base import RecurrentFn, Search, taken
+from muzero_jax.search.base import Search, every_action, taken
 from muzero_jax.types import Array, Decision, Key, Metrics, Model, Params, Root
 
 
@@ -39,11 +39,7 @@ class Classes:
     differences that the class names.
     """
     size, num_actions = root.policy_logits.shape
-    actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)
-    hidden = jnp.repeat(root.hidden, num_actions, 0)
-    output, (hidden, _) = RecurrentFn(self.model, self.discount)(
-      params, jax.random.key(0), actions, (hidden, jnp.zeros(actions.shape))
-    )
+    output, hidden = every_action(self.model, self.discount, params, root)
 
     def apart(x: Array) -> Array:
       x = x.astype(jnp.float32).reshape(size, num_actions, -1)
@@ -68,8 +64,8 @@ class Classes:
 def representatives(distance: Array, tolerance: float) -> Array:
   """The first action of the class of each action, i32[A].
 
-  An action joins the first class whose first action is near enough, and else begins a class: no two
-  of a class are more than twice the tolerance apart, which a chain of near neighbors could be.
+  An action joins the first class whose first action is near enough; otherwise it begins a class. So
+  no two actions of a class are more than twice the tolerance apart.
 
   Args:
     distance: f32[A, A], symmetric.
@@ -93,7 +89,7 @@ class Equivalent:
 
   search: Search
   classes: Classes
-  greedy: bool = False  # of a class, take the likeliest action, not a sample
+  greedy: bool = False  # take the most probable action of a class, not a sample
 
   @property
   def simulations(self) -> int:
@@ -135,8 +131,8 @@ def merge(root: Root, first: Array) -> tuple[Root, Array]:
   actions = jnp.arange(first.shape[1])
   is_in = first[:, None] == actions[None, :, None]  # [B, class, action]
   logits = jax.nn.log_softmax(root.policy_logits)
-  mass = jax.nn.logsumexp(jnp.where(is_in, logits[:, None], -jnp.inf), -1)
+  merged_logits = jax.nn.logsumexp(jnp.where(is_in, logits[:, None], -jnp.inf), -1)
   illegal = first != actions[None]
-  mass = jnp.where(illegal, jnp.finfo(mass.dtype).min, mass)
-  merged = dataclasses.replace(root, policy_logits=mass, illegal=illegal.astype(jnp.int32))
-  return merged, logits - jnp.take_along_axis(mass, first, 1)
+  merged_logits = jnp.where(illegal, jnp.finfo(merged_logits.dtype).min, merged_logits)
+  merged = dataclasses.replace(root, policy_logits=merged_logits, illegal=illegal.astype(jnp.int32))
+  return merged, logits - jnp.take_along_axis(merged_logits, first, 1)

@@ -5,6 +5,7 @@
 import jax
 import jax.numpy as jnp
 
+from muzero_jax.search.bisection import bisect
 from muzero_jax.targets.q import mellowmax
 from muzero_jax.types import Array
 
@@ -21,15 +22,11 @@ def inverse_temperature(q: Array, omega: float) -> Array:
   """
   excess = q - mellowmax(q, omega)[..., None]
 
-  def halve(_: Array, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-    low, high = bounds
-    middle = (low + high) / 2
-    above = jnp.sum(jnp.exp(middle[..., None] * excess) * excess, -1) > 0
-    return jnp.where(above, low, middle), jnp.where(above, middle, high)
+  def above(beta: Array) -> Array:
+    return ~(jnp.sum(jnp.exp(beta[..., None] * excess) * excess, -1) > 0)
 
-  bounds = jnp.zeros(q.shape[:-1]), jnp.full(q.shape[:-1], omega, q.dtype)
-  low, high = jax.lax.fori_loop(0, HALVINGS, halve, bounds)
-  return (low + high) / 2
+  low, high = jnp.zeros(q.shape[:-1]), jnp.full(q.shape[:-1], omega, q.dtype)
+  return bisect(above, low, high, HALVINGS)
 
 
 def policy(q: Array, omega: float) -> Array:

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax.search import qtransforms
-from muzero_jax.search.base import RecurrentFn, decided
+from muzero_jax.search.base import decided, every_action
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -41,7 +41,7 @@ class NoSearch:
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`. The value is the expectation of Q under the prior."""
     prior = jax.nn.softmax(root.policy_logits)
-    q = look_ahead(self.model, self.discount, params, key, root)
+    q = look_ahead(self.model, self.discount, params, root)
     baseline = jnp.sum(prior * q, -1, keepdims=True)
     scale, clip = self.scale, self.clip
     if self.qtransform != "fixed":
@@ -62,12 +62,7 @@ class NoSearch:
     )
 
 
-def look_ahead(model: Model, discount: float, params: Params, key: Key, root: Root) -> Array:
+def look_ahead(model: Model, discount: float, params: Params, root: Root) -> Array:
   """Q of every action from one step of the model, f32[B, A], in units of return."""
-  size, num_actions = root.policy_logits.shape
-  hidden = jnp.repeat(root.hidden, num_actions, 0)
-  actions = jnp.tile(jnp.arange(num_actions, dtype=jnp.int32), size)
-  output, _ = RecurrentFn(model, discount)(
-    params, key, actions, (hidden, jnp.zeros(size * num_actions))
-  )
-  return (output.reward + output.discount * output.value).reshape(size, num_actions)
+  output, _ = every_action(model, discount, params, root)
+  return (output.reward + output.discount * output.value).reshape(root.policy_logits.shape)

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import mctx
 
 from muzero_jax.search import qtransforms, regularized
-from muzero_jax.search.base import GROWERS, RecurrentFn, decision, mctx_root
+from muzero_jax.search.base import GROWERS, RecurrentFn, decision, log, mctx_root
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -84,8 +84,8 @@ class Puct:
     improve = functools.partial(regularized.root_policy, tree, qtransform=qtransform, **constants)
     policy = improve(root.policy_logits) if learn else visits
     acting = improve(start.prior_logits) if act else visits
-    behavior = jax.nn.softmax(_log(acting) / max(self.temperature, 1e-3))
-    return decision(tree, jax.random.categorical(key, _log(behavior)), policy, behavior), tree
+    behavior = jax.nn.softmax(log(acting) / max(self.temperature, 1e-3))
+    return decision(tree, jax.random.categorical(key, log(behavior)), policy, behavior), tree
 
   def _noisy(self, key: Key, root: Root) -> Array:
     """The prior, mixed with Dirichlet noise over the legal actions, as logits."""
@@ -96,14 +96,9 @@ class Puct:
     if root.illegal is not None:
       noise = jnp.where(root.illegal > 0, 0.0, noise)
       noise = noise / jnp.maximum(noise.sum(-1, keepdims=True), jnp.finfo(noise.dtype).tiny)
-    mixed = _log(
+    mixed = log(
       (1 - self.dirichlet_fraction) * jax.nn.softmax(logits) + self.dirichlet_fraction * noise
     )
     if root.illegal is not None:
       return jnp.where(root.illegal > 0, jnp.finfo(mixed.dtype).min, mixed)
     return mixed
-
-
-def _log(policy: Array) -> Array:
-  """log(policy), finite even where the policy is 0."""
-  return jnp.log(jnp.maximum(policy, jnp.finfo(jnp.float32).tiny))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from muzero_jax.networks.q import q_values
 from muzero_jax.search import mellowmax
-from muzero_jax.search.base import decided
+from muzero_jax.search.base import decided, log
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -53,7 +53,6 @@ class QSearch:
     q = q_values(self.model, params, root.hidden)
     policy = POLICIES[self.acting](q, self.temperature)
     behavior = (1 - self.epsilon) * policy + self.epsilon / q.shape[-1]
-    logits = jnp.log(jnp.maximum(behavior, jnp.finfo(jnp.float32).tiny))
-    action = jax.random.categorical(key, logits)
+    action = jax.random.categorical(key, log(behavior))
     value = jnp.sum(policy * q, -1)
     return decided(action, policy, value, q, behavior, depth=jnp.zeros_like(value))

@@ -80,13 +80,13 @@ def puct_over_tree(
   visited, q = tree.children_visits[node] > 0, tree.qvalues(node)
   # Before the first visit there are no extremes.
   some = high >= low
-  spread, low = jnp.where(some, jnp.maximum(high - low, epsilon), 1.0), jnp.where(some, low, 0.0)
-  scores = jnp.where(visited, (q - low) / spread, 0.0)
+  size, low = jnp.where(some, jnp.maximum(high - low, epsilon), 1.0), jnp.where(some, low, 0.0)
+  scores = jnp.where(visited, (q - low) / size, 0.0)
   if unvisited == "zero":
     return scores
   own = jnp.where((node == tree.ROOT_INDEX) & jnp.any(visited), 0.0, 1.0)
   mean = (jnp.sum(jnp.where(visited, q, 0.0)) + own * tree.raw_values[node]) / (visited.sum() + own)
-  return jnp.where(visited, scores, jnp.where(some, jnp.clip((mean - low) / spread, 0.0, 1.0), 0.0))
+  return jnp.where(visited, scores, jnp.where(some, jnp.clip((mean - low) / size, 0.0, 1.0), 0.0))
 
 
 def puct_per_node(
@@ -122,9 +122,9 @@ def sigma_over_tree(
   Wang et al. 2024).
   """
   low, high = extremes(tree)
-  spread = jnp.where(high >= low, jnp.maximum(high - low, epsilon), 1.0)
+  size = jnp.where(high >= low, jnp.maximum(high - low, epsilon), 1.0)
   weight = (visit_offset + tree.children_visits[node].max()) * value_scale
-  return weight * (completed_q(tree, node) - mixed_value(tree, node)) / spread
+  return weight * (completed_q(tree, node) - mixed_value(tree, node)) / size
 
 
 def sigma_of_advantage(

@@ -15,10 +15,11 @@ import jax
 import jax.numpy as jnp
 import mctx
 
+from muzero_jax.search.bisection import bisect
 from muzero_jax.types import Array, Key
 
 QTransform = Callable[[mctx.Tree, Array], Array]  # of `qtransforms.PUCT`
-BISECTIONS = 32  # each halves the interval in which alpha lies; float32 has 24 bits
+HALVINGS = 32  # of the interval in which alpha lies; float32 has 24 bits
 # Which of the paper's variants each kind of `--search.improvement` has: the policy target (LEARN),
 # the action (ACT), and every choice of an action in the tree (SEARCH).
 VARIANTS = {
@@ -42,15 +43,12 @@ def regularized(prior: Array, q: Array, weight: Array) -> Array:
   gap = jnp.where(prior > 0, jnp.max(gap) - q, 0.0)  # to the best action
   share = weight * prior
 
-  def halve(_: int, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
-    low, high = bounds
-    middle = (low + high) / 2
-    large = jnp.sum(share / (middle + gap)) > 1
-    return jnp.where(large, middle, low), jnp.where(large, high, middle)
+  def above(excess: Array) -> Array:
+    return jnp.sum(share / (excess + gap)) > 1
 
   # Bounds on alpha - max q: no probability exceeds 1, and they do not sum to less.
-  bounds = jnp.max(jnp.where(prior > 0, share - gap, -jnp.inf)), jnp.asarray(weight, q.dtype)
-  excess = sum(jax.lax.fori_loop(0, BISECTIONS, halve, bounds)) / 2
+  low, high = jnp.max(jnp.where(prior > 0, share - gap, -jnp.inf)), jnp.asarray(weight, q.dtype)
+  excess = bisect(above, low, high, HALVINGS)
   policy = share / (excess + gap)
   return policy / policy.sum()
 

@@ -19,7 +19,8 @@ import mctx
 import numpy as np
 from mctx._src import seq_halving  # the schedule and the score are not in mctx's public interface
 
-from muzero_jax.search import batched
+from muzero_jax.search import growth
+from muzero_jax.search.backup import State
 from muzero_jax.types import Array, Key, Params
 
 
@@ -105,9 +106,9 @@ def search(
   begins = 1 + np.cumsum(widths, 1) - widths  # the first of the new nodes
   at_root = jax.vmap(root_action_selection_fn.best, (0, None, None))
   bound = min(max_depth or widths.shape[1], widths.shape[1])
-  grower = batched.Grower(params, recurrent_fn, interior_action_selection_fn, bound)
+  grower = growth.Grower(params, recurrent_fn, interior_action_selection_fn, bound)
 
-  def play(width: int, i: Array, state: batched.State) -> batched.State:
+  def play(width: int, i: Array, state: State) -> State:
     key, expand_key = jax.random.split(jax.random.fold_in(rng_key, i))
     first = at_root(state[0].replace(embeddings=None), i, width)
     slot = jnp.asarray(begins)[0, i]
@@ -115,16 +116,16 @@ def search(
       legal = jnp.sum(1 - jnp.asarray(invalid_actions, jnp.int32), -1)
       begin, own = (jnp.asarray(x)[legal, i][:, None] for x in (begins, widths))
       order = jnp.arange(width)[None]
-      slot = jnp.where(order < own, begin + order, batched.NOWHERE)
+      slot = jnp.where(order < own, begin + order, growth.NOWHERE)
     return grower(jax.random.split(key, size), expand_key, state, first, slot)
 
-  def plant(num_nodes: int) -> batched.State:
-    return batched.plant(root, num_nodes, invalid_actions, extra_data)
+  def plant(num_nodes: int) -> State:
+    return growth.plant(root, num_nodes, invalid_actions, extra_data)
 
   state, i, room = plant(1), 0, 1
   for width, group in itertools.groupby(widths.max(0).tolist()):  # one program for equal rounds
     end = i + len(list(group))
     room = max(room, int(begins[:, i:end].max()) + width)
-    state = batched.transplant(state, plant(room))
+    state = growth.transplant(state, plant(room))
     state, i = jax.lax.fori_loop(i, end, functools.partial(play, width), state), end
-  return batched.harvest(batched.transplant(state, plant(num_simulations + 1)))
+  return growth.harvest(growth.transplant(state, plant(num_simulations + 1)))

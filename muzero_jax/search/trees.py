@@ -149,7 +149,7 @@ class SearchTree:
     """The tree that `to_dict` described.
 
     Raises:
-      ValueError: it is no such description.
+      ValueError: it is not such a description.
     """
     try:
       tree = cls(
@@ -160,7 +160,7 @@ class SearchTree:
         names=tuple(map(str, fields["names"])),
       )
     except (TypeError, KeyError, OverflowError, ValueError) as error:
-      raise ValueError(f"this is no search tree: {error!r}") from error
+      raise ValueError(f"this is not a search tree: {error!r}") from error
     size, actions = tree.parent.shape, tree.policy.shape
     ok = len(size) == len(actions) == 1 and size[0] > 0 and actions[0] > 0
     ok = ok and all(getattr(tree, name).shape == size for name in _NODES)
@@ -169,11 +169,11 @@ class SearchTree:
     ok = ok and set(tree.parent[tree.parent >= 0].tolist()) <= set(tree.nodes.tolist())
     ok = ok and all(np.all(np.isfinite(getattr(tree, name))) for name in _FLOATS)
     if not (ok and np.isfinite(tree.discount)):
-      raise ValueError("this is no search tree: sizes or numbers do not fit together")
+      raise ValueError("this is not a search tree: sizes or numbers do not fit together")
     return tree
 
   def to_svg(self, simulation: int | None = None) -> str:
-    """A picture of the tree after some simulations (default: all of them), as the text of an SVG.
+    """A drawing of the tree after some simulations (default: all of them), as the text of an SVG.
 
     Raises:
       ValueError: there was no such simulation.

@@ -115,8 +115,8 @@ class Calibrated:
 
   `search/uncertainty_squared`: the mean of U^2.
   `search/uncertainty_error`: the mean of e^2, which should be the same.
-  `search/uncertainty_slope`: the regression slope of e^2 on U^2 through the origin: 1 if large
-    uncertainties mean errors as large, less if they are exaggerated.
+  `search/uncertainty_slope`: the regression slope of e^2 on U^2 through the origin: 1 if errors
+    are as large as predicted, less if large uncertainties are exaggerated.
   """
 
   model: Model

@@ -1,8 +1,8 @@
 """Values of states from Q of every action: what off-policy returns bootstrap from.
 
 A recorded value is that of the policy that acted then. The maximum over Q is the value of a better
-policy, whoever acted. Each function estimates values for `bootstrap.TargetNetwork`, whose
-parameters are the target network's, with the newest ones under "online".
+policy, whichever policy acted. Each function estimates values for `bootstrap.TargetNetwork`, whose
+parameters are the target network's, with the current ones under "online".
 """
 
 import jax
@@ -19,7 +19,7 @@ def q_max(model: Model, params: Params, frames: Array) -> Array:
 
 
 def q_double(model: Model, params: Params, frames: Array) -> Array:
-  """Q'(s, argmax_a Q(s, a)) with the newest Q and the target network's Q', f32[N].
+  """Q'(s, argmax_a Q(s, a)) with the current Q and the target network's Q', f32[N].
 
   Double Q-learning (van Hasselt et al. 2016, eq. 4): the maximum over noisy estimates is too high,
   and the noise of two networks differs.

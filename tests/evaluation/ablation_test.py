@@ -11,7 +11,7 @@ from muzero_jax import config as configs
 from muzero_jax import flags
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import ablation
-from muzero_jax.runs import metrics
+from muzero_jax.runs import jsonl
 
 CATCH = flags.parse(["train", "--preset=catch"], Config())  # with 4 simulations
 
@@ -106,9 +106,9 @@ def test_a_finished_run_has_the_settings_the_length_and_an_evaluation(tmp_path):
   config = configs.replace(CATCH, {"workdir": str(tmp_path), "env_steps": 100})
   assert not ablation.finished(config) and ablation.done(config) == 0
   (tmp_path / "config.json").write_text(json.dumps({"config": configs.values(config)}))
-  metrics.append(tmp_path / "metrics.jsonl", {"env_steps": 25})
+  jsonl.append(tmp_path / "metrics.jsonl", {"env_steps": 25})
   assert not ablation.finished(config) and ablation.done(config) == 0.25
-  metrics.append(tmp_path / "evaluations.jsonl", {"agent": "trained", "env_steps": 128})
+  jsonl.append(tmp_path / "evaluations.jsonl", {"agent": "trained", "env_steps": 128})
   assert ablation.finished(config)
   assert not ablation.finished(configs.replace(config, {"env_steps": 200}))
   assert not ablation.finished(configs.replace(config, {"search.num_simulations": 5}))
@@ -118,4 +118,4 @@ def test_late_training_games_by_hand():
   """Of 100 steps the last quarter: 70..90 with 2.0 and 90..100 with 5.0."""
   assert ablation.late([70, 90, 100], [9.0, 2.0, 5.0]) == pytest.approx(3.0)
   assert np.isnan(ablation.late([], []))
-  assert ablation.spread([1.0, 3.0]) == "2.00 ± 1.41" and ablation.spread([1.0]) == "1.00"
+  assert ablation.in_words([1.0, 3.0]) == "2.00 ± 1.41" and ablation.in_words([1.0]) == "1.00"

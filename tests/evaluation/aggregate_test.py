@@ -11,7 +11,7 @@ from muzero_jax import build
 from muzero_jax import config as configs
 from muzero_jax.config import ConfigError
 from muzero_jax.evaluation import aggregate, scores
-from muzero_jax.runs import metrics, workdir
+from muzero_jax.runs import jsonl, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 
 
@@ -44,7 +44,7 @@ def write(tmp_path):
         "agent": agent,
         **scores.summary(games, task),
       }
-      metrics.append(folder / "evaluations.jsonl", row)
+      jsonl.append(folder / "evaluations.jsonl", row)
     return str(folder)
 
   return write
@@ -89,9 +89,9 @@ def test_every_number_has_its_protocol_games_and_seeds_beside_it(write):
   for place in (*result["tasks"], *result["tasks"][0]["runs"], result["over_tasks"]):
     assert place["protocol"] == "100k" and place["episodes"] > 0 and place["seeds"]
   (line,) = (line for line in aggregate.table(result).splitlines() if "Pong-v5 " in line)
-  assert "100k         2      3 " in line  # two seeds, three games
+  assert "100k         2        3 " in line  # two seeds, three episodes
   assert (
-    "human-normalized (tasks: 1, seeds of each: 2, games: 3, protocol 100k):"
+    "human-normalized (tasks: 1, seeds of each: 2, episodes: 3, protocol 100k):"
     in aggregate.table(result)
   )
   assert "published (no-op starts, not sticky): random -20.7, human 14.6" in aggregate.table(result)
@@ -99,10 +99,10 @@ def test_every_number_has_its_protocol_games_and_seeds_beside_it(write):
   assert said == (
     "mean 0.50 [0.00, 1.00], median 0.50 [0.00, 1.00], IQM 0.50 [0.00, 1.00], human-normalized "
     "0.60 [0.59, 0.61] "
-    "(protocol 100k, 2 games, 1 seed; [95% bootstrap interval over games])"
+    "(protocol 100k, 2 episodes, 1 seed; [95% bootstrap interval over episodes])"
   )
   one = scores.details({"protocol": "own", **scores.summary([4.0], "none")})
-  assert one == "mean 4.00, median 4.00, IQM 4.00 (protocol own, 1 game, 1 seed)"
+  assert one == "mean 4.00, median 4.00, IQM 4.00 (protocol own, 1 episode, 1 seed)"
 
 
 def test_the_newest_evaluation_of_the_player_and_protocol_counts(write):
@@ -227,8 +227,10 @@ def test_two_runs_are_played_and_summed_up(make_config, tmp_path, capsys):
     ["evaluate", f"--workdir={tmp_path}/0,{tmp_path}/1", "--episodes=5", f"--json={path}"]
   )
   said = capsys.readouterr().out
-  assert said.count("returns, protocol own: ") == said.count("(protocol own, 5 games, 1 seed;") == 2
+  assert (
+    said.count("returns, protocol own: ") == said.count("(protocol own, 5 episodes, 1 seed;") == 2
+  )
   (catch,) = json.loads(path.read_text())["tasks"]
   assert (catch["task"], catch["seeds"], catch["episodes"]) == ("catch", 2, 10)
-  played = [metrics.read(tmp_path / str(seed) / "evaluations.jsonl")[-1] for seed in (0, 1)]
+  played = [jsonl.read(tmp_path / str(seed) / "evaluations.jsonl")[-1] for seed in (0, 1)]
   assert [run["mean"] for run in catch["runs"]] == [np.mean(row["returns"]) for row in played]

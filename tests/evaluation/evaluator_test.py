@@ -131,7 +131,7 @@ def reference(environment, key, rounds):
 
 
 @pytest.mark.parametrize("episodes", [40, 37])
-def test_every_environment_plays_the_same_number_of_games(episodes):
+def test_every_environment_plays_the_same_number_of_episodes(episodes):
   """Short games are not over-counted: with games of 1 and of 200 steps, short ones are more
   frequent among those that end first. The program is left and entered again every 256 steps: that
   changes nothing.
@@ -194,7 +194,7 @@ def test_finish_counts_whole_unclipped_games_and_no_more_than_asked():
   second game is not written down. Environment 1 loses a life on the way (discount 0): 5 + 6 + 7 =
   18 after 3.
   """
-  games = evaluate.no_games(2, 1)
+  games = evaluate.no_results(2, 1)
   rewards = [[0, 0], [3, 5], [-4, 6], [0, 7], [100, 0]]
   first = [[1, 1], [0, 0], [0, 0], [1, 0], [0, 1]]
   last = [[0, 0], [0, 0], [1, 0], [0, 1], [1, 0]]
@@ -207,12 +207,12 @@ def test_finish_counts_whole_unclipped_games_and_no_more_than_asked():
   np.testing.assert_array_equal(games.length, [[2], [3]])
 
 
-def test_games_that_were_stuck_when_they_were_cut_off():
+def test_episodes_that_were_stuck_when_they_were_cut_off():
   """Three games of 6 steps after the first. Game 0 has a reward at step 2, game 1 loses a life at
   step 4 (discount 0); both are truncated, 4 and 2 steps later. Game 2, without either, ends by
   itself.
   """
-  games = evaluate.no_games(3, 1)
+  games = evaluate.no_results(3, 1)
   for step in range(7):
     reward, discount = [step == 2, 0, 0], [1, step != 4, step != 6]
     last, first = step == 6, step == 0
@@ -226,21 +226,22 @@ def test_games_that_were_stuck_when_they_were_cut_off():
   assert evaluate.standing(playing).stuck == 1  # finished games do not count
 
 
-def test_stuck_games_in_words():
+def test_stuck_episodes_in_words():
   row = dict(task="catch", env_steps=9, mean=0.0, episodes=8, protocol="own")
   assert scores.sentence(row).endswith("(protocol own).")
   assert scores.sentence(row | {"cut_off": 1, "stuck": 0}).endswith(
-    " 1 of the games was cut off at the step limit."
+    " 1 of the episodes was cut off at the step limit."
   )
   assert scores.sentence(row | {"cut_off": 3, "stuck": 2}).endswith(
-    " 3 of the games were cut off at the step limit, 2 of them stuck: no reward, no life lost in "
-    "the last 2,000 steps."
+    " 3 of the episodes were cut off at the step limit, 2 of them stuck: no reward, no life lost "
+    "in the last 2,000 steps."
   )
   now = evaluate.Standing(over=5, steps=12345, stuck=2)
   assert scoring.in_words(now, 8, 27000) == (
-    "5 of 8 games over, at step 12,345 of 27,000, 2 stuck (no reward, no life lost for 2,000 steps)"
+    "5 of 8 episodes over, at step 12,345 of 27,000, 2 stuck (no reward, no life lost for 2,000 "
+    "steps)"
   )
-  assert scoring.in_words(evaluate.Standing(9, 0, 0), 8, 0) == "8 of 8 games over"
+  assert scoring.in_words(evaluate.Standing(9, 0, 0), 8, 0) == "8 of 8 episodes over"
 
 
 @pytest.mark.parametrize(

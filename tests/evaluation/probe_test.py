@@ -7,13 +7,13 @@ import pytest
 
 from muzero_jax.envs.envpool import Atari, Observed
 from muzero_jax.evaluation import probe
-from muzero_jax.evaluation.probe import Recording
+from muzero_jax.evaluation.probe import Trajectories
 from muzero_jax.types import Model
 
 STEPS, GAMES = 60, 4
 
 
-def recording() -> Recording:
+def recording() -> Trajectories:
   """Byte 0 is moved by the action, by 1 or 3; byte 1 is noise that nothing knows; byte 2 never
   changes. The hidden state is byte 0.
   """
@@ -24,7 +24,7 @@ def recording() -> Recording:
   ram[..., 1] = random.randint(1, 255, (STEPS, GAMES))
   hidden = ram[..., :1].astype(np.float32)
   zeros = np.zeros((STEPS, GAMES), np.float32)
-  return Recording(hidden, action, ram, np.ones((STEPS, GAMES), np.int32), zeros, zeros + 1)
+  return Trajectories(hidden, action, ram, np.ones((STEPS, GAMES), np.int32), zeros, zeros + 1)
 
 
 def model(knows_action: bool) -> Model:
@@ -64,7 +64,7 @@ def test_steps_without_what_is_needed_are_left_out(monkeypatch):
   episode[30:] += 1
   ram[30:, :, 0] = ram[:-30, :, 0]
   hidden[30:] = hidden[:-30]
-  spoiled = Recording(hidden, made.action, ram, episode, made.reward, made.discount)
+  spoiled = Trajectories(hidden, made.action, ram, episode, made.reward, made.discount)
   spoiled.action[30:] = made.action[:-30]
   predicted = {3: probe.predict(model(True), {}, spoiled, 3)}
   found = probe.explained(spoiled, predicted, [0], needed=[1])

@@ -150,14 +150,14 @@ def test_whatever_stands_in_a_file_of_moments(tmp_path, line):
   ],
 )
 def test_a_game_of_any_shape_fills_its_box(games, frame, shape):
-  step = dataclasses.replace(games.steps[0], picture=Packed.of(frame))
+  step = dataclasses.replace(games.steps[0], image=Packed.of(frame))
   assert canvas.game(step).shape == shape
 
 
 def test_planes_of_a_board_have_colors():
   board = np.zeros((1, 3, 2), np.uint8)
   board[0, 0, 0] = board[0, 1, 1] = 255
-  black, first, second = canvas.image(board)[0, 2], *canvas.image(board)[0, :2]
+  black, first, second = canvas.as_image(board)[0, 2], *canvas.as_image(board)[0, :2]
   assert not black.any() and first.any() and second.any() and (first != second).any()
 
 

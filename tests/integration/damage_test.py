@@ -8,7 +8,7 @@ from muzero_jax import config as configs
 from muzero_jax import train
 from muzero_jax.config import ConfigError
 from muzero_jax.evaluation.scores import summary
-from muzero_jax.runs import metrics, restore
+from muzero_jax.runs import jsonl, restore
 from muzero_jax.runs.checkpoint import Checkpoints
 
 
@@ -35,7 +35,7 @@ def test_the_one_before_is_used(tmp_path, make_config, capsys):
   for steps in (192, 256):
     row = {"env_steps": steps, "task": "catch", "protocol": "own", "agent": "trained"}
     row |= {**summary([1.0, -1.0], "catch"), "lengths": [9, 9]}
-    metrics.append(tmp_path / "evaluations.jsonl", row)
+    jsonl.append(tmp_path / "evaluations.jsonl", row)
   places = tmp_path / "checkpoints"
   name = largest(places / "256" / "learner")
   os.truncate(name, 100)
@@ -51,8 +51,8 @@ def test_the_one_before_is_used(tmp_path, make_config, capsys):
   said = capsys.readouterr().out
   assert f"{places / '256'} is damaged (learner/" in said and "resuming at 192 steps" in said
   assert f"{places / '99999999'} is damaged (there is no learner in it)" in said
-  assert [row["env_steps"] for row in metrics.read(tmp_path / "evaluations.jsonl")] == [192]
-  steps = [row["env_steps"] for row in metrics.read(tmp_path / "metrics.jsonl")]
+  assert [row["env_steps"] for row in jsonl.read(tmp_path / "evaluations.jsonl")] == [192]
+  steps = [row["env_steps"] for row in jsonl.read(tmp_path / "metrics.jsonl")]
   assert steps == [64, 128, 192, 256, 320]
   assert Checkpoints(tmp_path).steps() == [320, 256]
   assert sorted(x.name for x in (tmp_path / "damaged").iterdir()) == ["256", "99999999"]

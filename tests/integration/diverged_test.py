@@ -12,7 +12,7 @@ import pytest
 from muzero_jax import config as configs
 from muzero_jax import train
 from muzero_jax.config import ConfigError, DivergedError
-from muzero_jax.runs import metrics
+from muzero_jax.runs import jsonl
 from muzero_jax.types import Context, Model, Params, Term
 
 QUIET = dict(evaluation__episodes=0, evaluation__random_episodes=0)
@@ -59,7 +59,7 @@ def test_an_exploding_run_keeps_its_checkpoints_and_the_advice_helps(tmp_path, m
   assert bytes_of(tmp_path) == before
 
   facts = json.loads((tmp_path / "diverged" / "facts.json").read_text())
-  updates = metrics.read(tmp_path / "metrics.jsonl")[-1]["updates"]
+  updates = jsonl.read(tmp_path / "metrics.jsonl")[-1]["updates"]
   assert facts["updates"] == updates > 0 and facts["largest_parameter"] > 1e5
   with np.load(tmp_path / "diverged" / "batch.npz") as batch:
     assert batch["example.frames"].shape[:3] == (2, 8, 2) and batch["weight"].shape == (2, 8)
@@ -89,7 +89,7 @@ def test_steps_are_skipped_and_counted_until_they_are_too_many(tmp_path, make_co
   assert counts and counts == sorted(set(counts)) and counts[-1] <= 3
   text = (tmp_path / "metrics.jsonl").read_text()
   assert "NaN" not in text and "Infinity" not in text
-  rows = metrics.read(tmp_path / "metrics.jsonl")
+  rows = jsonl.read(tmp_path / "metrics.jsonl")
   assert any(0 < row.get("learner/skipped", 0) < 1 for row in rows)
   facts = json.loads((tmp_path / "diverged" / "facts.json").read_text())
   assert facts["terms"]["poison"] == "nan" and np.isfinite(facts["terms"]["value"])

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from launch import benchmark
-from muzero_jax.runs import metrics
+from muzero_jax.benchmark.table import PARTS
+from muzero_jax.runs import jsonl
 
 ROOT = pathlib.Path(__file__).parents[2]
 SMALL = [
@@ -60,13 +60,13 @@ def pong(tmp_path_factory):
 
 def test_pong_trains_and_says_where_everything_is(pong):
   folder, said = pong
-  rows = metrics.read(folder / "metrics.jsonl")
+  rows = jsonl.read(folder / "metrics.jsonl")
   assert [row["env_steps"] for row in rows] == [200, 400]
   assert rows[-1]["frames"] == 1600
   assert (
     rows[-1]["updates"] == 25
   )  # a gradient step per tick of 8 steps: those of the last 200 steps
-  trained, chance = metrics.read(folder / "evaluations.jsonl")
+  trained, chance = jsonl.read(folder / "evaluations.jsonl")
   assert trained["protocol"] == chance["protocol"] == "100k"
   for score in trained["returns"] + chance["returns"]:
     assert -21 <= score <= 21
@@ -93,7 +93,7 @@ def test_a_run_of_pong_resumes(pong):
     "--evaluation.random_episodes=0",
   )
   assert "resuming at 400 steps" in said and "starts empty" not in said
-  assert [(row["env_steps"], row["updates"]) for row in metrics.read(folder / "metrics.jsonl")][
+  assert [(row["env_steps"], row["updates"]) for row in jsonl.read(folder / "metrics.jsonl")][
     -1
   ] == (800, 75)
   assert json.loads((folder / "config.json").read_text())["config"]["env_steps"] == 800
@@ -102,8 +102,8 @@ def test_a_run_of_pong_resumes(pong):
 def test_evaluate_and_video(pong):
   folder, _ = pong
   said = call("evaluate", folder, "--episodes=3", "--protocol=100k", "--seed=7")
-  assert "of 3 games (protocol 100k" in said
-  assert len(metrics.read(folder / "evaluations.jsonl")[-1]["returns"]) == 3
+  assert "of 3 episodes (protocol 100k" in said
+  assert len(jsonl.read(folder / "evaluations.jsonl")[-1]["returns"]) == 3
   said = call("video", folder, "--seed=1", "--plain", "--steps=30")
   assert ".mp4 (an episode of 30 steps" in said and "cut off there by --steps" in said
 
@@ -130,7 +130,7 @@ def test_benchmark_splits_the_loop(tmp_path):
   assert "efficiency: " in said and "tree operations: " in said and "GFLOP/s" in said
   figures = json.loads((tmp_path / "figures.json").read_text())
   seconds = {name: values["median"] for name, values in figures["seconds_per_tick"].items()}
-  assert seconds.keys() == benchmark.PARTS.keys()
+  assert seconds.keys() == PARTS.keys()
   # On a CPU emulators and network share the cores: the ideal is their sum.
   assert figures["efficiency"]["median"] * seconds["loop"] == pytest.approx(
     seconds["emulators"] + seconds["network"]

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from muzero_jax.runs import metrics
+from muzero_jax.runs import jsonl
 from muzero_jax.runs.checkpoint import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -87,7 +87,7 @@ def test_kill_9_and_sigterm_lose_nothing_that_was_saved(tmp_path, start):
   rest = process.communicate()[0]
   assert process.returncode == 128 + signal.SIGTERM, rest
   assert "stopped at" in rest
-  steps = [row["env_steps"] for row in metrics.read(tmp_path / "metrics.jsonl")]
+  steps = [row["env_steps"] for row in jsonl.read(tmp_path / "metrics.jsonl")]
   assert steps == sorted(set(steps)) and steps[-1] > begun
   assert Checkpoints(tmp_path, read_only=True).latest() >= steps[-1]
 
@@ -139,7 +139,7 @@ def test_every_phase_ends_within_seconds_of_a_signal(number, phase, words, tmp_p
   assert "stopped" in rest and "Traceback" not in rest
   assert took < 15, f"{took:.0f} s"
   if phase == " steps/s ":
-    steps = [row["env_steps"] for row in metrics.read(tmp_path / "metrics.jsonl")]
+    steps = [row["env_steps"] for row in jsonl.read(tmp_path / "metrics.jsonl")]
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
       assert checkpoints.latest() >= steps[-1] > 0
   assert not (tmp_path / "evaluations.jsonl").exists()

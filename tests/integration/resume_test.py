@@ -11,7 +11,7 @@ import pytest
 from muzero_jax import build, train
 from muzero_jax import config as configs
 from muzero_jax.config import ConfigError
-from muzero_jax.runs import metrics, restore
+from muzero_jax.runs import jsonl, restore
 from muzero_jax.runs.checkpoint import Checkpoints
 
 
@@ -49,7 +49,7 @@ def test_a_run_leaves_what_was_promised_and_resumes_bit_for_bit(tmp_path, make_c
 
   said = capsys.readouterr().out
   assert "resuming at 200 steps" in said and "GiB" in said and "random play" in said
-  rows = metrics.read(tmp_path / "one" / "metrics.jsonl")
+  rows = jsonl.read(tmp_path / "one" / "metrics.jsonl")
   assert [row["env_steps"] for row in rows] == [128, 256, 384, 512]
   named = [
     "frames",
@@ -79,7 +79,7 @@ def test_a_run_leaves_what_was_promised_and_resumes_bit_for_bit(tmp_path, make_c
     assert np.isfinite(rows[-1][name]), name
   # 512 steps at 0.125 gradient steps each, but for the warm-up of 128 steps.
   assert rows[-1]["updates"] == (512 - 128) / 8
-  scores = metrics.read(tmp_path / "one" / "evaluations.jsonl")
+  scores = jsonl.read(tmp_path / "one" / "evaluations.jsonl")
   assert [row["agent"] for row in scores] == ["trained", "random"]
   assert (
     scores[0]["env_steps"] == 512
@@ -99,13 +99,13 @@ def test_a_finished_run_goes_on_when_asked_for_more(tmp_path, make_config, capsy
   """
   config = make_config(tmp_path, env_steps=256, evaluation__random_episodes=0)
   assert train.train(config) == 0
-  before = len(metrics.read(tmp_path / "evaluations.jsonl"))
+  before = len(jsonl.read(tmp_path / "evaluations.jsonl"))
   assert train.train(config) == 0
   assert "has done its 256 steps" in capsys.readouterr().out
-  assert len(metrics.read(tmp_path / "evaluations.jsonl")) == before  # nothing is evaluated twice
+  assert len(jsonl.read(tmp_path / "evaluations.jsonl")) == before  # nothing is evaluated twice
   assert train.train(dataclasses.replace(config, env_steps=512)) == 0
   assert "the replay starts empty" in capsys.readouterr().out
-  updates = [row["updates"] for row in metrics.read(tmp_path / "metrics.jsonl")]
+  updates = [row["updates"] for row in jsonl.read(tmp_path / "metrics.jsonl")]
   assert updates == [0, 16, 16, 32]  # 128 steps of warm-up each time
 
 

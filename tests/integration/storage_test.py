@@ -14,8 +14,9 @@ from launch import evaluate as command
 from muzero_jax import train
 from muzero_jax.config import StorageError
 from muzero_jax.evaluation.scoring import Scoring
-from muzero_jax.runs import metrics
+from muzero_jax.runs import jsonl
 from muzero_jax.runs.checkpoint import Checkpoints
+from muzero_jax.runs.metrics import Reporter
 
 SHORT = dict(evaluation__episodes=0, evaluation__random_episodes=0)
 
@@ -26,7 +27,7 @@ def latest(folder) -> int:
 
 
 def steps(folder) -> list[int]:
-  return [row["env_steps"] for row in metrics.read(folder / "metrics.jsonl")]
+  return [row["env_steps"] for row in jsonl.read(folder / "metrics.jsonl")]
 
 
 @pytest.fixture
@@ -52,7 +53,7 @@ def fill(disk: pathlib.Path) -> pathlib.Path:
 
 def after_row(monkeypatch, number: int, action) -> None:
   """Calls `action` after a run has written so many rows of metrics."""
-  write, rows = metrics.Reporter.write, []
+  write, rows = Reporter.write, []
 
   def counting(reporter):
     rows.append(write(reporter))
@@ -60,7 +61,7 @@ def after_row(monkeypatch, number: int, action) -> None:
       action()
     return rows[-1]
 
-  monkeypatch.setattr(metrics.Reporter, "write", counting)
+  monkeypatch.setattr(Reporter, "write", counting)
 
 
 def test_a_full_disk(disk, make_config, monkeypatch, capsys):
@@ -125,8 +126,8 @@ def test_a_signal_ends_an_evaluation_and_the_score_is_printed_before_it_is_writt
   def read_only(*_):
     raise OSError(errno.EROFS, os.strerror(errno.EROFS))
 
-  monkeypatch.setattr(metrics, "append", read_only)
+  monkeypatch.setattr(jsonl, "append", read_only)
   monkeypatch.setattr(cli, "use_devices", lambda count: None)
   with pytest.raises(StorageError, match=r"could not be appended to .* \(Read-only file system\)"):
     command.main(["evaluate", f"--workdir={tmp_path}", "--episodes=2"])
-  assert "of 2 games" in capsys.readouterr().out
+  assert "of 2 episodes" in capsys.readouterr().out

@@ -9,7 +9,7 @@ import pytest
 
 from muzero_jax import api, together, train
 from muzero_jax.config import ConfigError
-from muzero_jax.runs import metrics
+from muzero_jax.runs import jsonl
 
 
 def params(folder):
@@ -20,7 +20,7 @@ def rows(folder):
   """What each row says of learning: no times and rates, and no slope through hardly any spread."""
   return [
     {name: x for name, x in row.items() if not re.search("second|skill", name)}
-    for row in metrics.read(folder / "metrics.jsonl")
+    for row in jsonl.read(folder / "metrics.jsonl")
   ]
 
 

@@ -7,7 +7,7 @@ from muzero_jax import config as configs
 from muzero_jax import train
 from muzero_jax.config import ConfigError
 from muzero_jax.evaluation import protocols, scores
-from muzero_jax.runs import metrics, restore
+from muzero_jax.runs import jsonl, restore
 
 
 def test_all_ideas_at_once(tmp_path, make_config):
@@ -31,7 +31,7 @@ def test_all_ideas_at_once(tmp_path, make_config):
     evaluation__random_episodes=0,
   )
   assert train.train(config) == 0
-  rows = metrics.read(tmp_path / "metrics.jsonl")
+  rows = jsonl.read(tmp_path / "metrics.jsonl")
   assert -1 <= rows[-1]["loss/consistency"] < 0 < rows[-1]["learner/target_age"]
   assert np.isfinite(rows[-1]["loss/policy_gradient"])
   assert rows[-1]["updates"] == 48
@@ -93,7 +93,7 @@ def test_one_run_at_a_time(tmp_path, make_config):
 
 def test_without_gradient_steps_a_run_acts_only(tmp_path, make_config, capsys):
   assert train.train(make_config(tmp_path, learner__updates_per_step=0.0)) == 0
-  rows = metrics.read(tmp_path / "metrics.jsonl")
+  rows = jsonl.read(tmp_path / "metrics.jsonl")
   assert [(row["env_steps"], row["updates"], row["updates_per_second"]) for row in rows][-1] == (
     512,
     0,
@@ -108,23 +108,6 @@ def test_scores_in_words():
   row = dict(task="Pong-v5", env_steps=1000, mean=-3.5, episodes=4, protocol="100k")
   said = scores.sentence(row, dict(mean=-20.5, episodes=8))
   assert said == (
-    "Pong-v5 after 1,000 steps: mean return -3.50 of 4 games "
+    "Pong-v5 after 1,000 steps: mean return -3.50 of 4 episodes "
     "(protocol 100k, random play -20.50 of 8, published: random -20.7, human 14.6)."
   )
-
-
-def test_metrics_after_the_checkpoint_are_forgotten(tmp_path):
-  path = tmp_path / "metrics.jsonl"
-  for steps in (10, 20, 30):
-    metrics.append(path, {"env_steps": steps})
-  path.write_text(path.read_text() + '{"env_st')
-  metrics.forget(path, after=20)
-  assert [row["env_steps"] for row in metrics.read(path)] == [10, 20]
-
-
-def test_sums_of_rounds():
-  """A name that only one round reports is kept; one without weight has no mean."""
-  total = metrics.add(
-    {"a": (1.0, 2.0), "c": (3.0, 4.0)}, {"a": (2.0, 2.0), "b": (0.0, 0.0), "d": (5.0, 1.0)}
-  )
-  assert metrics.means(total) == {"a": 0.75, "c": 0.75, "d": 5.0}

@@ -6,7 +6,7 @@ import pytest
 
 from muzero_jax import config as configs
 from muzero_jax import flags, train
-from muzero_jax.runs import metrics
+from muzero_jax.runs import jsonl
 
 PRESET = pathlib.Path(__file__).parents[2] / "launch" / "presets" / "catch.flags"
 
@@ -27,5 +27,5 @@ def test_catch_is_learned(tmp_path, kind):
   ]
   config = flags.parse([*words, "--env.num_envs=32", "--learner.batch_size=128"], configs.Config())
   assert train.train(config) == 0
-  (row,) = metrics.read(tmp_path / "evaluations.jsonl")
+  (row,) = jsonl.read(tmp_path / "evaluations.jsonl")
   assert row["mean"] >= 0.95

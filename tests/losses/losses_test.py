@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from muzero_jax.losses import common, muzero
 from muzero_jax.losses import consistency as consistency_module
-from muzero_jax.losses import muzero
 from muzero_jax.losses.consistency import consistency
 from muzero_jax.losses.policy_gradient import normalize, policy_gradient
 from muzero_jax.types import Context, Example, Model
@@ -56,7 +56,7 @@ def test_cross_entropy_by_hand():
   # -(1/2 ln 1/2 + 1/2 ln 1/4) = ln 2 / 2 + ln 2.
   logits = jnp.log(jnp.array([0.5, 0.25, 0.25])) - 3
   np.testing.assert_allclose(
-    muzero.cross_entropy(jnp.array([0.5, 0.5, 0.0]), logits), 1.5 * LN2, rtol=1e-6
+    common.cross_entropy(jnp.array([0.5, 0.5, 0.0]), logits), 1.5 * LN2, rtol=1e-6
   )
 
 
@@ -65,7 +65,7 @@ def test_cross_entropy_is_float32():
   nothing more.
   """
   logits = jnp.linspace(-3, 3, 601).astype(jnp.bfloat16)
-  found = muzero.cross_entropy(jnp.full(601, 1 / 601), logits)
+  found = common.cross_entropy(jnp.full(601, 1 / 601), logits)
   wide = np.asarray(logits, np.float64)
   expected = np.log(np.exp(wide).sum()) - wide.mean()
   assert found.dtype == jnp.float32
@@ -74,10 +74,10 @@ def test_cross_entropy_is_float32():
 
 def test_step_weights_by_hand():
   """MuZero: the root counts 1 and the k later steps 1/k each. EfficientZero: every step 1/k."""
-  np.testing.assert_allclose(muzero.step_weights(4, "root"), [1, 0.25, 0.25, 0.25, 0.25])
-  np.testing.assert_allclose(muzero.step_weights(4, "equal"), [0.25, 0.25, 0.25, 0.25, 0.25])
+  np.testing.assert_allclose(common.step_weights(4, "root"), [1, 0.25, 0.25, 0.25, 0.25])
+  np.testing.assert_allclose(common.step_weights(4, "equal"), [0.25, 0.25, 0.25, 0.25, 0.25])
   for kind in ("root", "equal"):
-    np.testing.assert_allclose(muzero.step_weights(1, kind), [1, 1])
+    np.testing.assert_allclose(common.step_weights(1, kind), [1, 1])
 
 
 def test_value_loss_by_hand():

@@ -55,11 +55,11 @@ def test_thin_by_hand():
 def test_spread_by_hand():
   """One seed was seen from 0 to 4, the other from 2 to 8: they share 2 to 4."""
   lines = [(np.array([0.0, 4]), np.array([0.0, 8])), (np.array([2.0, 8]), np.array([10.0, 4]))]
-  grid, ys = history.spread(lines, 3)
+  grid, ys = history.resampled(lines, 3)
   np.testing.assert_allclose(grid, [2, 3, 4])
   np.testing.assert_allclose(ys, [[4, 6, 8], [10, 9, 8]])
   assert (
-    history.spread([(np.array([0.0, 1]), np.zeros(2)), (np.array([2.0, 3]), np.zeros(2))], 3)
+    history.resampled([(np.array([0.0, 1]), np.zeros(2)), (np.array([2.0, 3]), np.zeros(2))], 3)
     is None
   )
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.reporting import page as report
+from muzero_jax.reporting.sections import video
 from tests import fuzz
 from tests.reporting.common import (
   metric_rows,
@@ -105,10 +106,10 @@ def test_a_run_of_pong(tmp_path):
   head = {row[0]: row[1] for row in page.rows if len(row) == 2}
   assert head["agent steps"] == "3,000 of 5,000" and head["wall-clock time"] == "0:03:00"
   assert head["agent steps/s (median)"] == "16.5" and head["newest training return"] == "-19.62"
-  assert head["last evaluation"] == "-18.50 [-19.51, -17.25], 7 games after 3,000 steps"
-  assert head["best evaluation"] == "-12.50, 7 games after 2,000 steps (of 2)" and head[
+  assert head["last evaluation"] == "-18.50 [-19.51, -17.25], 7 episodes after 3,000 steps"
+  assert head["best evaluation"] == "-12.50, 7 episodes after 2,000 steps (of 2)" and head[
     "random play"
-  ].startswith("-20.75, 7 games")
+  ].startswith("-20.75, 7 episodes")
   assert (head["protocol"], head["code"], head["devices"]) == ("100k", "abc1234", "cpu")
   table = [row for row in page.rows if row[0] == "pong"]
   scores = ["-18.50 [-19.51, -17.25]", "-17.50", "-16.50", "-15.50"]
@@ -139,7 +140,7 @@ def test_a_run_of_pong(tmp_path):
   assert "jax 0.10.77" in page.text and "train --seed" in page.text
   for x in ("agent steps", "wall-clock time"):
     chart = page.chart(f"Pong-v5: return against {x}")
-    assert x in chart["x"] and labels(chart) == {"training games", "evaluation"}
+    assert x in chart["x"] and labels(chart) == {"training episodes", "evaluation"}
     assert chart["level"] == -20.75
     [dots] = chart["dots"]
     assert (dots["y"], dots["low"], dots["high"]) == (
@@ -158,7 +159,7 @@ def test_seeds_make_a_band_and_a_setting_makes_a_group(tmp_path):
   assert labels(page.chart("Pong-v5: return against agent steps")) == {
     "mean of seeds",
     "lowest to highest",
-    "a seed's training games",
+    "a seed's training episodes",
   }
   marked = [attributes for attributes in page.all("tr") if attributes.get("class") == "differs"]
   assert len(marked) == 2  # --workdir and --seed
@@ -192,7 +193,7 @@ def test_several_games_have_a_curve_each(tmp_path):
   assert "Pong-v5, catch: 2 runs" in page.text
   assert str(pong) in page.text and str(catch) in page.text  # the folders' names are the same
   for task in ("Pong-v5", "catch"):
-    assert "training games" in labels(page.chart(f"{task}: return against agent steps"))
+    assert "training episodes" in labels(page.chart(f"{task}: return against agent steps"))
   assert len([row for row in page.rows if row[0] == "Pong-v5"]) == 1  # published
   assert not [row for row in page.rows if row[0] == "catch"]
 
@@ -207,13 +208,13 @@ def test_a_game_without_published_scores(tmp_path):
       env__task="Mine",
     )
   )
-  assert "no published scores" in page.text and "0.50,  games after 1 steps" in page.text
+  assert "no published scores" in page.text and "0.50,  episodes after 1 steps" in page.text
 
 
 def test_a_run_that_just_began(tmp_path):
   page = read_page(write_run(tmp_path / "run", log_every=12345))
   assert "run has no metrics yet: the first line comes after 12,345 agent steps." in page.text
-  assert "No evaluation yet." in page.text and "Pong-v5: no game is over yet." in page.text
+  assert "No evaluation yet." in page.text and "Pong-v5: no episode has ended yet." in page.text
   assert not [figure for figure in page.all("figure")] and not page.all("video")
   folder = write_run(tmp_path / "bare")
   (folder / "metrics.jsonl").unlink(), (folder / "evaluations.jsonl").unlink()
@@ -316,13 +317,11 @@ def test_the_newest_video_is_embedded_unless_it_is_large(tmp_path, monkeypatch):
   other = write_run(tmp_path / "other", metric_rows([1]), seed=1)
   for folders in ([folder], [folder, other], [other, folder]):
     page = read_page(*folders, output=tmp_path / "report.html")
-    [video] = page.all("video")
-    assert (
-      video["src"] == "data:video/mp4;base64," + base64.b64encode(b"film 1000.mp4").decode()
-      and "controls" in video
-    )
+    [shown] = page.all("video")
+    assert shown["src"] == "data:video/mp4;base64," + base64.b64encode(b"film 1000.mp4").decode()
+    assert "controls" in shown
     assert "1000.mp4 of run" in page.text
-  monkeypatch.setattr(report, "VIDEO_BYTES", 3)
+  monkeypatch.setattr(video, "MAX_BYTES", 3)
   page = read_page(folder)
   assert not page.all("video") and str(folder / "video" / "1000.mp4") in page.text
 

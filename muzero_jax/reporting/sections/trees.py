@@ -18,8 +18,11 @@ _ABOUT = (
 )
 
 
-def section(path: Path) -> list[Element]:
-  """The moments that stand in a file beside a video; [] if there is no such file."""
+def section(video: Path | None) -> list[Element]:
+  """Search trees from the .json file beside a video; [] if there is no video or no such file."""
+  if not video:
+    return []
+  path = video.with_suffix(".json")
   try:
     kind, found = moments.read(path)
   except FileNotFoundError:
@@ -43,9 +46,9 @@ def _moment(moment: Moment, opened: bool) -> Element:
   tree = moment.tree
   assert tree
   head = tag("summary", f"Episode {moment.episode + 1}, step {moment.step:,}: {_reasons(moment)}")
-  picture = tag("img", src=f"data:image/png;base64,{moment.picture}", alt="the game", class_="game")
+  image = tag("img", src=f"data:image/png;base64,{moment.image}", alt="the game", class_="game")
   beside = tag("div", tag("p", _facts(moment)), _actions(tree))
-  details = tag("details", head, tag("div", picture, beside, class_="moment"), _stepper(tree))
+  details = tag("details", head, tag("div", image, beside, class_="moment"), _stepper(tree))
   if opened:
     details.set("open", "open")
   return details
@@ -85,10 +88,10 @@ def _actions(tree: SearchTree) -> Element:
 
 
 def _stepper(tree: SearchTree) -> Element:
-  """The picture, and a slider, which the script shows."""
+  """The drawing of the tree, and a slider, which the script shows."""
   last = str(tree.simulations)
   slider = tag("input", type="range", min="0", max=last, value=last, **{"aria-label": "simulation"})
   said = tag("output", f"all {last} simulations")
   control = tag("label", slider, said, hidden="hidden")
-  svg = tag("div", drawing.picture(tree), class_="wide")
+  svg = tag("div", drawing.draw(tree), class_="wide")
   return tag("div", control, svg, class_="tree", **{"data-tree": drawing.steps(tree)})

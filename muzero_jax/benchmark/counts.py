@@ -1,0 +1,118 @@
+"""Counts what a compiled program of a run makes a device do in a tick: kernels, bytes, copies."""
+
+import dataclasses
+import math
+
+import jax
+
+from muzero_jax.benchmark import hlo
+from muzero_jax.build import Experiment
+from muzero_jax.loop import LEARNING
+
+KERNEL, READ = 2e-6, 10e-6  # seconds on a GPU: assumed, of a kernel, and of a value the host reads
+DESCENT = 3  # iterations assumed of a loop in a search, where their number depends on data
+
+
+@dataclasses.dataclass
+class Count:
+  """What a device does for a part of the program."""
+
+  kernels: float = 0
+  reads: float = 0  # values that the host waits for: conditions of loops and branches
+  bytes: float = 0  # that kernels read and write
+
+  @property
+  def seconds(self) -> float:
+    """The least time in which a GPU is given this work; an estimate."""
+    return self.kernels * KERNEL + self.reads * READ
+
+
+def count(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
+  """What acting and learning take in a tick, on average over ticks."""
+  acting, learning = Count(), Count()
+  loop, trips = _tick(text), _Trips(run)
+  for computation, one, times in text.walk(loop.calls("body"), trips):
+    _add(learning if _learns(one) else acting, text, computation, one, times, trips)
+  for one in text.computations[loop.calls("condition")]:
+    _add(acting, text, loop.calls("condition"), one, 1, trips)
+  acting.reads += 1
+  return acting, learning
+
+
+def inner(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
+  """What one gradient step takes, and one simulation of the search that acts.
+
+  Both are bodies of loops. A simulation is 0 if there is no tree.
+  """
+  trips = _Trips(run)
+  update, loops = Count(), []
+  for _, one, times in text.walk(_tick(text).calls("body"), trips):
+    if one.code == "while" and not _learns(one) and run.loop.search.simulations > 1:
+      if text.trips(one) == run.loop.search.simulations:
+        loops.append(one)
+    if one.code == "while" and _learns(one) and text.trips(one) is None and times == 1:
+      if not update.kernels:
+        update = _body(text, one, trips)
+  simulations = [_body(text, one, trips) for one in loops]
+  return update, max(simulations, key=lambda x: x.kernels, default=Count())
+
+
+def _body(text: hlo.Program, loop: hlo.Instruction, trips: "_Trips") -> Count:
+  found = Count()
+  for computation, one, times in text.walk(loop.calls("body"), trips):
+    _add(found, text, computation, one, times, trips)
+  return found
+
+
+def _add(
+  to: Count,
+  text: hlo.Program,
+  computation: str,
+  one: hlo.Instruction,
+  times: float,
+  trips: "_Trips",
+) -> None:
+  if hlo.is_kernel(one):
+    to.kernels += times
+    to.bytes += times * text.moved(computation, one)
+  if one.code == "while" and text.trips(one) is None:
+    to.reads += times * (1 + trips(one))
+  to.reads += times * (one.code == "conditional")
+
+
+class _Trips:
+  """Iterations of loops whose number depends on data, on average over ticks."""
+
+  def __init__(self, run: Experiment):
+    self._updates, self._learner = run.loop.updates / run.loop.every, ""
+
+  def __call__(self, loop: hlo.Instruction) -> float:
+    if _learns(loop) and self._learner in ("", loop.name):
+      self._learner = loop.name  # the first one that is met is the outermost
+      return self._updates
+    return DESCENT
+
+
+def _learns(one: hlo.Instruction) -> bool:
+  return f"/{LEARNING}/" in one.origin
+
+
+def _tick(text: hlo.Program) -> hlo.Instruction:
+  """The loop over ticks: of the outermost loops, the one with the longest body."""
+  loops = [x for x in text.computations[text.entry] if x.code == "while"]
+  return max(loops, key=lambda x: len(text.computations[x.calls("body")]))
+
+
+def copied(run: Experiment, text: hlo.Program) -> int:
+  """Bytes that are written as whole copies of the replay's frames, in one tick and one call."""
+  frame = jax.eval_shape(run.loop.ring.init).frame
+  sides = sorted(size for size in frame.shape if size > 1)
+  size, total = frame.size * frame.dtype.itemsize, 0.0
+  for _, one, times in text.walk(text.entry, lambda _: 1):
+    if not hlo.is_kernel(one) or text.in_place(one):
+      continue
+    written = hlo.arrays(one.shape)
+    for _, dims, _ in written[:1] if one.code.endswith("-start") else written:
+      same = sorted(side for side in dims if side > 1) == sides or math.prod(dims) == frame.size
+      total += times * size * same
+  return int(total)

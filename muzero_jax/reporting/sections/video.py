@@ -1,0 +1,50 @@
+"""The newest video among the runs of a report."""
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree.ElementTree import Element
+
+from muzero_jax.reporting.elements import tag
+from muzero_jax.runs import history
+from muzero_jax.runs.history import Run
+
+MAX_BYTES = 20 * 2**20  # of a larger video only the name is shown
+
+
+def section(runs: Sequence[Run]) -> list[Element]:
+  """The newest video of the first run that has one, or []."""
+  path = newest(runs)
+  if not path:
+    return []
+  folder = path.parent.parent
+  names = {run.folder: name for run, name in zip(runs, history.names(runs), strict=True)}
+  text = f"{path.name} of {names[folder]}"
+  if path.stat().st_size > MAX_BYTES:
+    return [tag("p", f"The video {text} is too large to be shown here: {path}")]
+  address = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()
+  player = tag("video", src=address, controls="controls", preload="metadata")
+  return [tag("figure", tag("figcaption", f"video {text}"), player)]
+
+
+def newest(runs: Sequence[Run]) -> Path | None:
+  """The newest video of the first run that has one."""
+  for run in runs:
+    if videos := _complete(run.folder / "video"):
+      return max(videos, key=lambda path: path.stat().st_mtime)
+  return None
+
+
+def _complete(folder: Path) -> list[Path]:
+  """The videos in a folder, without those that are being written: their names begin with a dot.
+
+  Symbolic links are not followed: what they lead to is not part of the run, and a report may be
+  passed on to others.
+  """
+  if folder.is_symlink():
+    return []
+  return [
+    path
+    for path in folder.glob("*.mp4")
+    if not path.name.startswith(".") and path.is_file() and not path.is_symlink()
+  ]
