@@ -415,9 +415,9 @@ class Training:
       return new
     restored = saved.restore(local=small, replay=new.replay)
     local = dataclasses.replace(restored["local"], replay=restored["replay"])
-    if self.config.env.kind != "envpool":
+    if not build.restarts(self.config):
       return local
-    # EnvPool cannot save the state of its environments: new episodes start, and the unfinished ones
+    # The state of these environments cannot be saved: new episodes start, and the unfinished ones
     # in the replay are marked as truncated.
     cut = jax.jit(jax.vmap(self.run.loop.ring.cut), donate_argnums=0)
     fresh = jax.vmap(restarted)(local.actor, new.actor.env)
