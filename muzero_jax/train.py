@@ -4,6 +4,7 @@ The host calls the program in rounds of many ticks. While the device computes a 
 processes the metrics of the round before.
 """
 
+import contextlib
 import dataclasses
 import os
 import re
@@ -24,6 +25,7 @@ from muzero_jax.device import parallel
 from muzero_jax.evaluation.scores import sentence
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
+from muzero_jax.reporting import board
 from muzero_jax.reporting.final import finish
 from muzero_jax.runs import diverged, metrics, signals, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
@@ -312,6 +314,8 @@ class Training:
     if row:
       reporter.say(sentence(row))
       self.scoring.keep(row)
+      with contextlib.suppress(OSError, ConfigError):  # the next one, or the end, writes it again
+        board.write(self.folder)
 
   def _period(self, env_steps: int) -> int:
     """A number of agent steps, in ticks."""

@@ -33,7 +33,7 @@ HOMES = {
   "gymnasium": ["envs/gymnasium.py"],
   "orbax": ["runs/storage.py"],
   "absl": ["flags.py"],
-  "tensorboardX": ["runs/metrics.py"],
+  "tensorboardX": ["runs/metrics.py", "reporting/board.py"],
   "matplotlib": ["reporting/plots.py"],
   "imageio": ["evaluation/video.py"],
   "PIL": ["evaluation/canvas.py"],

@@ -42,7 +42,7 @@ class Pictures(Counter):
     super().__init__(shape=(2, 3, 3), dtype=np.uint8)
 
   def seen(self):
-    return np.stack([np.zeros((2, 3)), np.ones((2, 3)), np.full((2, 3), self.steps)], -1, np.uint8)
+    return np.broadcast_to(np.array([0, 1, self.steps], np.uint8), (2, 3, 3))
 
 
 for name, entry, options in (

@@ -33,18 +33,17 @@ ROW = {
 def agent(tmp_path_factory):
   """An untrained agent of Catch, with heads that are not zero so that its choices differ."""
   folder = tmp_path_factory.mktemp("run")
-  config = catch_config(folder, seed=7)
+  config = catch_config(folder, seed=7, search__kind="none")
   workdir.describe(config, folder)
   rows = [ROW | {"env_steps": 256}, ROW | {"mean": 0.1}, ROW, ROW | {"agent": "random"}]
   text = "".join(json.dumps(row) + "\n" for row in rows)
   (folder / "evaluations.jsonl").write_text(text)
   model = build.make_model(config, SPEC)
   search = build.make_search(config, model)
-  params = {**model.init(jax.random.key(0)), "statistics": exported.no_statistics()}
-  leaves, kind = jax.tree.flatten(params)
-  keys = jax.random.split(jax.random.key(1), len(leaves))
-  noisy = [x + jax.random.normal(k, x.shape) for x, k in zip(leaves, keys, strict=True)]
-  return Agent(folder, config, model, search, jax.tree.unflatten(kind, noisy), 512, SPEC)
+  like = {**jax.eval_shape(model.init, jax.random.key(0)), "statistics": exported.no_statistics()}
+  draw = np.random.default_rng(1)
+  params = jax.tree.map(lambda x: draw.normal(size=x.shape).astype(x.dtype), like)
+  return Agent(folder, config, model, search, params, 512, SPEC)
 
 
 @pytest.fixture
