@@ -40,9 +40,9 @@ def agent(tmp_path_factory):
   (folder / "evaluations.jsonl").write_text(text)
   model = build.make_model(config, SPEC)
   search = build.make_search(config, model)
-  like = {**jax.eval_shape(model.init, jax.random.key(0)), "statistics": exported.no_statistics()}
+  first = {**jax.jit(model.init)(jax.random.key(0)), "statistics": exported.no_statistics()}
   draw = np.random.default_rng(1)
-  params = jax.tree.map(lambda x: draw.normal(size=x.shape).astype(x.dtype), like)
+  params = jax.tree.map(lambda x: (x + draw.normal(size=x.shape)).astype(x.dtype), first)
   return Agent(folder, config, model, search, params, 512, SPEC)
 
 
