@@ -57,7 +57,8 @@ def gif(path: Path, images: int = 120, width: int = 320) -> bytes:
   """
   frames, fps = [], 0.0
   try:
-    with imageio.get_reader(path) as reader:
+    opened: Any = imageio.get_reader(path)
+    with opened as reader:
       fps = reader.get_meta_data()["fps"]
       for number, frame in enumerate(reader):
         if len(frames) == images:
