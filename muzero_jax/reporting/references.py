@@ -6,6 +6,7 @@ at its end, and the mean return of these games, as metrics.jsonl has them.
 
 import csv
 import dataclasses
+import functools
 from collections.abc import Mapping
 from importlib import resources
 from typing import Any
@@ -62,12 +63,21 @@ def find(settings: Mapping[str, Any]) -> Reference | None:
   All settings must be those of the preset, except for the seed, what may change when a run is
   resumed (its length, for example), and how a game is called. So the game is the same one.
   """
-  for path in resources.files("muzero_jax").joinpath("reporting/references").iterdir():
-    preset = path.name.removesuffix(".csv")
-    own = configs.values(flags.parse(["find", f"--preset={preset}"], Config()))
+  for preset, own in _presets().items():
     if all(settings.get(name) == own[name] for name in own if not name.startswith(_OTHER)):
-      return Reference(preset, _read(path))
+      return Reference(preset, _read(_FOLDER.joinpath(f"{preset}.csv")))
   return None
+
+
+_FOLDER = resources.files("muzero_jax").joinpath("reporting/references")
+
+
+@functools.cache
+def _presets() -> dict[str, dict[str, Any]]:
+  """The settings, by dotted name, of the presets that have curves."""
+  names = [path.name.removesuffix(".csv") for path in _FOLDER.iterdir()]
+  parsed = {name: flags.parse(["find", f"--preset={name}"], Config()) for name in names}
+  return {name: configs.values(config) for name, config in parsed.items()}
 
 
 def _read(path: Any) -> list[Line]:
