@@ -3,7 +3,8 @@
 muzero-jax evaluate --workdir=DIR[,DIR...] --episodes=N [--protocol=100k|machado] [--json=FILE]
 muzero-jax evaluate --aggregate --workdir=DIR[,DIR...] [--protocol=100k|machado] [--json=FILE]
 
-The scores are appended to evaluations.jsonl in each run's folder. Several runs are combined into
+The scores are appended to evaluations.jsonl in each run's folder; for the file of an exported
+agent (launch.export), in the folder FILE.results beside it. Several runs are combined into
 one result. A folder without a run stands for all runs below it. With --aggregate nothing is played:
 the newest evaluation of each run is read instead.
 """
@@ -22,8 +23,8 @@ class Options:
 
   workdir: str = option(
     "",
-    "folder of the run, or one with runs below it; several, with commas between, are combined over "
-    "seeds and games",
+    "folder of the run, or one with runs below it, or the file of an exported agent; several, with "
+    "commas between, are combined over seeds and games",
   )
   episodes: int = option(30, "full episodes to play with each run", minimum=1)
   protocol: str = option(
@@ -78,11 +79,11 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
   """
   cli.use_devices(1)
   from muzero_jax.evaluation import aggregate, protocols, scores
-  from muzero_jax.runs import restore, workdir
+  from muzero_jax.runs import exported
 
   runs = []
   for folder in folders:
-    _, config = workdir.find(folder)
+    config = exported.settings(folder)
     row = {
       "protocol": protocols.for_protocol(config, protocol)[0],
       "task": scores.task_name(config.env.kind, config.env.task),
@@ -90,7 +91,7 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
     runs.append(aggregate.Run(folder, config, row))
   aggregate.check(runs)
   for folder in folders:
-    restore.newest(folder)
+    exported.check(folder)
   return runs
 
 
@@ -101,9 +102,9 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
     StorageError: the row cannot be written there.
   """
   from muzero_jax.evaluation import scores, scoring
-  from muzero_jax.runs import jsonl, restore
+  from muzero_jax.runs import exported, jsonl
 
-  found = restore.restore(folder)
+  found = exported.load(folder)
   evaluation = dataclasses.replace(
     found.config.evaluation,
     episodes=options.episodes,
@@ -122,6 +123,7 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   print(scores.details(row), scores.sentence(row), sep="\n", flush=True)
   path = found.folder / "evaluations.jsonl"
   try:
+    found.folder.mkdir(exist_ok=True)
     jsonl.append(path, row)
   except OSError as error:
     raise StorageError(

@@ -3,7 +3,8 @@
 muzero-jax video --workdir=DIR [--seed=N] [--plain] [--steps=N]
 
 The game stands beside what the agent sees and thinks. The file is video/STEPS.mp4 in the run's
-folder; a report made after it shows it, and search trees of some of its moments.
+folder; a report made after it shows it, and search trees of some of its moments. For the file of an
+exported agent, the folder is FILE.results.
 """
 
 import dataclasses
@@ -16,7 +17,7 @@ from muzero_jax.config import option
 class Options:
   """What to record."""
 
-  workdir: str = option("", "folder of the run")
+  workdir: str = option("", "folder of the run, or the file of an exported agent")
   seed: int = option(
     0, "added to the run's seed, to play another episode", minimum=0, maximum=2**20
   )
@@ -34,9 +35,9 @@ def main(argv: list[str]) -> None:
   options = flags.parse(argv, Options(), usage=__doc__)
   cli.use_devices(1)
   from muzero_jax.evaluation import scoring
-  from muzero_jax.runs import restore
+  from muzero_jax.runs import exported
 
-  agent = restore.restore(options.workdir)
+  agent = exported.load(options.workdir)
   config = dataclasses.replace(agent.config, seed=agent.config.seed + options.seed)
   scoring.Scoring(config, agent.folder, agent.model, agent.search).record(
     agent.params, agent.env_steps, plain=options.plain, most=options.steps, fps=options.fps

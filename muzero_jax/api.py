@@ -1,4 +1,4 @@
-"""The Python interface: make settings, train, and load the trained agent (docs/library.md)."""
+"""The Python interface: make settings, train, load and export agents (docs/library.md)."""
 
 import contextlib
 import logging
@@ -10,8 +10,10 @@ from typing import Any
 import jax
 
 from muzero_jax import flags, rules, train
-from muzero_jax.config import Config
-from muzero_jax.runs import restore
+from muzero_jax.config import Config, StorageError
+from muzero_jax.reporting import card
+from muzero_jax.runs import exported, restore
+from muzero_jax.runs import workdir as places
 from muzero_jax.runs.restore import Agent
 
 
@@ -76,10 +78,42 @@ def train_agent(config: Config) -> Agent:
 
 
 @_quiet_orbax()
-def load_agent(workdir: str | Path) -> Agent:
-  """Loads the agent from the newest checkpoint in a run's folder, even while the run is training.
+def load_agent(source: str | Path) -> Agent:
+  """Loads an agent.
+
+  Args:
+    source: a file that `launch.export` wrote; or a run's folder, of whose newest checkpoint the
+      agent is, even while the run is training.
+
+  Raises:
+    ConfigError: the file is no agent or is damaged; or the folder holds no run, no checkpoint yet,
+      or only damaged ones.
+  """
+  return exported.load(source)
+
+
+@_quiet_orbax()
+def export_agent(workdir: str | Path, output: str | Path = "") -> Path:
+  """Writes the agent of a run's newest checkpoint to one file, and a model card beside it.
+
+  Args:
+    workdir: the run's folder.
+    output: the file; "": `agent.npz` in that folder. The card has the same name and ends in .md.
+
+  Returns:
+    The path of the file.
 
   Raises:
     ConfigError: the folder holds no run, no checkpoint yet, or only damaged ones.
+    StorageError: the file or the card cannot be written.
   """
-  return restore.restore(str(workdir))
+  agent = restore.restore(str(workdir))
+  path = places.place(output or agent.folder / "agent.npz")
+  known = exported.facts(agent)
+  exported.write(agent, known, path)
+  beside = path.with_suffix(".md")
+  try:
+    places.write(beside, card.text(agent, known, path.name))
+  except OSError as error:
+    raise StorageError(f"{beside} cannot be written ({error.strerror}).") from error
+  return path

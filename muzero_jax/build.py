@@ -190,7 +190,7 @@ def make_environment(
   Args:
     config: the settings.
     num_pools: devices that the environments are for; each has its own EnvPool pool.
-    seed: of EnvPool; other environments get theirs in `reset`.
+    seed: of EnvPool and gymnasium; other environments get theirs in `reset`.
     num_envs: environments per device; 0: `config.env.num_envs`.
     target: the devices; by default those of this process. If they are not attached, no game is
       started.
@@ -205,6 +205,10 @@ def make_environment(
     from muzero_jax.envs import gymnax  # an optional dependency
 
     return pure.PureEnvironment(gymnax.make(env.task), num_envs)
+  if env.kind == "gymnasium":
+    from muzero_jax.envs import gymnasium  # an optional dependency
+
+    return gymnasium.make(env.task, num_envs, num_pools=num_pools, seed=seed)
   return envpool.make(
     env.task,
     num_envs,
@@ -225,6 +229,11 @@ def env_seed(seed: int, offset: int) -> int:
   numbers of different runs lie far apart. `offset` separates several uses within one run.
   """
   return (seed * 1_000_003 + offset * 10_007) % (2**31 - 1_000_000)
+
+
+def restarts(config: Config) -> bool:
+  """Whether the run's environments cannot be saved, so that a resumed run starts new episodes."""
+  return config.env.kind in ("envpool", "gymnasium")
 
 
 def is_atari(config: Config) -> bool:

@@ -47,11 +47,12 @@ class Env:
   kind: str = option(
     "envpool",
     "library that implements the environment; custom: your own (docs/library.md)",
-    choices=("envpool", "catch", "gymnax", "custom"),
+    choices=("envpool", "catch", "gymnax", "gymnasium", "custom"),
   )
   task: str = option(
     "Pong-v5",
-    "name of the environment in EnvPool or gymnax; custom: MODULE:FUNCTION; catch: unused",
+    "name of the environment in EnvPool, gymnax or gymnasium; custom: MODULE:FUNCTION; catch: "
+    "unused",
   )
   num_envs: int = option(64, "environments per device", minimum=1)
   total_envs: int = option(

@@ -25,6 +25,7 @@ from muzero_jax.device import parallel
 from muzero_jax.evaluation.scores import sentence
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
+from muzero_jax.reporting import board
 from muzero_jax.reporting.final import finish
 from muzero_jax.runs import diverged, metrics, signals, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
@@ -357,6 +358,8 @@ class Training:
     if row:
       reporter.say(sentence(row))
       self.scoring.keep(row)
+      with contextlib.suppress(OSError, ConfigError):  # the next one, or the end, writes it again
+        board.write(self.folder)
 
   def _period(self, env_steps: int) -> int:
     """A number of agent steps, in ticks."""
@@ -464,9 +467,9 @@ class Training:
       return new
     restored = saved.restore(local=small, replay=new.replay)
     local = dataclasses.replace(restored["local"], replay=restored["replay"])
-    if self.config.env.kind != "envpool":
+    if not build.restarts(self.config):
       return local
-    # EnvPool cannot save the state of its environments: new episodes start, and the unfinished ones
+    # The state of these environments cannot be saved: new episodes start, and the unfinished ones
     # in the replay are marked as truncated.
     cut = jax.jit(jax.vmap(self.run.loop.ring.cut), donate_argnums=0)
     fresh = jax.vmap(restarted)(local.actor, new.actor.env)

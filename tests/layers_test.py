@@ -31,9 +31,10 @@ HOMES = {
   "mctx": ["search/"],
   "envpool": ["envs/envpool.py"],
   "gymnax": ["envs/gymnax.py"],
+  "gymnasium": ["envs/gymnasium.py"],
   "orbax": ["runs/storage.py"],
   "absl": ["flags.py"],
-  "tensorboardX": ["runs/events.py"],
+  "tensorboardX": ["runs/events.py", "reporting/board.py"],
   "matplotlib": ["reporting/plots.py"],
   "imageio": ["evaluation/video.py"],
   "PIL": ["evaluation/canvas.py"],
@@ -76,11 +77,11 @@ def test_imports_point_down(path):
 
 
 def test_every_library_is_declared():
-  """Also one that another library brings along; gymnax is optional."""
+  """Also one that another library brings along; gymnax and gymnasium are optional."""
   lines = (ROOT / "requirements.txt").read_text().splitlines()
   declared = {re.split(r"[^\w-]", line)[0] for line in lines if not line.startswith("#")}
   names = {name.split(".")[0] for path in MODULES for name in imports(path)}
-  foreign = names - set(sys.stdlib_module_names) - {"muzero_jax", "gymnax"}
+  foreign = names - set(sys.stdlib_module_names) - {"muzero_jax", "gymnax", "gymnasium"}
   distributions = {"absl": "absl-py", "orbax": "orbax-checkpoint", "PIL": "pillow"}
   assert {distributions.get(name, name) for name in foreign} <= declared
 

@@ -142,7 +142,8 @@ def make(
     )
 
   pools = [pool(device) for device in range(num_pools)]
-  if not hasattr(pools[0].action_space, "n") or not hasattr(pools[0].observation_space, "shape"):
+  shape = getattr(pools[0].observation_space, "shape", None)
+  if not hasattr(pools[0].action_space, "n") or not shape:  # () is a number, None several arrays
     raise GameError(
       f"--env.task={task}: only games with discrete actions and one observation array can be "
       "played."

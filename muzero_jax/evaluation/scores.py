@@ -57,7 +57,7 @@ def references() -> dict[str, dict[str, float]]:
 
 
 # Kinds of environments of which --env.task names one, in a way that no Atari game is called.
-_NAMED = ("gymnax", "custom")
+_NAMED = ("gymnax", "gymnasium", "custom")
 
 
 def task_name(kind: str, task: str) -> str:

@@ -42,3 +42,30 @@ def write(
       if progress:
         progress(t + 1)
   os.replace(draft, path)
+
+
+def gif(path: Path, images: int = 120, width: int = 320) -> bytes:
+  """The beginning of a video as an animated GIF, for places that show no videos.
+
+  Args:
+    path: the video.
+    images: at most this many, every second one of the video.
+    width: in pixels, at most: the frames are thinned out to it, without smoothing.
+
+  Raises:
+    OSError: the video cannot be read.
+  """
+  frames, fps = [], 0.0
+  try:
+    opened: Any = imageio.get_reader(path)
+    with opened as reader:
+      fps = reader.get_meta_data()["fps"]
+      for number, frame in enumerate(reader):
+        if len(frames) == images:
+          break
+        if number % 2 == 0:
+          step = -(-frame.shape[1] // width)
+          frames.append(frame[::step, ::step])
+    return imageio.mimwrite("<bytes>", frames, format="gif", duration=2000 / fps, loop=0)  # type: ignore
+  except Exception as error:  # imageio and ffmpeg raise errors of many kinds
+    raise OSError(f"{path} cannot be read: {error}") from error

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from muzero_jax.reporting import references
 from muzero_jax.runs import history, jsonl
 from muzero_jax.runs.history import Group, Run
 
@@ -26,6 +27,7 @@ COLORS = [
   "#1fa3b0",
   "#777777",
 ]
+GRAY = "#808080"  # readable on white and on black, because plots are transparent
 # Units of time: the duration in seconds from which a unit is used, its length in seconds, its name.
 _TIMES = [
   (2 * 3600, 3600, "hours"),
@@ -36,13 +38,14 @@ _TIMES = [
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-  """A curve; a faint one is a single seed of several."""
+  """A curve; a faint one is a single seed of several, a dashed one is not of these runs."""
 
   label: str
   color: str
   x: list[float]
   y: list[float]
   faint: bool = False
+  dashed: bool = False
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +89,7 @@ class Chart:
 
 
 def returns(task: str, groups: Sequence[Group], x: str, points: int) -> Chart:
-  """The learning curves of groups of runs of one game.
+  """The learning curves of groups of runs of one game, and of presets with their settings.
 
   Args:
     task: the game's name.
@@ -103,7 +106,7 @@ def returns(task: str, groups: Sequence[Group], x: str, points: int) -> Chart:
     title=f"{task}: return against {'wall-clock time' if x == 'seconds' else unit}",
     x=f"wall-clock time ({unit})" if x == "seconds" else unit,
     y="return (raw, full episodes)",
-    lines=lines,
+    lines=[*lines, *(_expected(groups, points) if x == "env_steps" else [])],
     bands=bands,
     dots=[found for found in dots if found.x],
     level=float(np.mean(chance)) if chance else None,
@@ -148,6 +151,22 @@ def _curves(
       bands.append(Band("lowest to highest", shade, grid.tolist(), low, high))
       lines.append(Line("mean of seeds", shade, grid.tolist(), ys.mean(0).tolist()))
   return lines, bands
+
+
+def _expected(groups: Sequence[Group], points: int) -> list[Line]:
+  """The curves that come with the presets whose settings the runs have, as far as these go."""
+  found = {}
+  for run in (run for group in groups for run in group.runs):
+    reference = references.find(run.settings)
+    if reference:
+      until = max(run.settings["env_steps"], found.get(reference.preset, (0, None))[0])
+      found[reference.preset] = until, reference
+  lines = []
+  for until, reference in found.values():
+    mean = reference.mean(until, points)
+    if mean:
+      lines.append(Line(reference.name, GRAY, mean[0].tolist(), mean[1].tolist(), dashed=True))
+  return lines
 
 
 def _evaluations(run: Run, x: str, scale: float, shade: str) -> Dots:

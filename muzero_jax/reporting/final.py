@@ -5,9 +5,9 @@ from typing import Any
 from muzero_jax.config import ConfigError, StorageError
 from muzero_jax.evaluation.scores import details, sentence
 from muzero_jax.evaluation.scoring import Scoring
-from muzero_jax.reporting import page
+from muzero_jax.reporting import board, page, references
 from muzero_jax.reporting.plots import draw_curve
-from muzero_jax.runs import jsonl
+from muzero_jax.runs import history, jsonl
 from muzero_jax.types import Params
 
 
@@ -32,6 +32,7 @@ def finish(scoring: Scoring, params: Params, env_steps: int) -> None:
     video = scoring.folder / "video" / f"{env_steps}.mp4"
     if scoring.config.video and not video.exists():
       scoring.record(params, env_steps)
+    board.write(scoring.folder)
     places = f"curve: {curve}" + (f"  video: {video}" if video.exists() else "")
     places += f"  report: {page.write([scoring.folder])}"
   except (OSError, ConfigError, StorageError) as error:
@@ -40,7 +41,9 @@ def finish(scoring: Scoring, params: Params, env_steps: int) -> None:
       f"Not all outputs of the run in {scoring.folder} could be written ({error}): make room, and "
       "run the same command again."
     ) from error
-  print(f"{sentence(rows['trained'], rows['random'])}  {places}", flush=True)
+  expected = references.sentence(history.read(scoring.folder), env_steps)
+  said = [sentence(rows["trained"], rows["random"]), expected, places]
+  print("  ".join(filter(None, said)), flush=True)
 
 
 def _scores(scoring: Scoring, params: Params, env_steps: int) -> dict[str, dict[str, Any] | None]:

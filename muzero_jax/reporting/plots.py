@@ -12,10 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import EngFormatter
 
 from muzero_jax.reporting import charts
-from muzero_jax.reporting.charts import Chart
+from muzero_jax.reporting.charts import GRAY, Chart
 from muzero_jax.runs import history
 
-GRAY = "#808080"  # readable on white and on black, because plots are transparent
 _PLAIN: Any = {"svg.fonttype": "none", "svg.hashsalt": "muzero_jax", "text.parse_math": False}
 
 
@@ -50,6 +49,7 @@ def draw(axes: Axes, chart: Chart) -> None:
     axes.plot(
       line.x,
       line.y,
+      "--" if line.dashed else "-",
       color=line.color,
       label=line.label,
       alpha=0.3 if line.faint else 1,

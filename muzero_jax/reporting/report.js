@@ -62,6 +62,7 @@ function parts(chart, weight) {
       label: line.label,
       stroke: line.color + (line.faint ? "55" : ""),
       width: line.faint ? 1 : 1.5,
+      dash: line.dashed ? [6, 4] : [],
       points: { show: line.x.length === 1 },
       spanGaps: true,
     });

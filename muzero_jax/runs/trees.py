@@ -23,6 +23,11 @@ def shapes(tree: Any) -> dict[str, tuple[int, ...]]:
   return {_name(path): shape(leaf) for path, leaf in leaves}
 
 
+def named(tree: Any) -> dict[str, Any]:
+  """Maps the path of every leaf to the leaf; `filled` takes such a dictionary, too."""
+  return {_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+
+
 def without(tree: Any, names: set[str], path: str = "") -> Any:
   """Removes the leaves with these paths from a tree.
 
@@ -54,7 +59,7 @@ def without(tree: Any, names: set[str], path: str = "") -> Any:
 
 def filled(tree: Any, found: Any) -> Any:
   """Replaces the leaves of `tree` by those of `found` with the same path, where there are any."""
-  leaves = {_name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(found)[0]}
+  leaves = named(found)
   return jax.tree_util.tree_map_with_path(lambda path, leaf: leaves.get(_name(path), leaf), tree)
 
 

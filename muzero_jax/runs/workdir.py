@@ -113,17 +113,23 @@ def describe(config: Config, folder: Path) -> None:
   write(folder / "config.json", json.dumps(facts, indent=2) + "\n")
 
 
-def write(path: Path, text: str) -> None:
-  """Writes a text file, which appears when it is complete; never through a symbolic link.
+def write(path: Path, content: str | bytes) -> None:
+  """Writes a file, which appears when it is complete; never through a symbolic link.
+
+  Args:
+    path: the file, in a folder that exists.
+    content: a text is written in UTF-8.
 
   Raises:
     OSError: it cannot be written.
   """
   draft = path.with_name(f".{path.name}.part")
+  if isinstance(content, str):
+    content = content.encode("utf-8", errors="xmlcharrefreplace")
   try:
     draft.unlink(missing_ok=True)
-    with open(draft, "x", encoding="utf-8", errors="xmlcharrefreplace") as file:
-      file.write(text)
+    with open(draft, "xb") as file:
+      file.write(content)
     os.replace(draft, path)
   except OSError as error:
     with contextlib.suppress(OSError):
@@ -222,13 +228,27 @@ def load(folder: Path) -> Config:
     ConfigError: the folder has no run, or the run has settings that this version does not know, or
       values that no flag could have.
   """
-  settings = facts(folder)["config"]
+  return settings(folder / "config.json", facts(folder)["config"])
+
+
+def settings(source: Path, found: dict[str, Any]) -> Config:
+  """The settings that a file has, by dotted name, as a configuration.
+
+  Args:
+    source: the file, for the error message.
+    found: what is in it; names of earlier versions are accepted.
+
+  Raises:
+    ConfigError: this version does not know a setting, or no flag could have such a value.
+  """
   try:
-    config = configs.replace(Config(), settings)
+    found = configs.upgraded(found)
+    configs.check_types(found)
+    config = configs.replace(Config(), found)
     configs.check_ranges(config)
   except ConfigError as error:
     raise ConfigError(
-      f"{folder / 'config.json'}: {error} It was written by another version, or changed by hand."
+      f"{source}: {error} It was written by another version, or changed by hand."
     ) from error
   return config
 

@@ -27,12 +27,21 @@ def minatar():
   return pure.PureEnvironment(gymnax.make("Breakout-MinAtar"), NUM_ENVS)
 
 
+def cart_pole():
+  pytest.importorskip("gymnasium")
+  from muzero_jax.envs import gymnasium
+
+  return gymnasium.make("CartPole-v1", NUM_ENVS, seed=SEED)
+
+
 MAKERS = {
   "catch": lambda: pure.PureEnvironment(catch.catch(), NUM_ENVS),
   "pong_ffi": lambda: pool("Pong-v5", "ffi"),
   "pong_callback": lambda: pool("Pong-v5", "callback"),
   "envpool_catch": lambda: pool("Catch-v0", "ffi"),
+  "envpool_cart_pole": lambda: pool("CartPole-v1", "ffi"),
   "minatar_breakout": minatar,
+  "gymnasium_cart_pole": cart_pole,
 }
 
 

@@ -289,9 +289,10 @@ def test_unknown_task_says_what_was_meant(task, near):
     envpool.make(task, 1)
 
 
-def test_continuous_actions_are_refused():
-  with pytest.raises(GameError, match="Pendulum-v1"):
-    envpool.make("Pendulum-v1", 1)
+@pytest.mark.parametrize("task", ["Pendulum-v1", "FrozenLake-v1"])
+def test_continuous_actions_and_states_that_are_a_number_are_refused(task):
+  with pytest.raises(GameError, match=f"{task}: only games with discrete actions and one obs"):
+    envpool.make(task, 1)
 
 
 @pytest.mark.parametrize("color", [False, True])

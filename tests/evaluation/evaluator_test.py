@@ -252,6 +252,9 @@ def test_stuck_episodes_in_words():
     ("catch", "Pong-v5", "catch"),
     ("gymnax", "Breakout-MinAtar", "Breakout-MinAtar"),
     ("gymnax", "Breakout-v5", "gymnax:Breakout-v5"),
+    ("gymnasium", "Pong-v5", "gymnasium"),
+    ("gymnasium", "Breakout-v5", "gymnasium:Breakout-v5"),
+    ("gymnasium", "CartPole-v1", "CartPole-v1"),
     ("custom", "my_games:snake", "my_games:snake"),
     ("custom", "Pong-v5", "custom"),
     ("maze", "Pong-v5", "maze"),  # a kind added to --env.kind, which does not read --env.task

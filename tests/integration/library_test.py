@@ -43,7 +43,7 @@ def rows(path):
 
 
 def test_every_use_is_short():
-  assert len(BLOCKS) == 8 and FILES.keys() == {"my_games.py", "my_losses.py"}
+  assert len(BLOCKS) == 9 and FILES.keys() == {"my_games.py", "my_losses.py"}
   assert all(block.count("\n") < 10 for block in BLOCKS if block not in FILES.values())
 
 
@@ -55,6 +55,13 @@ def test_runs_leave_what_commands_leave(done):
     assert (path / "report.html").exists()
   assert re.search(r"^score: \d+", said, re.MULTILINE)
   assert re.search(r"^action: [012]$", said, re.MULTILINE)
+
+
+def test_an_agent_is_taken_home(done):
+  folder, said = done
+  assert re.search(r"^from the file: [01]$", said, re.MULTILINE)
+  card = (folder / "cartpole.md").read_text()
+  assert card.startswith("# CartPole-v1 after 4,000 agent steps") and "| this agent | own |" in card
 
 
 def test_a_search_tree_is_printed_and_drawn(done):

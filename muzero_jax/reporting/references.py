@@ -1,0 +1,103 @@
+"""Learning curves of presets from runs of our own: what to expect of a run with these settings.
+
+`references/PRESET.csv` has a row for each interval in which training games ended: seed, agent steps
+at its end, and the mean return of these games, as metrics.jsonl has them.
+"""
+
+import csv
+import dataclasses
+import functools
+from collections.abc import Mapping
+from importlib import resources
+from typing import Any
+
+import numpy as np
+
+from muzero_jax import config as configs
+from muzero_jax import flags
+from muzero_jax.config import Config
+from muzero_jax.runs import history
+from muzero_jax.runs.history import Line, Run
+
+# Settings in which a run may differ from the preset: they change neither the game nor the learning.
+_OTHER = ("seed", "env.backend", "env.num_threads", *configs.FREE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Reference:
+  """The curves of a preset, one for each seed: agent steps, and returns of training games."""
+
+  preset: str
+  seeds: list[Line]
+
+  @property
+  def name(self) -> str:
+    """The preset and the number of seeds, in words."""
+    count = len(self.seeds)
+    return f"preset {self.preset}, {count} seed{'s' * (count > 1)}"
+
+  def mean(self, until: float, points: int) -> Line | None:
+    """The mean over seeds, up to a number of agent steps; None where there is nothing yet."""
+    shared = history.resampled([history.thin(line, points) for line in self.seeds], points)
+    if shared is None or shared[0][0] > until:
+      return None
+    x, y = shared[0], shared[1].mean(0)
+    return x[x <= until], y[x <= until]
+
+  def at(self, env_steps: int) -> list[float]:
+    """The returns of the seeds at a number of agent steps (`newest`)."""
+    found = (newest(line, env_steps) for line in self.seeds)
+    return [value for value in found if value is not None]
+
+
+def newest(line: Line, env_steps: int) -> float | None:
+  """The mean return over the last tenth of this many agent steps; None where no game ended then."""
+  x, y = line
+  inside = y[(x > 0.9 * env_steps) & (x <= 1.001 * env_steps)]
+  return float(inside.mean()) if len(inside) else None
+
+
+def find(settings: Mapping[str, Any]) -> Reference | None:
+  """The curves of the preset that has the given settings, by dotted name, if it has curves.
+
+  All settings must be those of the preset, except for the seed, what may change when a run is
+  resumed (its length, for example), and how a game is called. So the game is the same one.
+  """
+  for preset, own in _presets().items():
+    if all(settings.get(name) == own[name] for name in own if not name.startswith(_OTHER)):
+      return Reference(preset, _read(_FOLDER.joinpath(f"{preset}.csv")))
+  return None
+
+
+_FOLDER = resources.files("muzero_jax").joinpath("reporting/references")
+
+
+@functools.cache
+def _presets() -> dict[str, dict[str, Any]]:
+  """The settings, by dotted name, of the presets that have curves."""
+  names = [path.name.removesuffix(".csv") for path in _FOLDER.iterdir()]
+  parsed = {name: flags.parse(["find", f"--preset={name}"], Config()) for name in names}
+  return {name: configs.values(config) for name, config in parsed.items()}
+
+
+def _read(path: Any) -> list[Line]:
+  """The curves in a file, by seed."""
+  with path.open() as file:
+    rows = [(row["seed"], row["env_steps"], row["return"]) for row in csv.DictReader(file)]
+  table = np.asarray(rows, np.float64)
+  return [table[table[:, 0] == seed, 1:].T for seed in np.unique(table[:, 0])]  # type: ignore
+
+
+def sentence(run: Run, env_steps: int) -> str:
+  """What a run with these settings has come to at this point, and what this one has; or ""."""
+  reference = find(run.settings)
+  expected = reference.at(env_steps) if reference else []
+  own = newest(run.line("env_steps", "episode/return"), env_steps)
+  if not reference or not expected or own is None:
+    return ""
+  low, high = min(expected), max(expected)
+  spread = f", {low:.2f} to {high:.2f}" if len(expected) > 1 else ""
+  return (
+    f"training return {own:.2f}; expected at {env_steps:,} steps: {np.mean(expected):.2f} "
+    f"({reference.name}{spread})."
+  )
