@@ -23,10 +23,10 @@ AXIS = "device"
 def mesh(devices: Sequence[Any] | None = None) -> Mesh:
   """A mesh with one axis over `devices` (JAX devices; by default all, of all processes).
 
-  By default the devices of a process lie side by side, so that `own` is a range.
+  The devices of a process lie side by side, so that `own` is a range.
   """
-  default = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
-  return Mesh(np.array(devices or default), (AXIS,))
+  ordered = sorted(devices or jax.devices(), key=lambda device: (device.process_index, device.id))
+  return Mesh(np.array(ordered), (AXIS,))
 
 
 def own(devices: Mesh) -> range:
