@@ -177,7 +177,8 @@ def ended(main: Callable[[list[str]], int | None]) -> int:
     return code
   except (ConfigError, DivergedError, StorageError) as error:
     print(f"error: {error}", file=sys.stderr)
-    distributed.failed(error, str(error))
+    if not isinstance(error, DivergedError):  # that happens in all processes at the same time
+      distributed.failed(error, str(error))
     return 2 if isinstance(error, ConfigError) else 1
   except OSError as error:
     if error.filename is None:

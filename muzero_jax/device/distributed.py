@@ -36,7 +36,7 @@ class _Group:
   def __init__(self, client: Any, process: int, processes: int):
     self.client, self.process, self.processes = client, process, processes
     self.agreements = 0
-    self.told = False  # whether a signal is known to all
+    self.told = False  # whether this process has told the others why to end, or was told
     self.leaving: int | None = None  # the exit code of this process, once it is ending
     self.lock = threading.RLock()
 
@@ -206,11 +206,13 @@ def _listen(group: _Group) -> None:
     said = group.client.blocking_key_value_get("signal", _FOREVER)
   except Exception:
     return  # the connection is lost, and `lost` is called
-  if not said.isdigit():
-    lost(said, reachable=True)
-  elif not group.told:
-    group.told = True
+  if group.told:
+    return
+  group.told = True
+  if said.isdigit():
     os.kill(os.getpid(), int(said))
+  else:
+    lost(said, reachable=True)
 
 
 def lost(why: str = "it does not answer any more", reachable: bool = False) -> NoReturn:
@@ -249,8 +251,8 @@ def failed(error: Exception, sentence: str = "") -> None:
   if not sentence:
     traceback.print_exception(error)
   own = sentence or f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+  group.told = True
   with contextlib.suppress(Exception):
-    # The others may be before their first step, with the same error: they have ended themselves.
     group.client.key_value_set("signal", f"process {group.process}: {own}", allow_overwrite=True)
   if not sentence:
     leave(1)
