@@ -47,11 +47,12 @@ def main(argv: list[str]) -> int:
   own = None if whole else workdir.own_settings(config, new)
   if own:
     config, _ = split(flags.parse(argv, Options(**vars(own))))
-    print(f"settings: those of the run in {config.workdir}", flush=True)
   rules.check(config)
   distributed.connect(**place)
   if not distributed.is_first():
     sys.stdout = open(os.devnull, "w")
+  if own:
+    print(f"settings: those of the run in {config.workdir}", flush=True)
   cli.use_devices(config.cpu_devices)
   from muzero_jax import train
 
