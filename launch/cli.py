@@ -20,7 +20,9 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", module="gymnasium")
 # The video encoder is a subprocess. Forking is safe: no compiled program is running at that point.
 warnings.filterwarnings("ignore", message=".*os.fork.. was called", category=RuntimeWarning)
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Of several processes, C++ would print lines of its own when another one is lost.
+quiet = any("--coordinator" in word for word in sys.argv)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if quiet else "2")
 # Orbax logs its normal progress as warnings, and errors with a traceback before it raises them.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 

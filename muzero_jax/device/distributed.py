@@ -74,7 +74,6 @@ def connect(coordinator: str, processes: int = 0, process: int = 0) -> None:
     given |= dict(cluster_detection_method="deactivate")
     if processes == 1:
       return
-  os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # or C++ prints pages when another process is lost
   import jax
   from jax._src import distributed as runtime
 
