@@ -16,6 +16,7 @@ import functools
 import json
 import os
 import re
+import socket
 import sys
 import threading
 import time
@@ -91,9 +92,13 @@ def connect(coordinator: str, processes: int = 0, process: int = 0) -> None:
       )
   except (RuntimeError, ValueError) as error:
     text = " ".join(str(error).split())[:200]
+    text = "not all have answered" if "bad_cast" in text else text
+    if "should be defined" in text or "must be defined" in text:
+      text = "JAX finds neither SLURM, Open MPI, Kubernetes nor a TPU pod here"
+    runtime.global_state.client = runtime.global_state.service = None  # or JAX ends with an error
     raise ConfigError(
       f"--coordinator={coordinator}: the processes cannot be connected ({text}); start all of them "
-      "within five minutes, with the same address of process 0, which must be free and reachable."
+      "within five minutes, with the same address, which all can reach."
     ) from error
   state = runtime.global_state
   if state.num_processes == 1:
@@ -113,6 +118,17 @@ def _check(coordinator: str, processes: int, process: int) -> None:
       f"--process={process}: must be below --processes={processes}, the number of processes; they "
       "are counted from 0."
     )
+  port = int(coordinator.rpartition(":")[2])
+  with socket.socket() as trial:
+    trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+      if not process:
+        trial.bind(("", port))
+    except (OSError, OverflowError) as error:  # JAX would crash
+      raise ConfigError(
+        f"--coordinator={coordinator}: process 0 cannot listen on port {port} ({error}); choose "
+        "another one, the same for all processes."
+      ) from error
 
 
 @contextlib.contextmanager
@@ -201,10 +217,13 @@ def tell(number: int) -> None:
 
 def _listen(group: _Group) -> None:
   """Waits, in a thread, for a signal or an error in another process."""
-  try:
-    said = group.client.blocking_key_value_get("signal", _FOREVER)
-  except Exception:
-    return  # the connection is lost, and `lost` is called
+  said = ""
+  while not said:
+    try:
+      said = group.client.blocking_key_value_get("signal", _FOREVER)
+    except Exception as error:
+      if "DEADLINE" not in str(error):
+        return  # the connection is lost, and `lost` is called
   if group.told:
     return
   group.told = True

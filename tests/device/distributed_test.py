@@ -1,5 +1,7 @@
 """What several processes agree on, and what is refused before they connect."""
 
+import socket
+
 import pytest
 
 from muzero_jax.config import ConfigError
@@ -25,11 +27,21 @@ def test_alone_everything_returns_at_once():
     (dict(coordinator="", process=1), "need --coordinator"),
     (dict(coordinator="10.0.0.1", processes=2), "must be an address and a port"),
     (dict(coordinator="10.0.0.1:1", processes=2, process=2), "must be below --processes=2"),
+    (dict(coordinator="10.0.0.1:99999", processes=2), "cannot listen on port 99999"),
   ],
 )
 def test_what_cannot_be_connected_is_refused(words, said):
   with pytest.raises(ConfigError, match=said):
     distributed.connect(**words)
+
+
+def test_a_port_that_is_taken_is_refused():
+  with socket.socket() as taken:
+    taken.bind(("", 0))
+    taken.listen()
+    address = f"127.0.0.1:{taken.getsockname()[1]}"
+    with pytest.raises(ConfigError, match="Address already in use"):
+      distributed.connect(address, processes=2)
 
 
 class Client:
