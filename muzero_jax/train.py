@@ -97,6 +97,8 @@ def _opened(config: Config) -> tuple[Path, contextlib.AbstractContextManager]:
     folder, lock = workdir.open_workdir(config)
   else:
     folder, lock = workdir.place(config.workdir), contextlib.nullcontext()
+  if distributed.processes() == 1:
+    return folder, lock
 
   def seen() -> list[int]:
     return Checkpoints(folder).steps()
