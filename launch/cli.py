@@ -20,16 +20,34 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", module="gymnasium")
 # The video encoder is a subprocess. Forking is safe: no compiled program is running at that point.
 warnings.filterwarnings("ignore", message=".*os.fork.. was called", category=RuntimeWarning)
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+# Of several processes, C++ would print lines of its own when another one is lost.
+quiet = any("--coordinator" in word for word in sys.argv)
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if quiet else "2")
 # Orbax logs its normal progress as warnings, and errors with a traceback before it raises them.
 logging.getLogger("absl").setLevel(logging.CRITICAL)
 
 
 def use_devices(cpu_devices: int) -> None:
-  """Sets the number of virtual CPU devices; must be called before JAX creates its first array."""
+  """Sets the number of virtual CPU devices; must be called before JAX creates its first array.
+
+  Args:
+    cpu_devices: of all processes that train together.
+
+  Raises:
+    ConfigError: these cannot have equally many.
+  """
   import jax
 
-  jax.config.update("jax_num_cpu_devices", cpu_devices)
+  from muzero_jax.config import ConfigError
+  from muzero_jax.device import distributed
+
+  processes = distributed.processes()
+  if cpu_devices % processes:
+    raise ConfigError(
+      f"--cpu_devices={cpu_devices}: cannot be shared equally by {processes} processes; use a "
+      f"multiple of {processes}."
+    )
+  jax.config.update("jax_num_cpu_devices", cpu_devices // processes)
 
 
 def listed(text: str) -> list[str]:
@@ -124,6 +142,7 @@ class Output:
 
 def run(main: Callable[[list[str]], int | None]) -> None:
   """Calls `main` with the command line and exits with its return value; handles errors."""
+  from muzero_jax.device import distributed
   from muzero_jax.runs import signals
 
   with signals.command() as stop:
@@ -141,12 +160,15 @@ def run(main: Callable[[list[str]], int | None]) -> None:
       for output in filter(None, outputs):
         output.close()
       sys.stdout, sys.stderr = streams
-  sys.exit(128 + stop.signal if stop.signal else code)
+  code = 128 + stop.signal if stop.signal else code
+  distributed.leave(code)
+  sys.exit(code)
 
 
 def ended(main: Callable[[list[str]], int | None]) -> int:
   """Calls `main` with the command line; returns the exit code, and prints what went wrong."""
   from muzero_jax.config import ConfigError, DivergedError, StorageError
+  from muzero_jax.device import distributed
   from muzero_jax.runs import signals
 
   try:
@@ -157,9 +179,16 @@ def ended(main: Callable[[list[str]], int | None]) -> int:
     return code
   except (ConfigError, DivergedError, StorageError) as error:
     print(f"error: {error}", file=sys.stderr)
+    if not isinstance(error, DivergedError):  # that happens in all processes at the same time
+      distributed.failed(error, str(error))
     return 2 if isinstance(error, ConfigError) else 1
   except OSError as error:
     if error.filename is None:
       raise
-    print(f"error: {error.filename}: {error.strerror}.", file=sys.stderr)
+    sentence = f"{error.filename}: {error.strerror}."
+    print(f"error: {sentence}", file=sys.stderr)
+    distributed.failed(error, sentence)
     return 1
+  except Exception as error:
+    distributed.failed(error)
+    raise

@@ -10,6 +10,7 @@ from typing import Any, TypeVar, cast
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 
@@ -79,7 +80,7 @@ class Experiment:
 
   @property
   def width(self) -> int:
-    """Agent steps per tick, over all devices."""
+    """Agent steps per tick, over all devices of all processes."""
     return self.devices.size * self.loop.environment.spec.num_envs
 
   def shared(self) -> Shared:
@@ -88,22 +89,25 @@ class Experiment:
     return parallel.replicate(Shared(learner, jnp.zeros((), jnp.int32)), self.devices)
 
   def local(self) -> Local:
-    """The initial state of each device: environments after a reset, and an empty replay."""
+    """The initial state of each device: environments after a reset, and an empty replay.
+
+    A device's random numbers depend on its place among the devices of all processes.
+    """
     key = jax.random.fold_in(jax.random.key(self.config.seed), 1 + self.begun)
     keys = jax.random.split(key, 2 * self.devices.size)
-    states = []
-    for device in range(self.devices.size):
+    states, own = [], parallel.own(self.devices)
+    for device in own:
       env_key, key = keys[2 * device : 2 * device + 2]
       spec = self.loop.environment.spec
       player = actor.new_actor(
-        self.loop.environment.reset(env_key, device), spec.num_envs, spec.num_actions
+        self.loop.environment.reset(env_key, device - own.start), spec.num_envs, spec.num_actions
       )
       states.append((player, key))
     players, keys = parallel.stack(states, self.devices)
     replays = jax.jit(
       jax.vmap(lambda _: self.loop.ring.init()), out_shardings=jax.tree.leaves(keys.sharding)[0]
-    )(jnp.arange(self.devices.size))
-    return Local(players, replays, keys, parallel.split(jnp.zeros(self.devices.size), self.devices))
+    )(np.arange(self.devices.size))
+    return Local(players, replays, keys, parallel.split(jnp.zeros(len(own)), self.devices))
 
 
 def build(config: Config, begun: int = 0, target: Target | None = None) -> Experiment:
@@ -119,10 +123,9 @@ def build(config: Config, begun: int = 0, target: Target | None = None) -> Exper
   """
   target = target or targets.local()
   devices, platform = target.devices, target.platform
-  config = per_device(config, devices.size)
-  environment = make_environment(
-    config, num_pools=devices.size, seed=env_seed(config.seed, begun), target=target
-  )
+  config, own = per_device(config, devices.size), parallel.own(devices)
+  seed = env_seed(config.seed, begun) + own.start * config.env.num_envs
+  environment = make_environment(config, num_pools=len(own), seed=seed, target=target)
   spec = environment.spec
   check_frames(config, spec)
   model = make_model(config, spec, platform)
@@ -189,7 +192,7 @@ def make_environment(
 
   Args:
     config: the settings.
-    num_pools: devices that the environments are for; each has its own EnvPool pool.
+    num_pools: devices of this process; each has its own EnvPool pool.
     seed: of EnvPool and gymnasium; other environments get theirs in `reset`.
     num_envs: environments per device; 0: `config.env.num_envs`.
     target: the devices; by default those of this process. If they are not attached, no game is

@@ -493,7 +493,7 @@ class Config:
   save_every: int = option(100_000, "steps between checkpoints; 0: at the end only", minimum=0)
   cpu_devices: int = option(
     2,
-    "CPU only: virtual devices; a convolution uses one core per device",
+    "CPU only: virtual devices, of all processes; a convolution uses one core per device",
     minimum=1,
     maximum=64,
   )

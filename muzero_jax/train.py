@@ -2,6 +2,9 @@
 
 The host calls the program in rounds of many ticks. While the device computes a round, the host
 processes the metrics of the round before.
+
+Where several processes train together, each runs all of this at the same time; what is written or
+evaluated, process 0 does alone.
 """
 
 import contextlib
@@ -17,11 +20,12 @@ import jax
 import numpy as np
 
 from muzero_jax import build, loop
+from muzero_jax import config as configs
 from muzero_jax.actor import restarted
 from muzero_jax.benchmark import memory
 from muzero_jax.build import Experiment
 from muzero_jax.config import Config, ConfigError, DivergedError, StorageError
-from muzero_jax.device import parallel
+from muzero_jax.device import distributed, parallel
 from muzero_jax.evaluation.scores import sentence
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
@@ -84,7 +88,8 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
   Raises:
     ConfigError: the settings are invalid, or do not fit the run in the folder.
   """
-  folder, lock = workdir.open_workdir(config)
+  distributed.check_same(configs.values(config))
+  folder, lock = _opened(config)
   with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
 
     def prepare(saved: Saved | None = None) -> Training:
@@ -96,8 +101,34 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
       return Training(config, folder, run, checkpoints, saved, stop)
 
     training = checkpoints.load(prepare) or prepare()
-    workdir.describe(config, folder)
+    if distributed.is_first():
+      workdir.describe(config, folder)
     yield training
+
+
+def _opened(config: Config) -> tuple[Path, contextlib.AbstractContextManager]:
+  """The run's folder, and its lock, which process 0 holds for all.
+
+  Raises:
+    ConfigError: `workdir.open_workdir` does, or the processes do not see the same folder.
+  """
+  if distributed.is_first():
+    folder, lock = workdir.open_workdir(config)
+  else:
+    folder, lock = workdir.place(config.workdir), contextlib.nullcontext()
+  if distributed.processes() == 1:
+    return folder, lock
+
+  def seen() -> list[int]:
+    return Checkpoints(folder).steps()
+
+  if distributed.agreed(seen()) != seen() or not (folder / ".lock").exists():
+    raise ConfigError(
+      f"--workdir={config.workdir}: this process does not see there what process 0 sees; name a "
+      "folder on a file system that all hosts share."
+    )
+  distributed.wait()
+  return folder, lock
 
 
 def reason(error: Exception) -> str:
@@ -151,7 +182,7 @@ class Training:
     self.state, self.progress = self._start(saved)
     self.ticks = int(self.state.shared.ticks)
     # The tick at which learning starts.
-    self.warm = self.ticks + run.loop.warmup - int(self.state.local.replay.head[0])
+    self.warm = self.ticks + run.loop.warmup - int(parallel.one(self.state.local.replay.head))
     self.scoring = Scoring(config, folder, run.loop.model, run.loop.search)
 
   @property
@@ -176,7 +207,7 @@ class Training:
     if self.ticks >= self.total:
       done = f"This run has done its {self.env_steps:,} steps"
       print(f"{done}; ask for more with --env_steps.", flush=True)
-    else:
+    elif distributed.is_first():
       forget(self.folder / "evaluations.jsonl", self.env_steps)
 
   def end(self) -> int:
@@ -190,8 +221,9 @@ class Training:
     if stop.signal and not self.problem:
       print(stop.message, flush=True)
       return 128 + stop.signal
-    if not stop.signal:
+    if not stop.signal and distributed.is_first():
       finish(self.scoring, self.params(), self.env_steps)
+    distributed.wait()
     if self.problem:
       begun = self.checkpoints.latest()
       rest = f"from {begun:,} steps" if begun else "from the beginning"
@@ -228,9 +260,8 @@ class Training:
     program = self._compile(reporter)
     reporter.resume_clock()
     length, waiting, stop = RoundLength(), None, self.stop
-    while self.ticks < self.total and not stop.signal:
+    while ticks := self._next_round(length):
       stop.unsaved = True
-      ticks = length.choose(self.next_event() - self.ticks)
       shared, local, new = program(self.state.shared, self.state.local, np.int32(ticks))
       self.state = State(shared, local)
       if waiting:
@@ -248,6 +279,16 @@ class Training:
     tried = self.problem and self.due(self.config.save_every)  # just now, in vain
     if self.ticks and not tried:
       self.save(reporter)
+
+  def _next_round(self, length: RoundLength) -> int:
+    """The ticks of the next round, which process 0 decides for all; 0: there is no other round."""
+    ticks = 0
+    if self.ticks < self.total and not self.stop.signal:
+      ticks = length.choose(self.next_event() - self.ticks)
+    ticks, signal = distributed.agreed([ticks, int(self.stop.signal)])
+    if signal and not ticks:
+      self.stop.note(signal)
+    return ticks
 
   def phase(self) -> tuple[str, str]:
     """What the round that begins now does, in a word or two, and in a sentence for a log."""
@@ -326,10 +367,15 @@ class Training:
     why = diverged.reason(found, means, self.config)
     facts = {"env_steps": env_steps, "updates": int(shared.learner.step), "reason": why}
     facts |= dict(zip(("loss", "gradient_norm", "largest_parameter"), found, strict=True))
-    draw = jax.jit(jax.vmap(jax.vmap(ring.example, (None, 0, None)), (0, 0, None)))
+    draw = jax.jit(
+      jax.vmap(jax.vmap(ring.example, (None, 0, None)), (0, 0, None)),
+      out_shardings=parallel.replicated(self.run.devices),
+    )
     batch = Sample(draw(self.state.local.replay, index, shared.learner.step), index, weight)
+    place = self.folder / diverged.FOLDER
     try:
-      place = diverged.save(self.folder, facts | {"terms": means}, shared.learner, batch)
+      if distributed.is_first():
+        diverged.save(self.folder, facts | {"terms": means}, shared.learner, batch)
       saved = f"its batch and the state before it are in {place}"
     except OSError as error:
       saved = f"its batch and the state could not be saved ({error.strerror})"
@@ -342,18 +388,19 @@ class Training:
     """Saves and evaluates, if due; a signal ends the evaluation."""
     evaluating = self.due(self.config.evaluate_every) and self.ticks < self.total
     # The first evaluation compiles, and a signal can end that only while everything is saved.
-    if self.due(self.config.save_every) or (evaluating and not self.scoring.compiled):
+    must_save = self.due(self.config.save_every) or (evaluating and not self.scoring.compiled)
+    if distributed.agreed(must_save):
       self.save(reporter)
     if evaluating:
-      try:
-        with self.stop.interruptible():
-          self.evaluate(reporter)
-      except Stopped:
-        return
+      with contextlib.suppress(Stopped), self.stop.interruptible():
+        self.evaluate(reporter)
+      distributed.wait()
     reporter.resume_clock()
 
   def evaluate(self, reporter: metrics.Reporter) -> None:
-    """Evaluates the agent, says its score and keeps it."""
+    """Evaluates the agent, says its score and keeps it; process 0 does."""
+    if not distributed.is_first():
+      return
     row = self.scoring.evaluate(self.params(), self.env_steps)
     if row:
       reporter.say(sentence(row))
@@ -390,7 +437,7 @@ class Training:
     """Reports what the run learns, on `screen`; by default on one of its own."""
     total = self.total * self.run.width
     return metrics.Reporter(
-      self.folder,
+      self.folder if distributed.is_first() else None,
       screen=screen or Screen(total, self.env_steps),
       start=self.env_steps,
       simulations=self.run.loop.search.simulations,
@@ -414,7 +461,7 @@ class Training:
     replay = local.replay if self.config.checkpoint.replay else None
     self.problem = ""
     try:
-      if not (self.folder / "config.json").exists():
+      if distributed.is_first() and not (self.folder / "config.json").exists():
         reporter.say(f"warning: {self.folder} was emptied or removed; it is made anew.")
         self.folder.mkdir(parents=True, exist_ok=True)
         workdir.describe(self.config, self.folder)
@@ -422,10 +469,14 @@ class Training:
       if self.ticks >= self.total or self.stop.signal:
         self.checkpoints.wait()
     except (OSError, ValueError) as error:  # orbax's storage reports a full disk as a ValueError
+      if distributed.is_loss(error):
+        raise
       self.problem = (
         f"the checkpoint at {self.env_steps:,} steps cannot be saved in {self.folder} "
         f"({reason(error)})"
       )
+      if distributed.processes() > 1:  # only this one may have noticed
+        raise StorageError(f"{self.problem}: make room, and start all processes again.") from error
       self.checkpoints.give_up()
       reporter.say(f"warning: {self.problem}.")
     else:
@@ -472,5 +523,6 @@ class Training:
     # The state of these environments cannot be saved: new episodes start, and the unfinished ones
     # in the replay are marked as truncated.
     cut = jax.jit(jax.vmap(self.run.loop.ring.cut), donate_argnums=0)
-    fresh = jax.vmap(restarted)(local.actor, new.actor.env)
+    placing = jax.tree.map(lambda x: x.sharding, local.actor)
+    fresh = jax.jit(jax.vmap(restarted), out_shardings=placing)(local.actor, new.actor.env)
     return dataclasses.replace(local, actor=fresh, replay=cut(local.replay))

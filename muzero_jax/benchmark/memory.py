@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from muzero_jax.build import Experiment
 from muzero_jax.config import ConfigError
+from muzero_jax.device import parallel
 
 GIB, MIB = 2**30, 2**20
 
@@ -24,7 +25,8 @@ def plan(run: Experiment, replays: int = 1) -> str:
     ConfigError: the run does not fit into the free memory of a device or, on the CPU, of the host.
   """
   taken, free, ring, devices = sizes(run), available(run), run.loop.ring, run.devices.size
-  here = devices if run.target.platform == "cpu" else 1  # number of devices that share one memory
+  own = len(parallel.own(run.devices))
+  here = own if run.target.platform == "cpu" else 1  # number of devices that share one memory
   replay = replays * taken["replay"] * here
   rest = (sum(taken.values()) - taken["replay"]) * here
   if free is not None and replay + rest > 0.9 * free:
@@ -109,7 +111,7 @@ def nbytes(tree: Any) -> int:
 
 def available(run: Experiment) -> int | None:
   """Free bytes on a device (on the CPU: of the host), or None when the device does not tell."""
-  device = run.devices.devices.flat[0]
+  device = run.devices.devices.flat[parallel.own(run.devices).start]
   if device.platform != "cpu":
     stats = device.memory_stats() or {}
     return stats["bytes_limit"] - stats.get("bytes_in_use", 0) if "bytes_limit" in stats else None

@@ -2,6 +2,9 @@
 
 `pmapped` does what `jax.pmap` does today: it is the jit of a shard_map. The learner state is
 replicated. Local state has a leading device axis outside of the mapped function, and none inside.
+
+With several processes (`distributed.py`) the devices are those of all of them, and every process
+calls the same functions in the same order.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,8 +21,24 @@ AXIS = "device"
 
 
 def mesh(devices: Sequence[Any] | None = None) -> Mesh:
-  """A mesh with one axis over `devices` (JAX devices; by default all local ones)."""
-  return Mesh(np.array(devices or jax.local_devices()), (AXIS,))
+  """A mesh with one axis over `devices` (JAX devices; by default all, of all processes).
+
+  The devices of a process lie side by side, so that `own` is a range.
+  """
+  ordered = sorted(devices or jax.devices(), key=lambda device: (device.process_index, device.id))
+  return Mesh(np.array(ordered), (AXIS,))
+
+
+def own(devices: Mesh) -> range:
+  """The positions of this process's devices in a mesh; all of them if it is alone."""
+  processes = [device.process_index for device in devices.devices.flat]
+  start = processes.index(jax.process_index())
+  return range(start, start + processes.count(jax.process_index()))
+
+
+def is_shared(devices: Mesh) -> bool:
+  """Whether a mesh has devices of other processes, too."""
+  return len(own(devices)) < devices.size
 
 
 def pmapped(fn: Callable, devices: Mesh, donate: tuple[int, ...] = ()) -> Any:
@@ -33,18 +52,23 @@ def pmapped(fn: Callable, devices: Mesh, donate: tuple[int, ...] = ()) -> Any:
     donate: positions of the arguments whose buffers are donated to the outputs.
 
   Returns:
-    A jitted function in which `local` and `metrics` have a leading device axis.
+    A jitted function in which `local` and `metrics` have a leading device axis. If the mesh has
+    devices of several processes, each of them gets the metrics of all devices.
   """
+  everywhere = is_shared(devices)
 
   def one_device(shared, local, count):
     shared, local, metrics = fn(shared, jax.tree.map(lambda x: x[0], local), count)
+    if everywhere:
+      metrics = jax.tree.map(lambda x: jax.lax.all_gather(x, AXIS), metrics)
+      return shared, jax.tree.map(lambda x: x[None], local), metrics
     return shared, *jax.tree.map(lambda x: x[None], (local, metrics))
 
   mapped = jax.shard_map(
     one_device,
     mesh=devices,
     in_specs=(P(), P(AXIS), P()),
-    out_specs=(P(), P(AXIS), P(AXIS)),
+    out_specs=(P(), P(AXIS), P() if everywhere else P(AXIS)),
     check_vma=False,
   )
   return jax.jit(mapped, donate_argnums=donate)
@@ -61,19 +85,49 @@ def mean(tree: Any) -> Any:
   return restore(jax.lax.pmean(flat, AXIS))
 
 
+def replicated(devices: Mesh) -> NamedSharding:
+  """The sharding of arrays of which every device has a copy."""
+  return NamedSharding(devices, P())
+
+
 def replicate(tree: Any, devices: Mesh) -> Any:
-  """Puts one copy of `tree` on every device."""
-  return jax.device_put(tree, NamedSharding(devices, P()))
+  """Puts one copy of `tree`, which is equal in all processes, on every device."""
+  return _placed(tree, devices, replicated(devices))
 
 
 def split(tree: Any, devices: Mesh) -> Any:
-  """Puts `x[d]` on device d, for every leaf `x` of `tree`."""
-  return jax.device_put(tree, NamedSharding(devices, P(AXIS)))
+  """Puts `x[d]` on the d-th of this process's devices, for every leaf `x` of `tree`."""
+  return _placed(tree, devices, NamedSharding(devices, P(AXIS)))
+
+
+def _placed(tree: Any, devices: Mesh, sharding: NamedSharding) -> Any:
+  """Makes arrays with this sharding of the parts that this process has of them."""
+  if not is_shared(devices):
+    return jax.device_put(tree, sharding)
+  mine = own(devices)
+  to = devices.devices.flat[mine.start : mine.stop]
+
+  def placed(x: jax.Array) -> jax.Array:
+    if sharding.spec == P():
+      shape, parts = x.shape, [x] * len(mine)
+    else:
+      shape, parts = (devices.size, *x.shape[1:]), [x[d : d + 1] for d in range(len(mine))]
+    parts = [jax.device_put(part, device) for part, device in zip(parts, to, strict=True)]
+    return jax.make_array_from_single_device_arrays(shape, sharding, parts)
+
+  return jax.tree.map(placed, tree)
 
 
 def stack(trees: Sequence[Any], devices: Mesh) -> Any:
-  """Stacks one tree per device into one tree whose leading device axis is split over them."""
+  """Stacks trees, one for each device of this process, along a leading device axis that is split
+  over the devices.
+  """
   return split(jax.tree.map(lambda *x: jnp.stack(x), *trees), devices)
+
+
+def one(x: jax.Array) -> np.ndarray:
+  """The part that one of this process's devices has of a split array, without the device axis."""
+  return np.asarray(x.addressable_shards[0].data)[0]
 
 
 def is_replicated(tree: Any) -> bool:

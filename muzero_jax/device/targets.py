@@ -113,7 +113,7 @@ MOST_DEVICES = 8
 
 
 def local() -> Target:
-  """The devices of this process."""
+  """The devices of this process and of those that it trains with."""
   return Target(jax.default_backend(), parallel.mesh())
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from muzero_jax.config import ConfigError
+from muzero_jax.device import distributed
 from muzero_jax.runs import digest, storage
 from muzero_jax.runs.saved import Damaged, Saved
 
@@ -117,10 +118,12 @@ class Checkpoints:
   def _set_aside(self, damaged: dict[int, str], used: int, quiet: bool) -> None:
     """Names the damaged checkpoints, and moves them out of the way unless this is read-only.
 
+    Of several processes, only the first one does.
+
     Raises:
       ConfigError: one cannot be moved; orbax would save nothing as long as it is there.
     """
-    for step, reason in damaged.items():
+    for step, reason in damaged.items() if distributed.is_first() else ():
       place = self.folder / str(step)
       if self._read_only:
         if not quiet:
@@ -162,8 +165,9 @@ class Checkpoints:
     items = {} if replay is None else {"replay": replay}
     self._writer.save(env_steps, progress, learner=learner, local=local, **items)
     self.newest = env_steps
-    self._sealing = threading.Thread(target=self._seal, args=(self.folder / str(env_steps),))
-    self._sealing.start()
+    if distributed.is_first():
+      self._sealing = threading.Thread(target=self._seal, args=(self.folder / str(env_steps),))
+      self._sealing.start()
 
   def _seal(self, folder: Path) -> None:
     """Adds the digests to a checkpoint, once it is written and has its name.

@@ -55,7 +55,8 @@ class Reporter:
   called after each. `write` is called whenever a row is due.
 
   Args:
-    folder: the run's folder, where metrics.jsonl and the TensorBoard events are written.
+    folder: the run's folder, where metrics.jsonl and the TensorBoard events are written; None: they
+      are not, because another process writes them.
     screen: where it is shown how far the run is.
     start: agent steps done so far; not 0 when the run is resumed.
     simulations: search simulations per agent step.
@@ -69,7 +70,7 @@ class Reporter:
 
   def __init__(
     self,
-    folder: Path,
+    folder: Path | None,
     *,
     screen: ScreenLike,
     start: int,
@@ -81,25 +82,29 @@ class Reporter:
     seconds: float,
     pending: Sums,
   ):
-    forget(folder / "metrics.jsonl", start)
     self._screen = screen
-    self._journal = Journal(folder / "metrics.jsonl", self.say)
+    self._journal = self._events = None
     self._simulations, self._frames, self._devices = simulations, frames, devices
     self.env_steps, self.updates, self.skipped = start, updates, skipped
     self.seconds, self.pending = seconds, dict(pending)
     # Agent steps, gradient steps and seconds of training since the last row.
     self._since = (0, 0, 0.0)
     self._clock = time.perf_counter()
-    self._events = Events(folder, start, self.seconds, self.say)
+    if folder:
+      forget(folder / "metrics.jsonl", start)
+      self._journal = Journal(folder / "metrics.jsonl", self.say)
+      self._events = Events(folder, start, self.seconds, self.say)
     self._seen: dict[str, float] = {}  # the newest values of the metrics in `SHOWN`
 
   def __enter__(self) -> "Reporter":
     return self
 
   def __exit__(self, *_: Any) -> None:
-    self._journal.append()
+    if self._journal:
+      self._journal.append()
     self._screen.close()
-    self._events.close()
+    if self._events:
+      self._events.close()
 
   def add(self, env_steps: int, metrics: Metrics) -> None:
     """Accumulates the metrics of the round that ended at `env_steps`; waits for it to finish."""
@@ -147,9 +152,10 @@ class Reporter:
       name: float(f"{value:.6g}") if isinstance(value, float) else value
       for name, value in row.items()
     }
-    self._journal.append(row)
-    self._events.add(row)
-    self._print(row)
+    if self._journal and self._events:
+      self._journal.append(row)
+      self._events.add(row)
+      self._print(row)
     self.pending, self._since = {}, (0, 0, 0.0)
     return row
 

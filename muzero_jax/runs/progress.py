@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 from tqdm import tqdm
 
+from muzero_jax.device import distributed
+
 PAUSE = 10.0  # seconds between two lines where there is no terminal
 FILLING = "filling the replay"  # the phase of a run before learning starts
 
@@ -25,8 +27,8 @@ def duration(seconds: float) -> str:
 
 
 def on_terminal() -> bool:
-  """Whether bars are drawn."""
-  return bool(sys.stderr and sys.stderr.isatty())
+  """Whether bars are drawn: by process 0, if there is a terminal."""
+  return distributed.is_first() and bool(sys.stderr and sys.stderr.isatty())
 
 
 class Progress:

@@ -3,6 +3,8 @@
 A command has one `Stop` for its whole life, with a thread that ends the process even while the main
 thread is inside XLA, where Python cannot run a signal handler (a compilation can take minutes). In
 a library, `train` makes a `Stop` of its own, which only raises `Stopped` in the main thread.
+
+Where several processes train together, a signal to one of them is a signal to all.
 """
 
 import contextlib
@@ -13,6 +15,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
+
+from muzero_jax.device import distributed
 
 # Those that ask a process to end: Ctrl-C, a scheduler, a closed terminal.
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -87,8 +91,9 @@ class Stop:
       self._interruptible = False
 
   def note(self, number: int) -> None:
-    """Sets `signal` as if this signal had arrived, without any other effect."""
+    """Sets `signal` as if this signal had arrived, without any other effect in this process."""
     self.signal = self.signal or number
+    distributed.tell(number)
 
   def leave(self) -> None:
     """Ends the process. The first thread that calls this prints the message."""
@@ -100,6 +105,7 @@ class Stop:
       printer = threading.Thread(target=_say, args=(text,), daemon=True)
       printer.start()
       printer.join(AGAIN)
+      distributed.leave(128 + self.signal)
       os._exit(128 + self.signal)
 
   def _handle(self, number: int, _: Any) -> None:

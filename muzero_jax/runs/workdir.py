@@ -106,7 +106,7 @@ def describe(config: Config, folder: Path) -> None:
     "config": configs.values(config),
     "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}
     | {"python": sys.version.split()[0]},
-    "devices": [str(device.device_kind) for device in jax.local_devices()],
+    "devices": [str(device.device_kind) for device in jax.devices()],
     "command": sys.argv,
     "revision": _revision(),
   }

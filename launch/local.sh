@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# Trains one agent with N processes on this machine; on a machine with NVIDIA GPUs, each has one:
+#   launch/local.sh 2 --preset=catch --workdir=runs/catch --cpu_devices=2
+# A signal to this script stops all of them, saved. Its exit code is the first one that is not 0.
+# docs/clusters.md says more.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+if ! [[ ${1:-} =~ ^[1-9][0-9]*$ ]]; then
+  echo "error: name the number of processes first: $0 N [--flag=value ...]" >&2
+  exit 2
+fi
+count=$1
+shift
+port=$(.venv/bin/python -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
+pids=()
+for ((i = 0; i < count; i++)); do
+  if command -v nvidia-smi >/dev/null; then export CUDA_VISIBLE_DEVICES=$i; fi
+  .venv/bin/python -m launch.train "$@" --coordinator="127.0.0.1:$port" --processes="$count" --process="$i" &
+  pids+=($!)
+done
+# Processes that a script starts in the background ignore Ctrl-C.
+trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM HUP
+result=0
+for pid in "${pids[@]}"; do
+  code=0
+  wait "$pid" || code=$?
+  while kill -0 "$pid" 2>/dev/null; do # `wait` returns early at a signal
+    code=0
+    wait "$pid" || code=$?
+  done
+  if [ "$result" = 0 ]; then result=$code; fi
+done
+exit "$result"
