@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax.networks.model import encode_many
-from muzero_jax.replay.frames import Replay, Ring, stacks
+from muzero_jax.replay.frames import Replay, Ring
+from muzero_jax.replay.stacks import stacks
 from muzero_jax.search.none import look_ahead
 from muzero_jax.targets.returns import Returns, n_step_returns
 from muzero_jax.targets.unroll import masks

@@ -16,8 +16,9 @@ from muzero_jax.device import parallel
 from muzero_jax.diagnostics import dead_units, unroll_errors
 from muzero_jax.networks.flat import Layout, layout
 from muzero_jax.replay.augmentation import augment
-from muzero_jax.replay.frames import Priorities, Replay, Ring, stacks
+from muzero_jax.replay.frames import Priorities, Replay, Ring
 from muzero_jax.replay.sampling import Sampler
+from muzero_jax.replay.stacks import stacks
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.types import (
   Array,

@@ -1,4 +1,4 @@
-"""Builders of the data types that components exchange (`muzero_jax/types.py`).
+"""Builders of settings, and of the data types that components exchange (`muzero_jax/types.py`).
 
 A test names the fields that it is about; the others have neutral values of the right shape and
 dtype. What is given is converted to the field's dtype and broadcast to its shape, so that a scalar
@@ -11,9 +11,18 @@ from typing import Any, TypeVar
 import jax.numpy as jnp
 import numpy as np
 
+from muzero_jax import config as configs
+from muzero_jax.config import Config
 from muzero_jax.types import Array, Decision, Example, Targets, TimeStep
 
 T = TypeVar("T")
+
+
+def config(**settings: Any) -> Config:
+  """The default settings with changes, by dotted name with "__" for the dots."""
+  return configs.replace(
+    Config(), {name.replace("__", "."): value for name, value in settings.items()}
+  )
 
 
 def example(

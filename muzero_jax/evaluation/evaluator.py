@@ -167,7 +167,7 @@ class Evaluator:
 def push(frames: Array, time: TimeStep) -> Array:
   """Appends a step's frames to the stacks.
 
-  The first frame of an episode fills its whole stack, as in the replay (`replay/frames.py`).
+  The first frame of an episode fills its whole stack, as in the replay (`replay/stacks.py`).
 
   Args:
     frames: the stacks u8[B, S, *frame_shape]; the newest frame is last.

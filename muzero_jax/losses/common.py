@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from muzero_jax.networks.model import encode_many
-from muzero_jax.replay.frames import stacks
+from muzero_jax.replay.stacks import stacks
 from muzero_jax.types import Array, Context, Key, Model, Params
 
 

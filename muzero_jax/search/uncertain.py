@@ -10,7 +10,8 @@ import jax.numpy as jnp
 
 from muzero_jax.networks.model import initial_inference
 from muzero_jax.networks.uncertainty import uncertainty
-from muzero_jax.replay.frames import Replay, Ring, stacks
+from muzero_jax.replay.frames import Replay, Ring
+from muzero_jax.replay.stacks import stacks
 from muzero_jax.search.base import Search, log_prob
 from muzero_jax.targets.returns import Returns
 from muzero_jax.targets.unroll import reward_and_value

@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax.networks.model import initial_inference
-from muzero_jax.replay.frames import stacks
+from muzero_jax.replay.stacks import stacks
 from muzero_jax.targets.returns import horizon
 from muzero_jax.types import Array, Example, Model, Params
 

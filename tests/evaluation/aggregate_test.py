@@ -13,6 +13,7 @@ from muzero_jax.config import ConfigError
 from muzero_jax.evaluation import aggregate, scores
 from muzero_jax.runs import jsonl, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
+from tests import builders
 
 
 @pytest.fixture
@@ -31,10 +32,7 @@ def write(tmp_path):
   ):
     folder = tmp_path / name
     folder.mkdir(exist_ok=True)
-    settings = {"env.task": task, "seed": seed} | {
-      key.replace("__", "."): value for key, value in settings.items()
-    }
-    config = configs.replace(configs.Config(), settings)
+    config = builders.config(env__task=task, seed=seed, **settings)
     (folder / "config.json").write_text(json.dumps({"config": configs.values(config)}))
     for games in returns:
       row = {

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from muzero_jax.replay.frames import Ring, stack_at
+from muzero_jax.replay.frames import Ring
+from muzero_jax.replay.stacks import stack_at
 from tests import builders
 
 B, A, S, K, N = 2, 3, 3, 1, 2
@@ -203,25 +204,6 @@ def test_recent_is_the_stack_of_the_newest_step(recording):
   for t_now, replay in enumerate(recording.replays):
     expected = np.stack([recording.history.stack(t_now, env) for env in range(B)])
     np.testing.assert_array_equal(recent(replay), expected)
-
-
-@pytest.mark.parametrize(
-  ("first", "position", "expected"),
-  [
-    ([0, 0, 0, 0, 0, 0], 3, [0, 1, 2, 3]),
-    ([0, 0, 0, 0, 0, 0], 5, [2, 3, 4, 5]),
-    ([0, 0, 0, 1, 0, 0], 3, [3, 3, 3, 3]),  # an episode's first step: its frame four times
-    ([0, 0, 0, 1, 0, 0], 4, [3, 3, 3, 4]),
-    ([0, 0, 0, 1, 0, 0], 5, [3, 3, 4, 5]),
-    ([1, 0, 0, 0, 0, 0], 3, [0, 1, 2, 3]),
-    ([0, 1, 0, 1, 0, 0], 5, [3, 3, 4, 5]),  # the newest of two starts counts
-    ([0, 1, 0, 0, 0, 1], 4, [1, 2, 3, 4]),  # a start after it does not
-  ],
-)
-def test_a_stack_never_reaches_across_a_reset(first, position, expected):
-  frames = jnp.arange(6, dtype=jnp.uint8)[:, None]
-  for at in (position, jnp.int32(position)):
-    np.testing.assert_array_equal(stack_at(frames, jnp.array(first, bool), at, 4)[:, 0], expected)
 
 
 def test_what_the_newest_row_has_completed(recording):

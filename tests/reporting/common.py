@@ -3,16 +3,13 @@
 import json
 
 from muzero_jax import config as configs
-from muzero_jax.config import Config
+from tests import builders
 
 
 def write_run(folder, rows=(), evaluations=(), **settings):
   """A run's folder; settings by dotted name with '__' for the dots."""
   folder.mkdir(parents=True)
-  config = configs.replace(
-    Config(),
-    {"workdir": str(folder)} | {name.replace("__", "."): value for name, value in settings.items()},
-  )
+  config = builders.config(workdir=str(folder), **settings)
   facts = {
     "versions": {"jax": "0.10.77"},
     "devices": ["cpu"],
