@@ -145,7 +145,7 @@ def test_things_of_the_wrong_kind_in_the_folder(tmp_path):
     "checkpoints": lambda path: path.write_text(""),
   }.items():
     make(tmp_path / name)
-    with pytest.raises(ConfigError, match=f"{name}: is no (file|folder); remove it"):
+    with pytest.raises(ConfigError, match=f"{name}: is not a (file|folder); remove it"):
       workdir.open_workdir(config)
     (tmp_path / name).rmdir() if (tmp_path / name).is_dir() else (tmp_path / name).unlink()
   workdir.open_workdir(config)[1].close()

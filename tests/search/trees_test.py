@@ -83,7 +83,7 @@ def test_a_simulation_that_ended_at_the_greatest_depth_changes_nothing():
   ],
 )
 def test_what_is_no_tree_is_refused(changes):
-  with pytest.raises(ValueError, match="no search tree"):
+  with pytest.raises(ValueError, match="not a search tree"):
     tree_by_hand(**changes)
 
 
