@@ -105,7 +105,7 @@ def train(runs: list[Config], pace: Pace) -> None:
       share = done(waiting)
       update(share)
       text = f"{share:.0%} of its steps" if share else "compiling, filling its replay"
-      progress.show(share, f"{text}{pace.left(share * seeds)}")
+      progress.show(share, f"{text}{pace.left(seeds - (1 - share) * len(waiting))}")
 
     code = call(config, seeds, show)
   log = Path(f"{config.workdir}.log")

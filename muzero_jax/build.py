@@ -14,7 +14,7 @@ import numpy as np
 import optax
 from jax.sharding import Mesh
 
-from muzero_jax import actor, custom, diagnostics
+from muzero_jax import actor, custom, diagnostics, rules
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError, has_q_head
 from muzero_jax.device import parallel, targets
@@ -236,7 +236,7 @@ def env_seed(seed: int, offset: int) -> int:
 
 def restarts(config: Config) -> bool:
   """Whether the run's environments cannot be saved, so that a resumed run starts new episodes."""
-  return config.env.kind in ("envpool", "gymnasium")
+  return config.env.kind not in rules.IN_JAX
 
 
 def is_atari(config: Config) -> bool:

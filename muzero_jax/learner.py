@@ -63,11 +63,12 @@ class Learner:
       name: term.init(k) for (name, (_, term)), k in zip(self.terms.items(), keys[1:], strict=True)
     }
     params = {"model": self.model.init(keys[0]), **{name: p for name, p in own.items() if p}}
+    place = layout(params)
     return LearnerState(
       params=params,
       # Copied, because the state is donated, and a buffer must not be donated twice.
       target_params=jax.tree.map(jnp.copy, params["model"]),
-      opt_state=self.optimizer(place := layout(params)).init(place.flat(params)),
+      opt_state=self.optimizer(place).init(place.flat(params)),
       step=jnp.zeros((), jnp.int32),
       statistics=no_statistics(),
       skipped=jnp.zeros((), jnp.int32),
@@ -146,7 +147,7 @@ class Learner:
     """Takes a gradient step if it is healthy and the learner has not stopped.
 
     Args:
-      healthy: bool[], whether the step is one that has not diverged.
+      healthy: bool[], whether the step has not diverged.
       before: the state before the step.
       after: the state after it.
       metrics: those of the step; zeros are reported if it is not taken.

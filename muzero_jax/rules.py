@@ -2,7 +2,8 @@
 
 from muzero_jax.config import Config, ConfigError, has_q_head, values
 
-# Kinds of environments of which several seeds can be trained side by side, in one program.
+# Kinds of environments written in JAX: their states are arrays, which can be saved, and several
+# seeds can be trained side by side.
 IN_JAX = ("catch", "gymnax", "custom")
 
 # Each is whether it is broken, and the sentence for it.

@@ -21,11 +21,11 @@ from muzero_jax.device import parallel
 from muzero_jax.evaluation import aggregate
 from muzero_jax.loop import Local, Shared
 from muzero_jax.reporting import page
-from muzero_jax.runs import signals, workdir
+from muzero_jax.runs import workdir
 from muzero_jax.runs.metrics import SHOWN, Reporter
 from muzero_jax.runs.progress import Named, Screen
-from muzero_jax.runs.signals import Stopped
-from muzero_jax.train import RoundLength, State, Training, opened
+from muzero_jax.runs.signals import Stop, Stopped
+from muzero_jax.train import RoundLength, State, Training, compiled, opened, until_stopped
 
 
 def train(config: Config, seeds: Sequence[int]) -> int:
@@ -55,13 +55,13 @@ def train(config: Config, seeds: Sequence[int]) -> int:
   configs = [
     dataclasses.replace(config, seed=seed, workdir=f"{config.workdir}/{seed}") for seed in seeds
   ]
-  with signals.handled() as stop, contextlib.ExitStack() as stack:
-    try:
+
+  def work(stop: Stop) -> int:
+    with contextlib.ExitStack() as stack:
       runs = [stack.enter_context(opened(each, stop, quiet=True)) for each in configs]
       return _train(runs, workdir.place(config.workdir))
-    except Stopped as stopped:
-      print(stop.message or "stopped before the first step.", flush=True)
-      return int(stopped.code or 0)
+
+  return until_stopped(work)
 
 
 def _train(runs: list[Training], folder: Any) -> int:
@@ -124,9 +124,9 @@ class Group:
         stack.enter_context(run.reporter(Named(name, screen)))
         for run, name in zip(self.runs, names, strict=True)
       ]
+      self._release()
       screen.enter("compiling", f"compiling a program for {', '.join(names)} ...")
-      program = parallel.pmapped(first.run.loop.run_seeds, self.devices, donate=(0, 1))
-      program = program.lower(self.state.shared, self.state.local, np.int32(0)).compile()
+      program = compiled(first.run.loop.run_seeds, self.state, self.devices)
       for reporter in reporters:
         reporter.resume_clock()
       self._rounds(program, until, reporters, screen)
@@ -175,6 +175,7 @@ class Group:
       for run, reporter in zip(self.runs if evaluating else (), reporters, strict=False):
         with self.stop.interruptible():
           run.evaluate(reporter)
+    self._release()
     for reporter in reporters:
       reporter.resume_clock()
 
@@ -188,6 +189,11 @@ class Group:
     """Gives each run its state."""
     for i, run in enumerate(self.runs):
       run.state = part(self.state, i, self.devices)
+
+  def _release(self) -> None:
+    """Takes their states from the runs until `_part`: copies of replays are large."""
+    for run in self.runs:
+      del run.state
 
 
 def stacked(states: list[State], devices: Mesh) -> State:

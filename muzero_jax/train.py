@@ -18,6 +18,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import Mesh
 
 from muzero_jax import build, loop
 from muzero_jax import config as configs
@@ -63,9 +64,14 @@ def train(config: Config) -> int:
     DivergedError: gradient steps diverged, more of them than --skip_nonfinite allows.
     StorageError: the last checkpoint, or the outputs of the finished run, cannot be written.
   """
+  return until_stopped(lambda stop: _train(config, stop))
+
+
+def until_stopped(work: Callable[[Stop], int]) -> int:
+  """Calls `work`, and returns its exit code, or that of a signal that ended it."""
   with signals.handled() as stop:
     try:
-      return _train(config, stop)
+      return work(stop)
     except Stopped as stopped:
       print(stop.message or "stopped before the first step.", flush=True)
       return int(stopped.code or 0)
@@ -137,6 +143,18 @@ def reason(error: Exception) -> str:
   if code:
     return os.strerror(int(code[1]))
   return getattr(error, "strerror", None) or str(error).partition("\n")[0]
+
+
+def compiled(run: Callable, state: State, devices: Mesh) -> Any:
+  """Compiles a loop ahead of time; other shapes would be an error, not a recompilation.
+
+  Args:
+    run: `Loop.run`, or `Loop.run_seeds`.
+    state: on the devices, with the shapes that `run` will be called with.
+    devices: the mesh.
+  """
+  program = parallel.pmapped(run, devices, donate=(0, 1))
+  return program.lower(state.shared, state.local, np.int32(0)).compile()
 
 
 class RoundLength:
@@ -300,11 +318,10 @@ class Training:
     return "learning", f"learning from {self.env_steps:,} steps on"
 
   def _compile(self, reporter: metrics.Reporter) -> Callable:
-    """Compiles the loop ahead of time; other shapes would be an error, not a recompilation."""
+    """Compiles the loop, and says how long that took."""
     reporter.enter("compiling", "compiling ...")
     begun = time.perf_counter()
-    program = parallel.pmapped(self.run.loop.run, self.run.devices, donate=(0, 1))
-    program = program.lower(self.state.shared, self.state.local, np.int32(0)).compile()
+    program = compiled(self.run.loop.run, self.state, self.run.devices)
     temporary = program.memory_analysis()
     also = (
       f", temporary memory {temporary.temp_size_in_bytes / memory.MIB:,.1f} MiB"

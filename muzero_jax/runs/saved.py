@@ -92,12 +92,13 @@ class Saved:
     Raises:
       Damaged, ConfigError: as `restore` does.
     """
-    params, state = shared.learner.params, shared.learner.opt_state
-    earlier = with_optimizer(shared, by_array(state, params))
-    if self.fits("learner", shared) or not self.fits("learner", earlier):
-      return self.restore(learner=shared)["learner"]
-    found = self.restore(learner=earlier)["learner"]
-    return with_optimizer(found, as_vectors(state, found.learner.opt_state, params))
+    if not self.fits("learner", shared):
+      params, state = shared.learner.params, shared.learner.opt_state
+      earlier = with_optimizer(shared, by_array(state, params))
+      if self.fits("learner", earlier):
+        found = self.restore(learner=earlier)["learner"]
+        return with_optimizer(found, as_vectors(state, found.learner.opt_state, params))
+    return self.restore(learner=shared)["learner"]
 
   def _restore(self, name: str, tree: Any) -> Any:
     if not self.fits(name, tree):
