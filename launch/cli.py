@@ -183,7 +183,8 @@ def ended(main: Callable[[list[str]], int | None]) -> int:
       distributed.failed(error, str(error))
     return 2 if isinstance(error, ConfigError) else 1
   except OSError as error:
-    if error.filename is None:
+    if error.filename is None or distributed.is_loss(error):
+      distributed.failed(error)
       raise
     sentence = f"{error.filename}: {error.strerror}."
     print(f"error: {sentence}", file=sys.stderr)

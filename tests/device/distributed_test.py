@@ -4,6 +4,7 @@ import socket
 
 import pytest
 
+from launch import cli
 from muzero_jax.config import ConfigError
 from muzero_jax.device import distributed
 
@@ -109,3 +110,20 @@ def test_an_error_of_a_collective_is_a_loss(groups):
   groups(0)
   assert distributed.is_loss(ValueError("UNKNOWN: Gloo all-reduce failed: Connection reset"))
   assert not distributed.is_loss(ValueError("No space left on device"))
+
+
+def test_a_command_that_lost_another_process_says_so(groups, monkeypatch, capsys):
+  """Orbax raises an `OSError` where a process is lost in the middle of a save."""
+  groups(0)
+
+  def end(code):
+    raise SystemExit(code)
+
+  def main(_):
+    raise TimeoutError("Timed out while waiting for async_write_complete barrier.")
+
+  monkeypatch.setattr(distributed, "_end", end)
+  with pytest.raises(SystemExit, match="1"):
+    cli.ended(main)
+  said = capsys.readouterr().err
+  assert said.startswith("error: another process of this run has ended") and said.count("\n") == 1
