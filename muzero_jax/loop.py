@@ -102,15 +102,15 @@ class Loop:
 
     keys = jax.random.split(key, self.updates)
 
-    def update(state: LearnerState, priorities: Priorities, key: Key):
-      return self.learner.update(state, dataclasses.replace(replay, priorities=priorities), key)
+    update = traced_once(self.learner.update)
 
     def step(number: Array, carry: tuple[LearnerState, Priorities, Metrics]):
       state, priorities, total = carry
-      state, priorities, metrics = update(state, priorities, keys[number])
+      drawn_from = dataclasses.replace(replay, priorities=priorities)
+      state, priorities, metrics = update(state, drawn_from, keys[number])
       return state, priorities, jax.tree.map(jnp.add, total, metrics)
 
-    _, _, metrics = jax.eval_shape(update, state, replay.priorities, key)
+    _, _, metrics = jax.eval_shape(update, state, replay, key)
     nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
     # A loop of 0 or `updates` rounds, not a branch: around a branch XLA for GPUs copies every array
     # of the state, also if the learner does not run.
@@ -151,6 +151,7 @@ def repeat(
   local: Local,
 ) -> tuple[Shared, Local, Metrics]:
   """Calls `tick` while `goes_on` (bool[]), and sums up its metrics."""
+  tick = traced_once(tick)
   _, _, metrics = jax.eval_shape(tick, shared, local)
   nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
 
@@ -160,3 +161,11 @@ def repeat(
     return shared, local, jax.tree.map(jnp.add, metrics, new)
 
   return jax.lax.while_loop(lambda carry: goes_on(carry[0]), body, (shared, local, nothing))
+
+
+def traced_once(function: Callable) -> Callable:
+  """`function`, traced once however often it is called with arguments of the same shapes.
+
+  Here the shapes of metrics are asked for before the loop that sums them up is traced.
+  """
+  return jax.jit(function, inline=True)
