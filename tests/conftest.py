@@ -37,6 +37,14 @@ def pytest_configure(config):
     os.environ[name.upper()] = str(value)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def compile_with_fewer_optimizations_in_other_processes():
+  """The processes that tests start run for seconds, and most of that is compiling."""
+  jax.devices()  # from here on, this process has its own settings
+  flag = "--xla_backend_optimization_level=0"
+  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+
+
 def pytest_collection_modifyitems(items):
   """Marks what is long by its folder, and moves it to the front, so that all workers are busy
   until the end.
