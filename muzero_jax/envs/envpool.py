@@ -323,6 +323,29 @@ class EnvPool:
     action = jnp.clip(action, 0, self.spec.num_actions - 1)
     return self._on_own_pool(self._sends, state, action)
 
+  def replay(self, actions: np.ndarray) -> np.ndarray:
+    """Takes the environments, after a `reset`, on the course that these actions took them on.
+
+    Called on the host, while no compiled program is running. It may be called again, with the
+    actions that followed; then programs go on from there. The pools step at the same time.
+
+    Args:
+      actions: whole numbers [D, T, B], those that were sent to each of the D pools; T > 0.
+
+    Returns:
+      The frames that the last of the actions were chosen for, [D, B, *frame_shape].
+    """
+    actions = np.clip(actions, 0, self.spec.num_actions - 1).astype(np.int32)
+    ids, shown = np.arange(self.spec.num_envs, dtype=np.int32), []
+    for tick in range(actions.shape[1]):
+      shown = []
+      for pool, chosen in zip(self.pools, actions, strict=True):
+        shown.append(pool._recv())
+        pool._send([ids, ids, np.array(chosen[tick])])
+    names = self.pools[0]._state_keys
+    steps = [dict(zip(names, map(jnp.asarray, fields), strict=True)) for fields in shown]
+    return np.stack([time_step(fields).frame for fields in steps])
+
   def recv(self, state: Array, after: Array | None = None) -> tuple[Array, TimeStep]:
     if after is not None:
       state = ordering.after(state, after)
