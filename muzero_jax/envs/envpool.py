@@ -337,14 +337,13 @@ class EnvPool:
     """
     actions = np.clip(actions, 0, self.spec.num_actions - 1).astype(np.int32)
     ids, shown = np.arange(self.spec.num_envs, dtype=np.int32), []
+    frame = list(self.pools[0]._state_keys).index("obs")
     for tick in range(actions.shape[1]):
       shown = []
       for pool, chosen in zip(self.pools, actions, strict=True):
-        shown.append(pool._recv())
+        shown.append(pool._recv()[frame])
         pool._send([ids, ids, np.array(chosen[tick])])
-    names = self.pools[0]._state_keys
-    steps = [dict(zip(names, map(jnp.asarray, fields), strict=True)) for fields in shown]
-    return np.stack([time_step(fields).frame for fields in steps])
+    return np.stack([_frames(np.array(x)) for x in shown])
 
   def recv(self, state: Array, after: Array | None = None) -> tuple[Array, TimeStep]:
     if after is not None:
@@ -369,6 +368,13 @@ def _frame_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
   if len(shape) != 3:
     return shape
   return shape[1:] if shape[0] == 1 else (*shape[1:], shape[0])
+
+
+def _frames(x: Any) -> Any:
+  """Observations of B games, of NumPy or JAX, with axes as `_frame_shape` has them."""
+  if x.ndim != 4:
+    return x
+  return x.squeeze(1) if x.shape[1] == 1 else x.transpose(0, 2, 3, 1)
 
 
 def _named(recv: Callable, names: Sequence[str]) -> Callable[[Array], tuple[Array, TimeStep]]:
@@ -402,9 +408,6 @@ def time_step(raw: dict[str, Array]) -> TimeStep:
   too. Whether an episode terminated, Atari tells by `info:terminated`, other tasks by `done`
   without `trunc`. An Atari episode that terminates exactly at the step limit counts as terminated.
   """
-  frame = raw["obs"]
-  if frame.ndim == 4:
-    frame = jnp.squeeze(frame, 1) if frame.shape[1] == 1 else jnp.moveaxis(frame, 1, -1)
   done = raw["done"].astype(bool)
   over = (
     raw["info:terminated"].astype(bool) if "info:terminated" in raw else ~raw["trunc"].astype(bool)
@@ -412,7 +415,7 @@ def time_step(raw: dict[str, Array]) -> TimeStep:
   first = (raw["step_type"] == 0) & (raw["elapsed_step"] == 0)
   discount = jnp.where(done, ~over, raw["discount"] != 0) | first
   return TimeStep(
-    frame=frame,
+    frame=_frames(raw["obs"]),
     reward=jnp.where(first, 0.0, raw.get("info:reward", raw["reward"]).astype(jnp.float32)),
     discount=discount.astype(jnp.float32),
     first=first,
