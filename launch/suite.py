@@ -7,16 +7,19 @@ The runs, in DIR/GAME/SEED, are trained one after the other, each in a separate 
 of a game written in JAX are trained side by side in one process. The command can be stopped and
 started again: finished runs are not repeated, and an interrupted run is resumed. When all are
 finished it prints the scores over games and writes DIR/suite.json and DIR/report.html. With
---index=I only the I-th run is trained, so that a cluster's scheduler can start all of them.
+--index=I only the I-th run is trained, so that a cluster's scheduler can start all of them;
+--submit=slurm hands those that are not finished to SLURM, as an array.
 """
 
 import dataclasses
 import json
 
-from launch import cli, series
+from launch import cli, series, submit
 from muzero_jax import config as configs
 from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError, option
+from muzero_jax.evaluation import ablation
+from muzero_jax.runs import workdir
 
 MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "SpaceInvaders"))
 
@@ -32,11 +35,26 @@ class Options(Config):
   )
   seeds: int = option(5, "seeds of each game: --seed and the following ones", minimum=1)
   index: int = option(-1, "train only this run, counted from 0, and score nothing; -1: all")
+  submit: str = option(
+    "",
+    "hand unfinished runs to submitit; slurm: as an array, and score nothing; local: "
+    "all at the same time on this machine; debug: one after the other",
+    choices=("", "slurm", "local", "debug"),
+  )
+  submit_options: str = option(
+    "",
+    "parameters of submitit with commas between, for example "
+    "timeout_min=1440,slurm_partition=gpu,gpus_per_node=1",
+  )
 
 
 def main(argv: list[str]) -> None:
   """Trains what is missing, then scores."""
   options, runs = planned(argv)
+  if options.submit:
+    if hand_over(options, runs, argv):
+      score(options.workdir, [config.workdir for config in runs])
+    return
   asked = runs if options.index < 0 else runs[options.index : options.index + 1]
   pace = series.Pace(len(asked))
   print(f"{len(runs)} runs" + (f", of which number {options.index}" * (options.index >= 0)))
@@ -44,6 +62,31 @@ def main(argv: list[str]) -> None:
     series.train(group, pace)
   if options.index < 0:
     score(options.workdir, [config.workdir for config in runs])
+
+
+def hand_over(options: Options, runs: list[Config], argv: list[str]) -> bool:
+  """Submits the runs that are not finished as jobs; returns whether they are finished now.
+
+  Raises:
+    ConfigError: they cannot be submitted, or one of them failed.
+  """
+  waiting = [index for index, run in enumerate(runs) if not ablation.finished(run)]
+  print(f"{len(runs)} runs, of which {len(waiting)} are not finished", flush=True)
+  if not waiting:
+    return True
+  folder = workdir.place(options.workdir) / "jobs"
+  command = submit.python("launch.suite", argv[1:])
+  jobs = submit.submit(command, waiting, folder, options.submit, options.submit_options)
+  if options.submit == "slurm":
+    print(f"submitted: {', '.join(job.job_id for job in jobs)}; output in {folder}")
+    print("when they have ended: the same command without --submit scores, or trains what is left")
+    return False
+  for index, job in zip(waiting, jobs, strict=True):
+    try:
+      job.result()
+    except Exception as error:
+      raise ConfigError(f"run {index} in {runs[index].workdir} failed; see {folder}.") from error
+  return True
 
 
 def planned(argv: list[str]) -> tuple[Options, list[Config]]:
@@ -66,6 +109,10 @@ def planned(argv: list[str]) -> tuple[Options, list[Config]]:
   ]
   for config in runs:
     rules.check(config)
+  if options.submit and options.index >= 0:
+    raise ConfigError(
+      f"--index={options.index}: --submit hands over all runs that are not finished; leave it out."
+    )
   if options.index >= len(runs):
     raise ConfigError(
       f"--index={options.index}: there are {len(runs)} runs; use 0 to {len(runs) - 1}."
@@ -106,7 +153,6 @@ def score(folder: str, folders: list[str]) -> None:
   """Prints the scores over games, and writes suite.json and report.html."""
   from muzero_jax.evaluation import aggregate
   from muzero_jax.reporting import page
-  from muzero_jax.runs import workdir
 
   result = aggregate.aggregate([aggregate.newest(run, "trained", "auto") for run in folders])
   print(aggregate.table(result))

@@ -69,8 +69,9 @@ class Experiment:
   config: Config
   target: Target
   loop: Loop
-  # Agent steps done when this process started. It enters the random seeds: a resumed run must not
-  # repeat the random numbers of its beginning.
+  # Agent steps done when the environments were seeded: when this process started, but for
+  # --resume=exact. It enters the random seeds: a resumed run must not repeat the random numbers of
+  # its beginning.
   begun: int = 0
 
   @property
@@ -115,7 +116,7 @@ def build(config: Config, begun: int = 0, target: Target | None = None) -> Exper
 
   Args:
     config: the settings.
-    begun: agent steps done so far, for a run that is resumed.
+    begun: for a run that is resumed, the agent steps done when its environments are seeded.
     target: the devices it is for; by default those of this process.
 
   Raises:

@@ -503,6 +503,12 @@ class Config:
   override_config: bool = option(
     False, "resume even if settings differ from those of the run in --workdir"
   )
+  resume: str = option(
+    "episodes",
+    "how a run goes on whose games are not written in JAX; episodes: with new ones; exact: all "
+    "actions are saved, and played again to where the games were (docs/resuming.md)",
+    choices=("episodes", "exact"),
+  )
   skip_nonfinite: int = option(
     0,
     "gradient steps with an infinite or NaN loss or gradient, or beyond --optimizer.limit, that a "
@@ -531,6 +537,7 @@ FREE = (
   "save_every",
   "video",
   "override_config",
+  "resume",
   "skip_nonfinite",
   "optimizer.limit",
   "evaluation.",

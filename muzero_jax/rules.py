@@ -19,7 +19,7 @@ def check(config: Config) -> None:
 
 
 def environment(config: Config) -> Rules:
-  """Of the environment, its network and its evaluation."""
+  """Of the environment, its network, its evaluation and how it goes on."""
   return [
     (
       config.env.kind == "catch"
@@ -38,6 +38,10 @@ def environment(config: Config) -> Rules:
     (
       config.evaluation.protocol == "100k" and config.env.full_action_set,
       "--evaluation.protocol=100k needs a run without --env.full_action_set.",
+    ),
+    (
+      config.resume == "exact" and not config.checkpoint.replay,
+      "--resume=exact needs the replay as it was: use --checkpoint.replay, or --resume=episodes.",
     ),
   ]
 

@@ -27,12 +27,15 @@ from muzero_jax.benchmark import memory
 from muzero_jax.build import Experiment
 from muzero_jax.config import Config, ConfigError, DivergedError, StorageError
 from muzero_jax.device import distributed, parallel
+from muzero_jax.envs.envpool import EnvPool
 from muzero_jax.evaluation.scores import sentence
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
+from muzero_jax.replay.frames import Replay
 from muzero_jax.reporting import board
 from muzero_jax.reporting.final import finish
-from muzero_jax.runs import diverged, metrics, signals, workdir
+from muzero_jax.runs import actions, diverged, metrics, signals, workdir
+from muzero_jax.runs.actions import Actions
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.jsonl import forget
 from muzero_jax.runs.progress import FILLING, Screen, ScreenLike
@@ -101,9 +104,9 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
     def prepare(saved: Saved | None = None) -> Training:
       if saved:  # without a checkpoint the run starts anew, and settings may change
         workdir.compare(config, folder)
-      run = build.build(config, saved.env_steps if saved else 0)
+      run = build.build(config, actions.begun(config, saved) if saved else 0)
       if not quiet:
-        print(memory.plan(run), memory.shares(run), sep="\n", flush=True)
+        print(memory.plan(run), memory.shares(run), *actions.caution(run), sep="\n", flush=True)
       return Training(config, folder, run, checkpoints, saved, stop)
 
     training = checkpoints.load(prepare) or prepare()
@@ -197,6 +200,7 @@ class Training:
     self.stop = stop
     self.problem = ""  # why the newest checkpoint could not be saved
     self.total = -(-config.env_steps // run.width)  # ticks
+    self.actions: Actions | None = None  # those so far, if checkpoints hold them
     self.state, self.progress = self._start(saved)
     self.ticks = int(self.state.shared.ticks)
     # The tick at which learning starts.
@@ -286,6 +290,8 @@ class Training:
         self._collect(reporter, *waiting, length)
       reporter.enter(*self.phase())
       self.ticks += ticks
+      if self.actions and self.ticks == self.actions.limit:
+        self.actions.collect(self.state.local, self.ticks)
       waiting = (self.env_steps, ticks, new)
       if self.ticks == self.warm:
         length.restart()
@@ -442,6 +448,7 @@ class Training:
       if every
     ]
     events = [(self.ticks // period + 1) * period for period in periods]
+    events += [self.actions.limit] if self.actions else []
     return min(self.total, *events, *([self.warm] if self.ticks < self.warm else []))
 
   def params(self) -> Any:
@@ -471,6 +478,7 @@ class Training:
     local = self.state.local
     progress = {
       "ticks": self.ticks,
+      "begun": self.run.begun,
       "seconds": reporter.seconds,
       "pending": {name: list(pair) for name, pair in reporter.pending.items()},
     }
@@ -482,7 +490,8 @@ class Training:
         reporter.say(f"warning: {self.folder} was emptied or removed; it is made anew.")
         self.folder.mkdir(parents=True, exist_ok=True)
         workdir.describe(self.config, self.folder)
-      self.checkpoints.save(self.env_steps, progress, self.state.shared, small, replay)
+      chosen = self._actions()
+      self.checkpoints.save(self.env_steps, progress, self.state.shared, small, replay, chosen)
       if self.ticks >= self.total or self.stop.signal:
         self.checkpoints.wait()
     except (OSError, ValueError) as error:  # orbax's storage reports a full disk as a ValueError
@@ -499,14 +508,23 @@ class Training:
     else:
       self.nothing_unsaved()
 
+  def _actions(self) -> dict[str, Any] | None:
+    """The actions so far, as a checkpoint holds them; None if it does not."""
+    if not self.actions:
+      return None
+    self.actions.collect(self.state.local, self.ticks)
+    return self.actions.tree(self.run.devices)
+
   def _start(self, saved: Saved | None) -> tuple[State, dict[str, Any]]:
     """The state and progress from a checkpoint, or those of a new run.
 
     Raises:
-      ConfigError: the run has skipped more gradient steps than --skip_nonfinite allows.
+      ConfigError: the run has skipped more gradient steps than --skip_nonfinite allows, or cannot
+        go on exactly, as --resume asks.
     """
     shared, local = self.run.shared(), self.run.local()
     if saved is None:
+      self.actions = self._no_actions(0)
       return State(shared, local), {}
     progress = saved.progress()
     shared = saved.learner(shared)
@@ -517,13 +535,25 @@ class Training:
         f"steps already; use --skip_nonfinite={skipped} or more."
       )
     print(f"resuming at {saved.env_steps:,} steps", flush=True)
-    return State(shared, self._restore_local(saved, local)), progress
+    return State(shared, self._restore_local(saved, local, int(shared.ticks))), progress
 
-  def _restore_local(self, saved: Saved, new: loop.Local) -> loop.Local:
-    """The state of each device from a checkpoint.
+  def _no_actions(self, ticks: int) -> Actions | None:
+    """Where actions are saved: a record of them that begins after so many ticks."""
+    if self.config.resume != "exact" or not build.restarts(self.config):
+      return None
+    own = len(parallel.own(self.run.devices))
+    return actions.none(self.run.loop.environment.spec, self.run.loop.ring.rows, ticks, own)
+
+  def _restore_local(self, saved: Saved, new: loop.Local, ticks: int) -> loop.Local:
+    """The state of each device from a checkpoint, which was saved after so many ticks.
 
     If the replay was not saved, or has another size now, environments and replay start anew.
+
+    Raises:
+      ConfigError: they may not, because of --resume=exact.
     """
+    exact = actions.exact(self.config, saved)
+    self.actions = self._no_actions(ticks)
     small = dataclasses.replace(new, replay=None)
     if not (saved.fits("replay", new.replay) and saved.fits("local", small)):
       why = (
@@ -531,11 +561,16 @@ class Training:
         if saved.has("replay")
         else "--checkpoint.replay would save it"
       )
+      if exact:
+        raise actions.refused(f"the replay would start empty ({why})")
       print(f"the replay starts empty ({why})", flush=True)
       return new
     restored = saved.restore(local=small, replay=new.replay)
     local = dataclasses.replace(restored["local"], replay=restored["replay"])
     if not build.restarts(self.config):
+      return local
+    if exact:
+      self._play_again(saved, local.replay, ticks)
       return local
     # The state of these environments cannot be saved: new episodes start, and the unfinished ones
     # in the replay are marked as truncated.
@@ -543,3 +578,20 @@ class Training:
     placing = jax.tree.map(lambda x: x.sharding, local.actor)
     fresh = jax.jit(jax.vmap(restarted), out_shardings=placing)(local.actor, new.actor.env)
     return dataclasses.replace(local, actor=fresh, replay=cut(local.replay))
+
+  def _play_again(self, saved: Saved, replay: Replay, ticks: int) -> None:
+    """Takes the environments to where they were, by the actions that a checkpoint holds.
+
+    Raises:
+      ConfigError: they do not get there: they show other frames than `replay` has.
+    """
+    environment, ring = self.run.loop.environment, self.run.loop.ring
+    assert isinstance(environment, EnvPool)
+    devices, spec = self.run.devices, environment.spec
+    self.actions = actions.restored(saved, spec, ring.rows, ticks, devices)
+    newest = jax.jit(jax.vmap(ring.newest), out_shardings=parallel.divided(devices))(replay)
+    shown = actions.play(environment, self.actions.chosen)
+    if not np.array_equal(shown, parallel.parts(newest), equal_nan=True):
+      raise actions.refused(
+        "the environments took another course than in the run, so their versions or settings differ"
+      )

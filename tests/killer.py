@@ -1,10 +1,12 @@
 """Kills a training run at random moments, and starts it again each time, until it is done.
 
-python -m tests.killer KILLS [SEED] [flag of launch.train ...] compares a run of Catch that was
-killed so often with one that was not, and prints what happened.
+python -m tests.killer KILLS [SEED [SECONDS]] [pong] [flag of launch.train ...] compares a run of
+Catch or Pong that was killed so often, each time after up to so many seconds (20), with one that
+was not, and prints what happened.
 """
 
 import collections
+import itertools
 import os
 import pathlib
 import random
@@ -24,6 +26,11 @@ SETTINGS = (
   "--search.num_simulations=2 --replay.capacity=4096 --replay.warmup=512 --learner.batch_size=32 "
   "--targets.unroll=2 --targets.n_step=3 --evaluation.episodes=32 --evaluation.random_episodes=0 "
   "--cpu_devices=2 --checkpoint.replay --log_every=1024 --save_every=1024"
+).split()
+PONG = (
+  "--env.kind=envpool --env.task=Pong-v5 --env.frame_size=16 --env.num_envs=2 --env.noop_max=5 "
+  "--search.kind=q --loss.q=1 --loss.reward=0 --loss.value=0 --loss.policy=0 --targets.unroll=0 "
+  "--targets.bootstrap=q_max --evaluation.episodes=0 --env_steps=8192 --resume=exact"
 ).split()
 
 
@@ -101,11 +108,14 @@ def state(folder: pathlib.Path) -> list[np.ndarray]:
 
 def main() -> None:
   jax.config.update("jax_num_cpu_devices", 2)
-  kills, seed = int(sys.argv[1]), int((sys.argv[2:] or ["0"])[0])
-  words = [*SETTINGS, "--env_steps=400000", *sys.argv[3:]]
+  numbers = list(itertools.takewhile(str.isdecimal, sys.argv[1:]))
+  kills, seed, longest = (int(x) for x in [*numbers, *("1", "0", "20")[len(numbers) :]])
+  words = [*SETTINGS, "--env_steps=400000"]
+  for word in sys.argv[1 + len(numbers) :]:
+    words += PONG if word == "pong" else [word]
   folder = pathlib.Path(tempfile.mkdtemp())
   run(folder / "whole", words)
-  happened = kill_and_finish(folder / "killed", words, kills, seed, longest=20.0)
+  happened = kill_and_finish(folder / "killed", words, kills, seed, longest)
   for (name, where), count in sorted(happened.items()):
     print(f"{name} while {where}: {count}")
   pairs = list(zip(state(folder / "whole"), state(folder / "killed"), strict=True))

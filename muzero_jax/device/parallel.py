@@ -90,6 +90,11 @@ def replicated(devices: Mesh) -> NamedSharding:
   return NamedSharding(devices, P())
 
 
+def divided(devices: Mesh) -> NamedSharding:
+  """The sharding of arrays whose first axis is that of the devices."""
+  return NamedSharding(devices, P(AXIS))
+
+
 def replicate(tree: Any, devices: Mesh) -> Any:
   """Puts one copy of `tree`, which is equal in all processes, on every device."""
   return _placed(tree, devices, replicated(devices))
@@ -97,7 +102,7 @@ def replicate(tree: Any, devices: Mesh) -> Any:
 
 def split(tree: Any, devices: Mesh) -> Any:
   """Puts `x[d]` on the d-th of this process's devices, for every leaf `x` of `tree`."""
-  return _placed(tree, devices, NamedSharding(devices, P(AXIS)))
+  return _placed(tree, devices, divided(devices))
 
 
 def _placed(tree: Any, devices: Mesh, sharding: NamedSharding) -> Any:
@@ -128,6 +133,12 @@ def stack(trees: Sequence[Any], devices: Mesh) -> Any:
 def one(x: jax.Array) -> np.ndarray:
   """The part that one of this process's devices has of a split array, without the device axis."""
   return np.asarray(x.addressable_shards[0].data)[0]
+
+
+def parts(x: jax.Array) -> np.ndarray:
+  """The parts that this process's devices have of a split array: a copy, with the device axis."""
+  shards = sorted(x.addressable_shards, key=lambda shard: shard.index[0].start or 0)
+  return np.concatenate([np.asarray(shard.data) for shard in shards])
 
 
 def is_replicated(tree: Any) -> bool:

@@ -323,6 +323,28 @@ class EnvPool:
     action = jnp.clip(action, 0, self.spec.num_actions - 1)
     return self._on_own_pool(self._sends, state, action)
 
+  def replay(self, actions: np.ndarray) -> np.ndarray:
+    """Takes the environments, after a `reset`, on the course that these actions took them on.
+
+    Called on the host, while no compiled program is running. It may be called again, with the
+    actions that followed; then programs go on from there. The pools step at the same time.
+
+    Args:
+      actions: whole numbers [D, T, B], those that were sent to each of the D pools; T > 0.
+
+    Returns:
+      The frames that the last of the actions were chosen for, [D, B, *frame_shape].
+    """
+    actions = np.clip(actions, 0, self.spec.num_actions - 1).astype(np.int32)
+    ids, shown = np.arange(self.spec.num_envs, dtype=np.int32), []
+    frame = list(self.pools[0]._state_keys).index("obs")
+    for tick in range(actions.shape[1]):
+      shown = []
+      for pool, chosen in zip(self.pools, actions, strict=True):
+        shown.append(pool._recv()[frame])
+        pool._send([ids, ids, np.array(chosen[tick])])
+    return np.stack([_frames(np.array(x)) for x in shown])
+
   def recv(self, state: Array, after: Array | None = None) -> tuple[Array, TimeStep]:
     if after is not None:
       state = ordering.after(state, after)
@@ -346,6 +368,13 @@ def _frame_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
   if len(shape) != 3:
     return shape
   return shape[1:] if shape[0] == 1 else (*shape[1:], shape[0])
+
+
+def _frames(x: Any) -> Any:
+  """Observations of B games, of NumPy or JAX, with axes as `_frame_shape` has them."""
+  if x.ndim != 4:
+    return x
+  return x.squeeze(1) if x.shape[1] == 1 else x.transpose(0, 2, 3, 1)
 
 
 def _named(recv: Callable, names: Sequence[str]) -> Callable[[Array], tuple[Array, TimeStep]]:
@@ -379,9 +408,6 @@ def time_step(raw: dict[str, Array]) -> TimeStep:
   too. Whether an episode terminated, Atari tells by `info:terminated`, other tasks by `done`
   without `trunc`. An Atari episode that terminates exactly at the step limit counts as terminated.
   """
-  frame = raw["obs"]
-  if frame.ndim == 4:
-    frame = jnp.squeeze(frame, 1) if frame.shape[1] == 1 else jnp.moveaxis(frame, 1, -1)
   done = raw["done"].astype(bool)
   over = (
     raw["info:terminated"].astype(bool) if "info:terminated" in raw else ~raw["trunc"].astype(bool)
@@ -389,7 +415,7 @@ def time_step(raw: dict[str, Array]) -> TimeStep:
   first = (raw["step_type"] == 0) & (raw["elapsed_step"] == 0)
   discount = jnp.where(done, ~over, raw["discount"] != 0) | first
   return TimeStep(
-    frame=frame,
+    frame=_frames(raw["obs"]),
     reward=jnp.where(first, 0.0, raw.get("info:reward", raw["reward"]).astype(jnp.float32)),
     discount=discount.astype(jnp.float32),
     first=first,

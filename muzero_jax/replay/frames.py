@@ -221,6 +221,11 @@ class Ring:
     stacks = jax.vmap(lambda f, b: stack_at(f, b, self.stack - 1, self.stack))(frames, first)
     return stacks.reshape(self.num_envs, self.stack, *self.frame_shape)
 
+  def newest(self, replay: Replay) -> Array:
+    """The newest frame of every environment, u8[B, *frame_shape]."""
+    frames = replay.frame[(replay.head - 1) % self.rows][..., : self.pixels]
+    return frames.reshape(self.num_envs, *self.frame_shape)
+
   def completed(self, replay: Replay) -> tuple[Example, Array]:
     """The examples that the newest row completed.
 

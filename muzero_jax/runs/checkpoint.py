@@ -143,7 +143,13 @@ class Checkpoints:
       print(f"{place} is damaged ({reason}) and was moved to {target}; using {used}", flush=True)
 
   def save(
-    self, env_steps: int, progress: dict[str, Any], learner: Any, local: Any, replay: Any = None
+    self,
+    env_steps: int,
+    progress: dict[str, Any],
+    learner: Any,
+    local: Any,
+    replay: Any = None,
+    actions: Any = None,
   ) -> None:
     """Starts to save a checkpoint; does nothing if the newest one has the same agent steps.
 
@@ -156,13 +162,15 @@ class Checkpoints:
       learner: pytree of the state that is equal on all devices: parameters, optimizer, counters.
       local: pytree of the state that differs between devices, without the replay.
       replay: pytree of the replay, or None to leave it out.
+      actions: pytree of the actions so far (`runs/actions.py`), or None to leave them out.
     """
     if self.newest == env_steps:
       return
     # The writer is made before the first save: damaged checkpoints are gone by then.
     self._writer = self._writer or storage.Writer(self.folder, self._keep)
     self.wait()
-    items = {} if replay is None else {"replay": replay}
+    optional = {"replay": replay, "actions": actions}
+    items = {name: tree for name, tree in optional.items() if tree is not None}
     self._writer.save(env_steps, progress, learner=learner, local=local, **items)
     self.newest = env_steps
     if distributed.is_first():

@@ -120,12 +120,16 @@ class Saved:
     """Whether it has this item."""
     return (self.folder / item).is_dir()
 
+  def shapes(self, item: str) -> dict[str, tuple[int, ...]]:
+    """Maps the path of every array of an item to its shape."""
+    with self._reading(item):
+      return trees.shapes(storage.metadata(self.folder / item))
+
   def fits(self, item: str, tree: Any) -> bool:
     """Whether it has this item, and with the shapes of `tree`."""
     if not self.has(item):
       return False
-    with self._reading(item):
-      saved = trees.shapes(storage.metadata(self.folder / item))
+    saved = self.shapes(item)
     return saved == {
       name: shape
       for name, shape in trees.shapes(tree).items()

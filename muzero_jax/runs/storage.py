@@ -8,7 +8,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
-_ITEMS = ("learner", "local", "replay", "progress")
+_ITEMS = ("learner", "local", "replay", "actions", "progress")
 
 
 class Writer:

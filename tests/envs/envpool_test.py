@@ -53,15 +53,16 @@ def random_actions(steps, num_envs=2, num_actions=4):
   return actions
 
 
-def play(environment, actions, look=lambda time: time):
-  """What every step shows, with actions i32[T, B]."""
+def play(environment, actions, look=lambda time: time, state=None):
+  """What every step shows, with actions i32[T, B]; from a reset on, or from `state`."""
 
   def step(state, action):
     state, time = environment.recv(state)
     return environment.send(state, action), look(time)
 
   program = jax.jit(lambda state, actions: jax.lax.scan(step, state, actions)[1])
-  return jax.device_get(program(environment.reset(KEY), actions))
+  state = environment.reset(KEY) if state is None else state
+  return jax.device_get(program(state, actions))
 
 
 def same_but_frames(time):
@@ -264,6 +265,35 @@ def test_pools_on_two_devices_equal_one_of_twice_the_size(backend):
     chex.assert_trees_all_equal(jax.device_get(jax.tree.map(lambda x: x[device], times)), half)
   assert together.first.sum() >= 8 and steps == len(together.first)
   assert (together.frame[:, 0] != together.frame[:, 2]).any(), "all games are the same"
+
+
+def test_actions_that_are_played_again_lead_to_the_same_place():
+  """40 of 60 steps of games that end after 15: the program that goes on from there, with one thread
+  or two, sees what one sees that made all 60.
+  """
+  options = dict(seed=SEED, atari=dataclasses.replace(ATARI, max_episode_steps=15))
+  actions = random_actions(60, num_envs=4)
+  whole = play(envpool.make(GAME, 4, num_threads=2, **options), actions, same_but_frames)
+  again = envpool.make(GAME, 4, num_threads=1, **options)
+  state = again.reset(KEY)
+  again.replay(actions[None, :25].astype(np.uint8))
+  again.replay(actions[None, 25:40].astype(np.uint8))
+  rest = play(again, actions[40:], same_but_frames, state)
+  chex.assert_trees_all_equal(rest, jax.tree.map(lambda x: x[40:], whole))
+  assert whole.first[:40].any() and whole.first[40:].any()
+
+
+def test_actions_are_played_again_in_the_pools_of_all_devices():
+  """Two pools of two games show the last frames of one pool of four."""
+  options = dict(seed=SEED, num_threads=1, atari=ATARI)
+  actions = random_actions(6, num_envs=4)
+  pools, one = envpool.make(GAME, 2, num_pools=2, **options), envpool.make(GAME, 4, **options)
+  for device in range(2):
+    pools.reset(KEY, device)
+  one.reset(KEY)
+  shown = pools.replay(np.stack([actions[:, :2], actions[:, 2:]]))
+  assert shown.shape == (2, 2, 84, 84) and shown.std() > 0
+  np.testing.assert_array_equal(shown.reshape(4, 84, 84), one.replay(actions[None])[0])
 
 
 @pytest.mark.parametrize(

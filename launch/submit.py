@@ -1,0 +1,79 @@
+"""Submits runs as jobs with submitit, which is optional: as a SLURM array, or on this machine."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from muzero_jax.config import ConfigError
+
+
+class Run:
+  """A job: a command with one number appended. One that is preempted, or out of time, goes on."""
+
+  def __init__(self, command: list[str]):
+    self.command = command
+
+  def __call__(self, index: int) -> None:
+    subprocess.run([*self.command, f"--index={index}"], check=True)
+
+  def checkpoint(self, index: int) -> Any:
+    """What submitit submits again: the same command, which resumes its run."""
+    import submitit  # pyright: ignore[reportMissingImports]
+
+    return submitit.helpers.DelayedSubmission(self, index)
+
+
+def submit(
+  command: list[str], indices: list[int], folder: Path, cluster: str, options: str
+) -> list[Any]:
+  """Submits a job for each index.
+
+  Args:
+    command: program and flags, which "--index=I" is appended to.
+    indices: of the runs.
+    folder: for submitit's files and the jobs' output; the jobs' machines must see it.
+    cluster: "slurm" (one array), "local" (all side by side on this machine) or "debug" (in this
+      process, one after the other).
+    options: parameters of submitit's executor, NAME=VALUE with commas between.
+
+  Returns:
+    submitit's jobs, which on "debug" begin when they are waited for.
+
+  Raises:
+    ConfigError: submitit is not installed, there is no SLURM, or it does not know an option.
+  """
+  try:
+    import submitit  # pyright: ignore[reportMissingImports]
+  except ImportError as error:
+    raise ConfigError("--submit needs submitit: pip install 'muzero_jax[submit]'.") from error
+  try:
+    executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
+    executor.update_parameters(name="muzero", **parameters(options))
+    return executor.map_array(Run(command), indices)
+  except (RuntimeError, NameError, ValueError, TypeError, OSError) as error:
+    raise ConfigError(
+      f"--submit={cluster} --submit_options={options}: {str(error).splitlines()[0]}"
+    ) from error
+
+
+def parameters(text: str) -> dict[str, int | str]:
+  """The parameters that a text names, for example timeout_min=60,slurm_partition=gpu.
+
+  Raises:
+    ConfigError: a part of it is not NAME=VALUE.
+  """
+  found: dict[str, int | str] = {}
+  for word in filter(None, (word.strip() for word in text.split(","))):
+    name, sign, value = word.partition("=")
+    if not sign or not name.isidentifier():
+      raise ConfigError(
+        f"--submit_options={text}: {word} is not NAME=VALUE, for example timeout_min=1440."
+      )
+    found[name] = int(value) if value.isdecimal() else value
+  return found
+
+
+def python(module: str, words: list[str]) -> list[str]:
+  """The command of a module with these flags, for a job."""
+  return [sys.executable, "-m", module, *words, "--submit="]
