@@ -41,8 +41,9 @@ HOMES = {
   "pygame": ["evaluation/window.py"],
   "scipy": ["evaluation/intervals.py"],
   "tqdm": ["runs/progress.py"],
+  "wandb": ["reporting/tracker.py"],
 }
-OPTIONAL = ("gymnax", "gymnasium", "pygame")  # extras in pyproject.toml
+OPTIONAL = ("gymnax", "gymnasium", "pygame", "wandb")  # extras in pyproject.toml
 MODULES = sorted((ROOT / "muzero_jax").rglob("*.py"))
 
 
