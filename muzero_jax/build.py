@@ -519,10 +519,25 @@ MINIMAL_ACTIONS = {
 }
 
 
+_CONTROL_ACTIONS = {"CartPole-v1": ("left", "right"), "MountainCar-v0": ("left", "stay", "right")}
+
+
+def playable_actions(config: Config, num_actions: int) -> dict[str, int]:
+  """Names of the environment's actions and their numbers, of those that have an effect in the game.
+
+  {} where they are not known. Of all 18 actions of Atari, Pong has no use for UP, for example.
+  """
+  names = action_names(config, num_actions)
+  used = MINIMAL_ACTIONS.get(config.env.task, names) if is_atari(config) else names
+  return {name: number for number, name in enumerate(names) if name in used}
+
+
 def action_names(config: Config, num_actions: int) -> tuple[str, ...]:
   """The names of the environment's actions; () where they are not known."""
   if config.env.kind == "catch":
     return ("left", "stay", "right")
+  if config.env.kind in ("envpool", "gymnasium") and config.env.task in _CONTROL_ACTIONS:
+    return _CONTROL_ACTIONS[config.env.task]
   if not is_atari(config):
     return ()
   full = num_actions == len(ALL_ACTIONS)

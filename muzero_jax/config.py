@@ -500,6 +500,12 @@ class Config:
   video: bool = option(
     False, "record a video of an episode at the end, with what the agent sees and thinks"
   )
+  tracker: str = option(
+    "none",
+    "where results go beside the run's folder, which has TensorBoard's files; wandb: Weights & "
+    "Biases",
+    choices=("none", "wandb"),
+  )
   override_config: bool = option(
     False, "resume even if settings differ from those of the run in --workdir"
   )
@@ -536,6 +542,7 @@ FREE = (
   "evaluate_every",
   "save_every",
   "video",
+  "tracker",
   "override_config",
   "resume",
   "skip_nonfinite",

@@ -32,7 +32,7 @@ from muzero_jax.evaluation.scores import sentence
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
 from muzero_jax.replay.frames import Replay
-from muzero_jax.reporting import board
+from muzero_jax.reporting import board, tracker
 from muzero_jax.reporting.final import finish
 from muzero_jax.runs import actions, diverged, metrics, signals, workdir
 from muzero_jax.runs.actions import Actions
@@ -98,6 +98,7 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
     ConfigError: the settings are invalid, or do not fit the run in the folder.
   """
   distributed.check_same(configs.values(config))
+  tracker.check(config)
   folder, lock = _opened(config)
   with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
 
@@ -112,7 +113,10 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
     training = checkpoints.load(prepare) or prepare()
     if distributed.is_first():
       workdir.describe(config, folder)
-    yield training
+    try:
+      yield training
+    finally:
+      training.tracker.close()
 
 
 def _opened(config: Config) -> tuple[Path, contextlib.AbstractContextManager]:
@@ -206,6 +210,7 @@ class Training:
     # The tick at which learning starts.
     self.warm = self.ticks + run.loop.warmup - int(parallel.one(self.state.local.replay.head))
     self.scoring = Scoring(config, folder, run.loop.model, run.loop.search)
+    self.tracker: tracker.Tracker = tracker.Nothing()
 
   @property
   def env_steps(self) -> int:
@@ -231,6 +236,8 @@ class Training:
       print(f"{done}; ask for more with --env_steps.", flush=True)
     elif distributed.is_first():
       forget(self.folder / "evaluations.jsonl", self.env_steps)
+    if distributed.is_first():
+      self.tracker = tracker.opened(self.config, self.folder, self.env_steps)
 
   def end(self) -> int:
     """What comes after the last round: the outputs of a finished run; returns the exit code.
@@ -245,6 +252,7 @@ class Training:
       return 128 + stop.signal
     if not stop.signal and distributed.is_first():
       finish(self.scoring, self.params(), self.env_steps)
+      self.tracker.show()
     distributed.wait()
     if self.problem:
       begun = self.checkpoints.latest()
@@ -430,6 +438,7 @@ class Training:
       self.scoring.keep(row)
       with contextlib.suppress(OSError, ConfigError):  # the next one, or the end, writes it again
         board.write(self.folder)
+        self.tracker.show()
 
   def _period(self, env_steps: int) -> int:
     """A number of agent steps, in ticks."""
@@ -471,6 +480,7 @@ class Training:
       skipped=int(self.state.shared.learner.skipped),
       seconds=self.progress.get("seconds", 0.0),
       pending=self.progress.get("pending", {}),
+      track=self.tracker.add,
     )
 
   def save(self, reporter: metrics.Reporter) -> None:

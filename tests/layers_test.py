@@ -19,7 +19,7 @@ LAYERS = [
   ["flags", "custom", "player"],
   ["build"],
   ["evaluation.recording"],
-  ["evaluation.canvas"],
+  ["evaluation.canvas", "evaluation.playing", "evaluation.keyboard"],
   ["evaluation.protocols", "evaluation.moments", "evaluation.video", "runs"],
   ["evaluation"],
   ["reporting", "benchmark"],
@@ -37,10 +37,13 @@ HOMES = {
   "tensorboardX": ["runs/events.py", "reporting/board.py"],
   "matplotlib": ["reporting/plots.py"],
   "imageio": ["evaluation/video.py"],
-  "PIL": ["evaluation/canvas.py"],
+  "PIL": ["evaluation/canvas.py", "evaluation/panel.py"],
+  "pygame": ["evaluation/window.py"],
   "scipy": ["evaluation/intervals.py"],
   "tqdm": ["runs/progress.py"],
+  "wandb": ["reporting/tracker.py"],
 }
+OPTIONAL = ("gymnax", "gymnasium", "pygame", "wandb")  # extras in pyproject.toml
 MODULES = sorted((ROOT / "muzero_jax").rglob("*.py"))
 
 
@@ -77,11 +80,11 @@ def test_imports_point_down(path):
 
 
 def test_every_library_is_declared():
-  """Also one that another library brings along; gymnax and gymnasium are optional."""
+  """Also one that another library brings along; those in `OPTIONAL` are not needed."""
   lines = (ROOT / "requirements.txt").read_text().splitlines()
   declared = {re.split(r"[^\w-]", line)[0] for line in lines if not line.startswith("#")}
   names = {name.split(".")[0] for path in MODULES for name in imports(path)}
-  foreign = names - set(sys.stdlib_module_names) - {"muzero_jax", "gymnax", "gymnasium"}
+  foreign = names - set(sys.stdlib_module_names) - {"muzero_jax", *OPTIONAL}
   distributions = {"absl": "absl-py", "orbax": "orbax-checkpoint", "PIL": "pillow"}
   assert {distributions.get(name, name) for name in foreign} <= declared
 

@@ -19,8 +19,8 @@ _STACK, _CELL, _SHOWN = 58, 110, 4  # top, size and greatest number of the agent
 _BARS, _BARS_HEIGHT = 196, 180
 _WORDS = 388
 _CURVE = (16, 478, 808, 66)  # left, top, width, height of the curves
-_GROUND, _TEXT, _FAINT = "#14161a", "#e8e8e8", "#8a8f98"
-_NETWORK, _SEARCH, _CAME = "#8a8f98", "#4f9be0", "#f0913a"
+GROUND, TEXT, FAINT = "#14161a", "#e8e8e8", "#8a8f98"
+NETWORK, SEARCH, CAME = "#8a8f98", "#4f9be0", "#f0913a"
 # Of the planes of a board, as MinAtar has them.
 _PLANES = ("#4f9be0", "#f0913a", "#2f9e5b", "#c94f4f", "#8a63c7", "#d0c050", "#d069a8", "#1fa3b0")
 
@@ -103,37 +103,37 @@ class Canvas:
     self._window(page, draw, t)
     return np.asarray(page)
 
-  def _say(self, draw, place, text: str, size: int = 13, fill: str = _TEXT, anchor="la") -> None:
+  def _say(self, draw, place, text: str, size: int = 13, fill: str = TEXT, anchor="la") -> None:
     draw.text(place, text, fill=fill, font=self._fonts[size], anchor=anchor)
 
   def _ground(self) -> Image.Image:
     """The background and all labels."""
-    page = Image.new("RGB", _SIZE, _GROUND)
+    page = Image.new("RGB", _SIZE, GROUND)
     draw = ImageDraw.Draw(page)
     shape = self._recording.steps[0].frame.shape
     stack, size = self._recording.stack, "x".join(map(str, shape[:2]))
     shown = f"{stack} frames" if stack > 1 else "one frame"
     if stack > _SHOWN:
       shown = f"the newest {_SHOWN} of {stack} frames"
-    self._say(draw, (_RIGHT, 38), f"the agent sees {shown} of {size}", 12, _FAINT)
-    self._legend(draw, (_RIGHT, 176), [("network's prior", _NETWORK), ("search's policy", _SEARCH)])
-    labels = [("value of the search", _SEARCH), ("discounted return that came", _CAME)]
+    self._say(draw, (_RIGHT, 38), f"the agent sees {shown} of {size}", 12, FAINT)
+    self._legend(draw, (_RIGHT, 176), [("network's prior", NETWORK), ("search's policy", SEARCH)])
+    labels = [("value of the search", SEARCH), ("discounted return that came", CAME)]
     self._legend(draw, (16, 462), labels)
-    below = [("reward predicted", _SEARCH), ("reward that came", _CAME)]
+    below = [("reward predicted", SEARCH), ("reward that came", CAME)]
     self._legend(draw, (_RIGHT + 68, 462), below, "bars: ")
     for action, name in enumerate(self._names):
       size = 12 if self._row >= 14 else 9
       place = (_RIGHT + 92, _BARS + action * self._row + self._row / 2)
-      self._say(draw, place, name, size, _TEXT, "rm")
+      self._say(draw, place, name, size, TEXT, "rm")
     return page
 
   def _legend(self, draw, place, labels: Sequence[tuple[str, str]], head: str = "") -> None:
     x, y = place
-    self._say(draw, (x, y), head, 12, _FAINT)
+    self._say(draw, (x, y), head, 12, FAINT)
     x += draw.textlength(head, self._fonts[12])
     for text, color in labels:
       draw.rectangle((x, y + 3, x + 9, y + 12), fill=color)
-      self._say(draw, (x + 14, y), text, 12, _FAINT)
+      self._say(draw, (x + 14, y), text, 12, FAINT)
       x += 32 + draw.textlength(text, self._fonts[12])
 
   def _stack(self, page: Image.Image, t: int) -> None:
@@ -147,29 +147,27 @@ class Canvas:
     for action, (prior, policy) in enumerate(zip(step.prior, step.policy, strict=True)):
       y = _BARS + action * row
       half = (row - 2) / 2
-      draw.rectangle((left, y, left + width * float(prior), y + half - 1), fill=_NETWORK)
-      draw.rectangle((left, y + half, left + width * float(policy), y + 2 * half - 1), fill=_SEARCH)
+      draw.rectangle((left, y, left + width * float(prior), y + half - 1), fill=NETWORK)
+      draw.rectangle((left, y + half, left + width * float(policy), y + 2 * half - 1), fill=SEARCH)
       chosen = action == step.action and not step.last
       if chosen:
-        draw.rectangle((_RIGHT - 6, y, _RIGHT - 3, y + 2 * half - 1), fill=_CAME)
+        draw.rectangle((_RIGHT - 6, y, _RIGHT - 3, y + 2 * half - 1), fill=CAME)
       place = (left + 360, y + row / 2 - 1)
       size = 12 if row >= 14 else 9
       text = f"{100 * float(prior):.0f} to {100 * float(policy):.0f} %"
-      self._say(draw, place, text, size, _CAME if chosen else _FAINT, "rm")
+      self._say(draw, place, text, size, CAME if chosen else FAINT, "rm")
 
   def _values(self, draw, t: int) -> None:
     step, came = self._recording.steps[t], self._recording.rewards(t)
     value = f"value   search {decimal(step.value)}   network {decimal(step.predicted_value)}"
     self._say(draw, (_RIGHT, _WORDS), value)
-    self._say(
-      draw, (_RIGHT + 250, _WORDS), f"came {decimal(self._recording.returns[t])}", 13, _CAME
-    )
+    self._say(draw, (_RIGHT + 250, _WORDS), f"came {decimal(self._recording.returns[t])}", 13, CAME)
     if came is None:
       reward, after = "reward   the episode is over", ""
     else:
       reward, after = f"reward   predicted {decimal(step.predicted_reward)}", f"came {came:g}"
     self._say(draw, (_RIGHT, _WORDS + 20), reward)
-    self._say(draw, (_RIGHT + 250, _WORDS + 20), after, 13, _CAME)
+    self._say(draw, (_RIGHT + 250, _WORDS + 20), after, 13, CAME)
     depth = (
       f"search   {self._simulations} simulations, depth {step.depth}"
       if self._simulations
@@ -198,9 +196,9 @@ class Canvas:
     for t, (step, came) in enumerate(zip(steps, rewards, strict=True)):
       x = t * pitch
       if step.last:
-        draw.line((x + pitch - 1, 0, x + pitch - 1, height), fill=_FAINT)
+        draw.line((x + pitch - 1, 0, x + pitch - 1, height), fill=FAINT)
         continue
-      for reward, begin, color in ((step.predicted_reward, 0.0, _SEARCH), (came, 0.5, _CAME)):
+      for reward, begin, color in ((step.predicted_reward, 0.0, SEARCH), (came, 0.5, CAME)):
         size = reward / largest * 0.4 * height
         if abs(size) >= 1:
           top, bottom = sorted((zero, zero - size))
@@ -208,7 +206,7 @@ class Canvas:
           draw.rectangle((left, top, left + max(0.0, pitch / 2 - 1), bottom), fill=color)
     starts = [t for t, step in enumerate(steps) if step.number == 0]
     for begin, end in zip(starts, [*starts[1:], len(steps)], strict=True):
-      for line, color in ((returns, _CAME), (values, _SEARCH)):
+      for line, color in ((returns, CAME), (values, SEARCH)):
         points = [place(t, float(line[t])) for t in range(begin, end)]
         if len(points) > 1:
           draw.line(points, fill=color, width=2)
@@ -221,7 +219,7 @@ class Canvas:
     begin = int(np.clip(now - width // 2, 0, self._curves.width - width))
     page.paste(self._curves.crop((begin, 0, begin + width, height)), (left, top))
     x = left + now - begin
-    draw.line((x, top - 3, x, top + height + 3), fill=_TEXT)
+    draw.line((x, top - 3, x, top + height + 3), fill=TEXT)
 
 
 def _rgb(color: str) -> tuple[int, ...]:

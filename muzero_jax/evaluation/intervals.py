@@ -41,6 +41,12 @@ def interval(statistic: Callable, *samples: Sequence[float] | np.ndarray) -> lis
     [low, high]; None when a sample has fewer than two values, from which no variation can be
     estimated.
   """
+  found = bounds(statistic, *samples)
+  return None if found is None else [float(bound) for bound in found]
+
+
+def bounds(statistic: Callable, *samples: Sequence[float] | np.ndarray) -> np.ndarray | None:
+  """As `interval`, as an array f64[2]; f64[2, T] if the statistic returns [T, ...]."""
   if min(len(sample) for sample in samples) < 2:
     return None
   result = stats.bootstrap(
@@ -53,7 +59,7 @@ def interval(statistic: Callable, *samples: Sequence[float] | np.ndarray) -> lis
     method="percentile",  # BCa is not defined when all values are equal
     rng=np.random.default_rng(0),
   )
-  return [float(bound) for bound in result.confidence_interval]
+  return np.asarray(result.confidence_interval)
 
 
 def pooled(games: Sequence[np.ndarray]) -> np.ndarray:

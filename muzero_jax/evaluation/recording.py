@@ -13,7 +13,7 @@ import numpy as np
 from muzero_jax.evaluation.evaluator import Evaluator, PlayState
 from muzero_jax.search import trees
 from muzero_jax.search.trees import Branches, SearchTree
-from muzero_jax.types import Array, Decision, Key, Params, TimeStep, record
+from muzero_jax.types import Array, Decision, Key, Params, Root, TimeStep, record
 
 
 @record
@@ -205,14 +205,19 @@ def think(
 ) -> tuple[PlayState, TimeStep, Thought]:
   """`Evaluator.step`, with all that the agent thinks."""
   state, time, root, key = evaluator.see(params, state)
+  found = thought(evaluator, params, root, key)
+  return evaluator.act(state, found.decision), time, found
+
+
+def thought(evaluator: Evaluator, params: Params, root: Root, key: Key) -> Thought:
+  """What the agent thinks at a root; `key` is of the search."""
   decision, branches = trees.decide(evaluator.search, params, key, root)
   model = evaluator.model
   _, reward_logits = model.step(params, root.hidden, decision.action)
-  thought = Thought(
+  return Thought(
     decision,
     prior=jax.nn.softmax(root.policy_logits),
     value=root.value,
     reward=jnp.asarray(model.decode(reward_logits)),
     branches=branches,
   )
-  return evaluator.act(state, decision), time, thought

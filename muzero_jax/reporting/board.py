@@ -54,18 +54,22 @@ _START = SessionLog(status=SessionLog.START)  # TensorBoard drops what it has re
 def _summaries(run: Run) -> list[tuple[int, Summary]]:
   """All summaries, each with its agent steps."""
   rows = [row for row in run.scores("trained") if isinstance(row.get("env_steps"), int)]
-  found = [(row["env_steps"], summary.scalar(tag, x)) for row in rows for tag, x in _scalars(row)]
+  found = [(row["env_steps"], summary.scalar(tag, x)) for row in rows for tag, x in scalars(row)]
   found += [(0, one) for one in _settings(run, rows[-1] if rows else {})]
   last = rows[-1]["env_steps"] if rows else 0
-  newest = sorted((run.folder / "video").glob("[0-9]*.mp4"), key=lambda path: path.stat().st_mtime)
   with contextlib.suppress(OSError):  # a video that cannot be read is left out
-    for path in newest[-1:]:
+    for path in videos(run.folder)[-1:]:
       picture = Summary.Image(colorspace=3, encoded_image_string=video.gif(path))
       found.append((last, Summary(value=[Summary.Value(tag="video", image=picture)])))
   return found
 
 
-def _scalars(row: dict) -> list[tuple[str, float]]:
+def videos(folder: Path) -> list[Path]:
+  """The videos of a run, the newest last."""
+  return sorted((folder / "video").glob("[0-9]*.mp4"), key=lambda path: path.stat().st_mtime)
+
+
+def scalars(row: dict) -> list[tuple[str, float]]:
   """The statistics of an evaluation, and the interval of its mean."""
   group = f"evaluation/{row.get('protocol', 'unknown')}"
   scores = [(f"{group}/{name}", row[name]) for name in _SCORES if jsonl.is_number(row.get(name))]
@@ -77,7 +81,7 @@ def _scalars(row: dict) -> list[tuple[str, float]]:
 def _settings(run: Run, last: dict) -> tuple[Summary, ...]:
   """The settings, as hyperparameters with the last scores, and as a text."""
   names = {name: value for name, value in run.settings.items() if name != "workdir"}
-  scored = {tag: value for tag, value in _scalars(last)}
+  scored = {tag: value for tag, value in scalars(last)}
   table = [f"| --{name} | {value} |" for name, value in names.items()]
   command = " ".join(map(str, run.facts.get("command") or []))
   versions = ", ".join(f"{name} {x}" for name, x in (run.facts.get("versions") or {}).items())

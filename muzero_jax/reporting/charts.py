@@ -50,13 +50,14 @@ class Line:
 
 @dataclasses.dataclass(frozen=True)
 class Band:
-  """The range from the lowest to the highest seed."""
+  """A range: from the lowest to the highest seed, or an interval."""
 
   label: str
   color: str
   x: list[float]
   low: list[float]
   high: list[float]
+  ends: tuple[str, str] = ("highest seed", "lowest seed")  # names of their values
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,6 +83,7 @@ class Chart:
   bands: list[Band] = dataclasses.field(default_factory=list)
   dots: list[Dots] = dataclasses.field(default_factory=list)
   level: float | None = None  # the return of random play
+  steps: bool = False  # lines are step functions, which are neither smoothed nor logarithmic
 
   def json(self) -> str:
     """The chart as JSON, with six digits; null where a number is not finite."""

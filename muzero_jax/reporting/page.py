@@ -18,6 +18,7 @@ from xml.etree.ElementTree import Element
 from muzero_jax.config import ConfigError
 from muzero_jax.reporting.elements import tag
 from muzero_jax.reporting.sections import (
+  comparison,
   curves,
   evaluations,
   metrics,
@@ -74,6 +75,7 @@ def page(runs: Sequence[Run]) -> str:
     tag("h1", title),
     *curves.section(groups, points, beside=video.section(runs)),
     *summary.section(runs, groups),
+    *comparison.section(runs, groups),
     *evaluations.section(runs, groups),
     *trees.section(video.newest(runs)),
     *metrics.section(groups, points // 2),

@@ -50,10 +50,11 @@ function intervals(chart) {
 // The series of a chart, and for each a table [x, y, ...] as uPlot.join takes them.
 function parts(chart, weight) {
   const series = [], tables = [], bands = [];
+  const paths = chart.steps ? uPlot.paths.stepped({ align: 1 }) : undefined;
   for (const band of chart.bands) {
     const first = series.length + 1;
-    for (const label of ["highest seed", "lowest seed"])
-      series.push({ label, stroke: band.color + "33", width: 0.5, points: { show: false }, spanGaps: true });
+    for (const label of band.ends)
+      series.push({ label, stroke: band.color + "33", width: 0.5, points: { show: false }, spanGaps: true, paths });
     tables.push([band.x, band.high, band.low]);
     bands.push({ series: [first, first + 1], fill: band.color + "26" });
   }
@@ -65,8 +66,9 @@ function parts(chart, weight) {
       dash: line.dashed ? [6, 4] : [],
       points: { show: line.x.length === 1 },
       spanGaps: true,
+      paths,
     });
-    tables.push([line.x, smooth(line.y, weight)]);
+    tables.push([line.x, chart.steps ? line.y : smooth(line.y, weight)]);
   }
   for (const dots of chart.dots) {
     const points = { show: true, size: 8, fill: dots.color };
@@ -101,7 +103,7 @@ function draw(figure, chart, weight, logarithmic) {
   if (!tables.length) return;
   const axis = { stroke: GRAY, grid: { stroke: "#88888833" }, ticks: { stroke: "#88888855" } };
   const data = tables.length > 1 ? uPlot.join(tables) : tables[0];
-  const logged = logarithmic && data.slice(1).some((column) => column.some((y) => y > 0));
+  const logged = logarithmic && !chart.steps && data.slice(1).some((column) => column.some((y) => y > 0));
   for (const one of series) one.value = (plot, value) => short(value);
   const large = figure.classList.contains("large");
   const options = {

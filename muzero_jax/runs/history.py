@@ -118,11 +118,15 @@ def names(runs: Sequence[Run]) -> list[str]:
   ]
 
 
-def grouped(runs: Sequence[Run]) -> list[Group]:
-  """Groups runs with equal settings (see `Group`), in the order of each group's first run."""
-  settings = [
-    name for name in differing(runs) if name != "seed" and not name.startswith(configs.FREE)
-  ]
+def grouped(runs: Sequence[Run], apart_from: tuple[str, ...] = ()) -> list[Group]:
+  """Groups runs with equal settings (see `Group`), in the order of each group's first run.
+
+  Args:
+    runs: the runs.
+    apart_from: further settings, or groups with a dot, in which the runs of a group may differ.
+  """
+  ignored = (*configs.FREE, *apart_from)
+  settings = [name for name in differing(runs) if name != "seed" and not name.startswith(ignored)]
   groups: dict[tuple, list[Run]] = {}
   for run in runs:
     groups.setdefault(tuple(str(run.settings.get(name)) for name in settings), []).append(run)

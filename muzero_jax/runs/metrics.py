@@ -4,6 +4,7 @@ On a terminal there is a progress bar; where the output is redirected, lines are
 """
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,7 @@ class Reporter:
     skipped: gradient steps that diverged and were skipped so far.
     seconds: wall-clock time of the run so far.
     pending: sums accumulated since the last row.
+    track: gets every row, too.
   """
 
   def __init__(
@@ -81,8 +83,9 @@ class Reporter:
     skipped: int,
     seconds: float,
     pending: Sums,
+    track: Callable[[dict[str, float]], None] = lambda row: None,
   ):
-    self._screen = screen
+    self._screen, self._track = screen, track
     self._journal = self._events = None
     self._simulations, self._frames, self._devices = simulations, frames, devices
     self.env_steps, self.updates, self.skipped = start, updates, skipped
@@ -155,6 +158,7 @@ class Reporter:
     if self._journal and self._events:
       self._journal.append(row)
       self._events.add(row)
+      self._track(row)
       self._print(row)
     self.pending, self._since = {}, (0, 0, 0.0)
     return row

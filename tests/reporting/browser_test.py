@@ -48,7 +48,7 @@ def test_every_chart_is_drawn_and_nothing_is_complained_about(tmp_path):
   )
   assert "CONSOLE" not in found.stderr
   figures = re.findall(r'<figure class="chart.*?</figure>', found.stdout, re.DOTALL)
-  assert len(figures) == 5  # two of returns; throughput, loss, search
+  assert len(figures) == 6  # two of returns; profile; throughput, loss, search
   assert all("<canvas" in figure for figure in figures)
   # The script of the search trees ran, too.
   assert re.search(r'<label><input type="range"[^>]*aria-label="simulation"', found.stdout)
