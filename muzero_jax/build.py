@@ -433,7 +433,10 @@ def make_learner(
 
 def make_sampler(config: Config) -> Sampler:
   if config.replay.kind == "prioritized":
-    return Prioritized(config.replay.exponent, config.replay.correction)
+    replay = config.replay
+    learned = (config.env_steps - replay.warmup) * config.learner.updates_per_step
+    steps = max(round(learned), 1) if replay.anneal else 0
+    return Prioritized(replay.exponent, replay.correction, anneal_steps=steps)
   return Uniform()
 
 

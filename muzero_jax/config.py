@@ -274,6 +274,11 @@ class Replay:
   correction: float = option(
     0.4, "prioritized: beta, the exponent of importance weights", minimum=0, maximum=1
   )
+  anneal: bool = option(
+    False,
+    "prioritized: beta rises from --replay.correction linearly to 1 at the end of the run "
+    "(--env_steps)",
+  )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -48,6 +48,11 @@ def learning(config: Config) -> Rules:
   halving = config.search.kind == "gumbel" and config.search.acting == "halving"
   return [
     (
+      config.replay.anneal and config.replay.kind != "prioritized",
+      "--replay.anneal is about importance weights, which uniform sampling does not have: use "
+      "--replay.kind=prioritized.",
+    ),
+    (
       not any(values(config)[f"loss.{name}"] for name in terms),
       "--loss.reward, --loss.value, --loss.policy and --loss.policy_gradient are all 0: nothing "
       "would be learned.",

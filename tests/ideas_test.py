@@ -9,7 +9,7 @@ from muzero_jax.config import Config
 from muzero_jax.device import parallel
 
 TERMS = ["short_value", "reconstruction", "pretrain", "hl_gauss", "drift", "consistency"]
-TARGETS = ["vtrace", "retrace", "td_lambda", "prioritized", "reanalysis"]
+TARGETS = ["vtrace", "retrace", "td_lambda", "prioritized_annealed", "reanalysis"]
 
 
 def settings(*ideas: str, preset: str = "catch") -> Config:
