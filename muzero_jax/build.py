@@ -35,11 +35,13 @@ from muzero_jax.losses import (
   second_value,
   short_value,
   uncertainty,
+  value_prefix,
 )
 from muzero_jax.losses import q as q_losses
 from muzero_jax.networks import gaussian, mlp, resnet, vector
 from muzero_jax.networks.flat import Layout
 from muzero_jax.networks.horizon import with_second_value
+from muzero_jax.networks.prefix import with_value_prefix
 from muzero_jax.networks.q import with_q
 from muzero_jax.networks.scalars import Support
 from muzero_jax.networks.uncertainty import with_uncertainty
@@ -308,7 +310,10 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   model = with_second_value(model, frames) if config.loss.second_value else model
   model = with_uncertainty(model, frames) if config.loss.uncertainty else model
   of_q = support if config.network.q == "categorical" else None
-  return with_q(model, spec.num_actions, frames, of_q) if has_q_head(config) else model
+  model = with_q(model, spec.num_actions, frames, of_q) if has_q_head(config) else model
+  if not config.loss.value_prefix:
+    return model
+  return with_value_prefix(model, frames, config.targets.discount, config.loss.prefix_horizon)
 
 
 def make_support(config: Config) -> Support:
@@ -538,6 +543,11 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
   hidden = jax.eval_shape(lambda key, x: model.encode(model.init(key), x), jax.random.key(0), stack)
   makers = {
     "reward": muzero.reward,
+    "value_prefix": partial(
+      value_prefix.value_prefix,
+      discount=config.targets.discount,
+      horizon=config.loss.prefix_horizon,
+    ),
     "value": partial(muzero.value, steps=config.loss.steps),
     "policy": partial(muzero.policy, steps=config.loss.steps),
     "policy_gradient": partial(policy_gradient.policy_gradient, steps=config.loss.steps),

@@ -344,6 +344,15 @@ class Loss:
     "policy gradient of weight 1",
     minimum=0,
   )
+  value_prefix: float = option(
+    0.0,
+    "weight of the loss of value prefixes (EfficientZero), from which rewards are then computed; "
+    "with --loss.reward=0",
+    minimum=0,
+  )
+  prefix_horizon: int = option(
+    5, "value_prefix: steps after which the sum of rewards begins anew", minimum=1
+  )
   consistency: float = option(
     0.0,
     "weight of EfficientZero's consistency loss; the paper: 2, with --loss.steps=equal",

@@ -189,7 +189,7 @@ class Learner:
     metrics = {f"loss/{name}": average(loss) for name, loss in losses.items()}
     metrics |= {"loss/total": one(total), "learner/value_error": average(error)}
     metrics |= {
-      "learner/dead_units": one(dead_units(context.hidden[:, 0])),
+      "learner/dead_units": one(dead_units(self.model.core(context.hidden[:, 0]))),
       **unroll_errors(self.model, context),
     }
     return total, (jax.lax.stop_gradient(error), jax.lax.stop_gradient(metrics))

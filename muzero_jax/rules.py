@@ -44,7 +44,16 @@ def environment(config: Config) -> Rules:
 
 def learning(config: Config) -> Rules:
   """Of losses and targets."""
-  terms = ("reward", "value", "policy", "policy_gradient", "q", "q_search", "custom")
+  terms = (
+    "reward",
+    "value_prefix",
+    "value",
+    "policy",
+    "policy_gradient",
+    "q",
+    "q_search",
+    "custom",
+  )
   halving = config.search.kind == "gumbel" and config.search.acting == "halving"
   return [
     (
@@ -72,6 +81,16 @@ def learning(config: Config) -> Rules:
       f"--targets.correction={config.targets.correction} needs the probability of the action "
       "taken, which sequential halving does not give: use --search.acting=sample, or "
       "--search.kind=none or puct.",
+    ),
+    (
+      config.loss.value_prefix > 0 and config.loss.reward > 0,
+      "--loss.value_prefix takes the place of single rewards, which would not be learned: use "
+      "--loss.reward=0.",
+    ),
+    (
+      config.loss.value_prefix > 0 and not config.targets.discount,
+      "--loss.value_prefix finds rewards by dividing by the discount: use a --targets.discount "
+      "above 0.",
     ),
     (
       config.loss.reconstruction > 0 and config.learner.shift > 0,
@@ -153,6 +172,7 @@ def q_head(config: Config) -> Rules:
     for name in ("equivalence", "second_share", "focus", "optimism")
     if getattr(config.search, name)
   ]
+  unrolled = ("reward", "value_prefix", "consistency", "distillation")
   without, still = not has_q_head(config), config.targets.unroll == 0
   return [
     (acts and without, "--search.kind=q needs a Q head that is trained: use --loss.q=1."),
@@ -181,9 +201,8 @@ def q_head(config: Config) -> Rules:
       "needs: use at least 1, or --search.kind=q.",
     ),
     (
-      still and (config.loss.reward or config.loss.consistency or config.loss.distillation) > 0,
-      "--targets.unroll=0 has no steps for --loss.reward, --loss.consistency and "
-      "--loss.distillation: set them to 0.",
+      still and any(getattr(config.loss, name) > 0 for name in unrolled),
+      f"--targets.unroll=0 has no steps for --loss.{', --loss.'.join(unrolled)}: set them to 0.",
     ),
     (
       acts and not config.loss.value and bootstrap == "target",

@@ -181,9 +181,9 @@ def applied(function: Callable[[Array], Array], x: Array) -> Array:
   return function(x)
 
 
-def unchanged(params: Params) -> Params:
-  """The default of `Model.cast`."""
-  return params
+def unchanged(x: T) -> T:
+  """The default of `Model.cast` and `Model.core`."""
+  return x
 
 
 class QHead(NamedTuple):
@@ -215,6 +215,10 @@ class Model(NamedTuple):
   # hidden -> log of the expected squared error of the value, f32[N]; see `networks/uncertainty.py`
   log_variance: Callable[[Params, Array], Array] | None = None
   q: QHead | None = None  # see `networks/q.py`
+  # hidden states [N, ...] -> the part of them that frames decide, and not the way from the root
+  core: Callable[[Array], Array] = unchanged
+  # hidden -> logits f32[N, bins] of the value prefix; see `networks/prefix.py`
+  prefix: Callable[[Params, Array], Array] | None = None
 
 
 class SearchFn(Protocol):

@@ -181,6 +181,7 @@ def test_settings_that_do_not_go_together(settings):
     (DQN | {"loss.consistency": 1.0}, "--targets.unroll=0 has no steps for --loss.reward"),
     (DQN | {"targets.bootstrap": "target"}, "--targets.bootstrap=target needs the value head"),
     (DQN | {"replay.kind": "prioritized"}, "--replay.kind=prioritized needs the error"),
+    ({"loss.value_prefix": 1.0}, "--loss.value_prefix takes the place of single rewards"),
     ({"replay.anneal": True}, "--replay.anneal is about importance weights"),
   ],
 )
