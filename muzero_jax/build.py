@@ -38,7 +38,7 @@ from muzero_jax.losses import (
   value_prefix,
 )
 from muzero_jax.losses import q as q_losses
-from muzero_jax.networks import gaussian, mlp, resnet, vector
+from muzero_jax.networks import gaussian, hadamax, mlp, resnet, vector
 from muzero_jax.networks.flat import Layout
 from muzero_jax.networks.horizon import with_second_value
 from muzero_jax.networks.prefix import with_value_prefix
@@ -293,6 +293,7 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   make, sizes = {
     "resnet": (resnet.resnet, resnet.SIZES),
     "vector": (vector.vector, vector.SIZES),
+    "hadamax": (hadamax.hadamax, hadamax.SIZES),
     "mlp": (mlp.mlp, mlp.WIDTHS),
   }[kind]
   if size not in sizes:

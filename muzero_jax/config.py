@@ -101,12 +101,14 @@ class Network:
 
   kind: str = option(
     "resnet",
-    "resnet: images; vector: images, cheaper, for CPUs; mlp: vectors and small boards",
-    choices=("resnet", "vector", "mlp"),
+    "resnet: images; vector: images, cheaper, for CPUs; hadamax: images, products of layers and "
+    "max-pooling; mlp: vectors and small boards",
+    choices=("resnet", "vector", "hadamax", "mlp"),
   )
   size: str = option(
     "tiny",
-    "size of the network; grid: for 10x10 boards; vector comes in nano and tiny only",
+    "size of the network; grid: for 10x10 boards; vector comes in nano and tiny only, hadamax in "
+    "grid, nano, tiny and small",
     choices=("grid", "nano", "tiny", "small", "efficientzero", "muzero"),
   )
   support: int = option(

@@ -9,13 +9,8 @@ from muzero_jax.config import Config
 from muzero_jax.device import parallel
 
 TERMS = [
-  "short_value",
-  "reconstruction",
-  "pretrain",
-  "hl_gauss",
-  "drift",
-  "consistency",
-  "value_prefix",
+  *("short_value", "reconstruction", "pretrain", "hl_gauss", "drift", "consistency"),
+  *("value_prefix", "hadamax"),
 ]
 TARGETS = ["vtrace", "retrace", "td_lambda", "prioritized_annealed", "reanalysis"]
 
