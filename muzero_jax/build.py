@@ -43,6 +43,7 @@ from muzero_jax.networks.flat import Layout
 from muzero_jax.networks.horizon import with_second_value
 from muzero_jax.networks.prefix import with_value_prefix
 from muzero_jax.networks.q import with_q
+from muzero_jax.networks.resets import Resets
 from muzero_jax.networks.scalars import Support
 from muzero_jax.networks.uncertainty import with_uncertainty
 from muzero_jax.replay.frames import Ring
@@ -57,6 +58,7 @@ from muzero_jax.search.q import QSearch
 from muzero_jax.search.uncertain import Calibrated, Focused, Optimistic, optimistic
 from muzero_jax.targets import bootstrap, correction, policy
 from muzero_jax.targets import q as q_targets
+from muzero_jax.targets.annealed import Annealed
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
@@ -388,7 +390,8 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
     ConfigError: the capacity is too small for a single example.
   """
   targets = config.targets
-  window = targets.unroll + targets.n_step + 1
+  n = max(targets.n_step, targets.first_n_step) if targets.anneal else targets.n_step
+  window = targets.unroll + n + 1
   loss = config.loss
   needs_later = targets.reanalyse or loss.consistency or loss.distillation
   needs_later = needs_later or loss.reconstruction or config.log_drift
@@ -433,20 +436,31 @@ def make_learner(
     shift=config.learner.shift,
     limit=config.optimizer.limit or float("inf"),
     skips=config.skip_nonfinite,
+    resets=make_resets(config),
     by_products=platform == "tpu",
   )
+
+
+def gradient_steps(config: Config) -> int:
+  """About how many gradient steps a run takes."""
+  return round((config.env_steps - config.replay.warmup) * config.learner.updates_per_step)
+
+
+def make_resets(config: Config) -> Resets | None:
+  """Makes the resets of the network; none in the last part of a run, which would not recover."""
+  period = config.learner.reset_every
+  return Resets(period, end=gradient_steps(config) - period) if period else None
 
 
 def make_sampler(config: Config) -> Sampler:
   if config.replay.kind == "prioritized":
     replay = config.replay
-    learned = (config.env_steps - replay.warmup) * config.learner.updates_per_step
-    steps = max(round(learned), 1) if replay.anneal else 0
+    steps = max(gradient_steps(config), 1) if replay.anneal else 0
     return Prioritized(replay.exponent, replay.correction, anneal_steps=steps)
   return Uniform()
 
 
-def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
+def make_targets(config: Config, model: Model, search: Search) -> TargetMaker | Annealed:
   """Makes what computes the training targets: returns, bootstrap values and policies."""
   targets, stack = config.targets, config.env.stack
   values, policies = bootstrap.recorded, policy.recorded
@@ -474,7 +488,11 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
   trust = correction.uncorrected
   if targets.correction != "none":
     trust = correction.OffPolicy(model, stack, targets.correction)
-  return TargetMaker(values, policies, make_returns(config), targets.unroll, trust)
+  maker = TargetMaker(values, policies, make_returns(config), targets.unroll, trust)
+  if not targets.anneal:
+    return maker
+  first, period = (targets.first_n_step, targets.first_discount), config.learner.reset_every
+  return Annealed(maker, *first, steps=targets.anneal, period=period)
 
 
 def make_returns(config: Config) -> Returns:

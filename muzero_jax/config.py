@@ -298,6 +298,16 @@ class Targets:
   second_discount: float = option(
     0.9, "discount of the second value, per agent step", minimum=0, maximum=1
   )
+  anneal: int = option(
+    0,
+    "gradient steps, at first and after each reset (--learner.reset_every), in which n and "
+    "discount go from --targets.first_n_step and --targets.first_discount to their values; 0: none",
+    minimum=0,
+  )
+  first_n_step: int = option(10, "anneal: n at the beginning", minimum=1, maximum=500)
+  first_discount: float = option(
+    0.97, "anneal: discount per agent step at the beginning", minimum=0, maximum=1
+  )
   td_lambda: float = option(
     1.0, "lambda: 1: n-step returns; below 1: lambda returns over n steps", minimum=0, maximum=1
   )
@@ -431,6 +441,12 @@ class Learner:
   updates_per_step: float = option(0.015625, "gradient steps per agent step", minimum=0, maximum=64)
   target_period: int = option(
     200, "gradient steps between updates of the target network", minimum=1
+  )
+  reset_every: int = option(
+    0,
+    "gradient steps between resets of heads, and in part of encoder and dynamics (BBF), but for "
+    "the end of the run, of this length, too; 0: never",
+    minimum=0,
   )
   shift: int = option(
     0,

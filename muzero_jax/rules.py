@@ -54,6 +54,7 @@ def learning(config: Config) -> Rules:
     "q_search",
     "custom",
   )
+  targets = config.targets
   halving = config.search.kind == "gumbel" and config.search.acting == "halving"
   return [
     (
@@ -81,6 +82,16 @@ def learning(config: Config) -> Rules:
       f"--targets.correction={config.targets.correction} needs the probability of the action "
       "taken, which sequential halving does not give: use --search.acting=sample, or "
       "--search.kind=none or puct.",
+    ),
+    (
+      targets.anneal > 0 and targets.first_n_step < targets.n_step,
+      f"--targets.first_n_step={targets.first_n_step}: n falls when it is annealed: it must begin "
+      "with at least --targets.n_step.",
+    ),
+    (
+      targets.anneal > 0 and not targets.first_discount <= targets.discount < 1,
+      f"--targets.first_discount={targets.first_discount}: the discount rises when it is annealed, "
+      "from at most --targets.discount, which must be below 1.",
     ),
     (
       config.loss.value_prefix > 0 and config.loss.reward > 0,

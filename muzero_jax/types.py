@@ -172,8 +172,11 @@ class LearnerState:
 
   @property
   def target_variables(self) -> Params:
-    """`variables` with the target network's parameters, and the current ones under "online"."""
-    return {**self.target_params, "online": self.params["model"], "statistics": self.statistics}
+    """`variables` with the target network's parameters, the current ones under "online", and the
+    gradient steps done under "step".
+    """
+    others = {"online": self.params["model"], "statistics": self.statistics, "step": self.step}
+    return {**self.target_params, **others}
 
 
 def applied(function: Callable[[Array], Array], x: Array) -> Array:
