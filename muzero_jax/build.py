@@ -37,10 +37,12 @@ from muzero_jax.losses import (
   uncertainty,
   value_prefix,
 )
+from muzero_jax.losses import novelty as novelty_losses
 from muzero_jax.losses import q as q_losses
 from muzero_jax.networks import gaussian, hadamax, mlp, resnet, vector
 from muzero_jax.networks.flat import Layout
 from muzero_jax.networks.horizon import with_second_value
+from muzero_jax.networks.novelty import with_novelty
 from muzero_jax.networks.prefix import with_value_prefix
 from muzero_jax.networks.q import with_q
 from muzero_jax.networks.resets import Resets
@@ -60,6 +62,7 @@ from muzero_jax.targets import bootstrap, correction, policy
 from muzero_jax.targets import q as q_targets
 from muzero_jax.targets.annealed import Annealed
 from muzero_jax.targets.maker import TargetMaker
+from muzero_jax.targets.novelty import Curious
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
 
@@ -312,6 +315,7 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   )
   model = with_second_value(model, frames) if config.loss.second_value else model
   model = with_uncertainty(model, frames) if config.loss.uncertainty else model
+  model = with_novelty(model, frames) if config.loss.novelty else model
   of_q = support if config.network.q == "categorical" else None
   model = with_q(model, spec.num_actions, frames, of_q) if has_q_head(config) else model
   if not config.loss.value_prefix:
@@ -396,7 +400,7 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
   needs_later = targets.reanalyse or loss.consistency or loss.distillation
   needs_later = needs_later or loss.reconstruction or config.log_drift
   later = targets.unroll if needs_later else 0
-  needs_all = targets.bootstrap != "recorded" or config.loss.second_value
+  needs_all = targets.bootstrap != "recorded" or config.loss.second_value or targets.novelty
   later = window - 1 if needs_all else later
   rows = config.replay.capacity // (spec.num_envs * num_devices)
   smallest = Ring.smallest(config.env.stack, window)
@@ -488,7 +492,11 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker | 
   trust = correction.uncorrected
   if targets.correction != "none":
     trust = correction.OffPolicy(model, stack, targets.correction)
-  maker = TargetMaker(values, policies, make_returns(config), targets.unroll, trust)
+  returns, rewards = make_returns(config), None
+  if targets.novelty:
+    weight, discount = targets.novelty, targets.discount
+    rewards = Curious(model, stack, weight, discount, targets.clip_rewards)
+  maker = TargetMaker(values, policies, returns, targets.unroll, trust, rewards)
   if not targets.anneal:
     return maker
   first, period = (targets.first_n_step, targets.first_discount), config.learner.reset_every
@@ -595,6 +603,7 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
       steps=config.loss.steps,
     ),
     "uncertainty": partial(uncertainty.uncertainty, steps=config.loss.steps),
+    "novelty": partial(novelty_losses.novelty, stack=ring.stack),
     "q": partial(q_losses.q, steps=config.loss.steps),
     "q_search": q_losses.q_search,
   }

@@ -298,6 +298,12 @@ class Targets:
   second_discount: float = option(
     0.9, "discount of the second value, per agent step", minimum=0, maximum=1
   )
+  novelty: float = option(
+    0.0,
+    "weight of intrinsic rewards for novel frames (random network distillation), which are added "
+    "to those of the environment; with --loss.novelty",
+    minimum=0,
+  )
   anneal: int = option(
     0,
     "gradient steps, at first and after each reset (--learner.reset_every), in which n and "
@@ -405,6 +411,12 @@ class Loss:
     0.0,
     "weight of the loss of a head that predicts the squared error of the value; it moves no other "
     "part",
+    minimum=0,
+  )
+  novelty: float = option(
+    0.0,
+    "weight of the loss of the predictor that finds out which frames are novel, for "
+    "--targets.novelty",
     minimum=0,
   )
   q: float = option(

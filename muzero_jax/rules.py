@@ -94,6 +94,11 @@ def learning(config: Config) -> Rules:
       "from at most --targets.discount, which must be below 1.",
     ),
     (
+      targets.novelty > 0 and not config.loss.novelty,
+      "--targets.novelty needs a predictor that knows old frames, which is not learned: set "
+      "--loss.novelty.",
+    ),
+    (
       config.loss.value_prefix > 0 and config.loss.reward > 0,
       "--loss.value_prefix takes the place of single rewards, which would not be learned: use "
       "--loss.reward=0.",

@@ -220,6 +220,8 @@ class Model(NamedTuple):
   q: QHead | None = None  # see `networks/q.py`
   # hidden states [N, ...] -> the part of them that frames decide, and not the way from the root
   core: Callable[[Array], Array] = unchanged
+  # frames [N, *frame_shape] -> how novel they are, f32[N]; see `networks/novelty.py`
+  novelty: Callable[[Params, Array], Array] | None = None
   # hidden -> logits f32[N, bins] of the value prefix; see `networks/prefix.py`
   prefix: Callable[[Params, Array], Array] | None = None
 

@@ -184,6 +184,7 @@ def test_settings_that_do_not_go_together(settings):
     ({"loss.value_prefix": 1.0}, "--loss.value_prefix takes the place of single rewards"),
     ({"targets.anneal": 9, "targets.n_step": 20}, "--targets.first_n_step=10: n falls"),
     ({"targets.anneal": 9, "targets.discount": 1.0}, "--targets.first_discount=0.97: the discount"),
+    ({"targets.novelty": 1.0}, "--targets.novelty needs a predictor"),
     ({"replay.anneal": True}, "--replay.anneal is about importance weights"),
   ],
 )

@@ -12,7 +12,10 @@ TERMS = [
   *("short_value", "reconstruction", "pretrain", "hl_gauss", "drift", "consistency"),
   *("value_prefix", "hadamax"),
 ]
-TARGETS = ["vtrace", "retrace", "td_lambda", "prioritized_annealed", "reanalysis", "resets"]
+TARGETS = [
+  *("vtrace", "retrace", "td_lambda", "prioritized_annealed", "reanalysis"),
+  *("resets", "novelty"),
+]
 
 
 def settings(*ideas: str, preset: str = "catch") -> Config:
