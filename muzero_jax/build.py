@@ -27,6 +27,7 @@ from muzero_jax.loop import Local, Loop, Shared
 from muzero_jax.losses import (
   consistency,
   distillation,
+  ensemble,
   entropy,
   muzero,
   policy_gradient,
@@ -40,6 +41,7 @@ from muzero_jax.losses import (
 from muzero_jax.losses import novelty as novelty_losses
 from muzero_jax.losses import q as q_losses
 from muzero_jax.networks import gaussian, hadamax, mlp, resnet, vector
+from muzero_jax.networks.ensemble import with_ensemble
 from muzero_jax.networks.flat import Layout
 from muzero_jax.networks.horizon import with_second_value
 from muzero_jax.networks.novelty import with_novelty
@@ -314,7 +316,9 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
     platform,
   )
   model = with_second_value(model, frames) if config.loss.second_value else model
-  model = with_uncertainty(model, frames) if config.loss.uncertainty else model
+  if config.loss.uncertainty:
+    kinds = {"head": with_uncertainty, "ensemble": with_ensemble}
+    model = kinds[config.network.uncertainty](model, frames)
   model = with_novelty(model, frames) if config.loss.novelty else model
   of_q = support if config.network.q == "categorical" else None
   model = with_q(model, spec.num_actions, frames, of_q) if has_q_head(config) else model
@@ -602,7 +606,10 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
       stack=ring.stack,
       steps=config.loss.steps,
     ),
-    "uncertainty": partial(uncertainty.uncertainty, steps=config.loss.steps),
+    "uncertainty": partial(
+      uncertainty.uncertainty if config.network.uncertainty == "head" else ensemble.ensemble,
+      steps=config.loss.steps,
+    ),
     "novelty": partial(novelty_losses.novelty, stack=ring.stack),
     "q": partial(q_losses.q, steps=config.loss.steps),
     "q_search": q_losses.q_search,

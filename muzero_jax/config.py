@@ -134,6 +134,12 @@ class Network:
     "scalar: a number for each action, with Huber's loss (DQN)",
     choices=("categorical", "scalar"),
   )
+  uncertainty: str = option(
+    "head",
+    "what predicts the value's uncertainty, with --loss.uncertainty; head: a head that learns its "
+    "squared error; ensemble: the variance of five value heads with random priors",
+    choices=("head", "ensemble"),
+  )
   precision: str = option(
     "float32",
     "dtype of the network's trunk; heads and losses are always float32",
@@ -409,8 +415,8 @@ class Loss:
   )
   uncertainty: float = option(
     0.0,
-    "weight of the loss of a head that predicts the squared error of the value; it moves no other "
-    "part",
+    "weight of the loss of what predicts the value's uncertainty (--network.uncertainty); it moves "
+    "no other part",
     minimum=0,
   )
   novelty: float = option(

@@ -169,6 +169,10 @@ def searching(config: Config) -> Rules:
       "set --loss.uncertainty.",
     ),
     (
+      config.network.uncertainty == "ensemble" and not config.loss.uncertainty,
+      "--network.uncertainty=ensemble is not learned: set --loss.uncertainty.",
+    ),
+    (
       search.focus and search.kind == "none",
       "--search.focus spends the simulations of a tree, and --search.kind=none has none: use "
       "--search.kind=gumbel or puct.",

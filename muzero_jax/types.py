@@ -216,7 +216,11 @@ class Model(NamedTuple):
   # hidden -> logits f32[N, bins] of a value of another discount; see `networks/horizon.py`
   second: Callable[[Params, Array], Array] | None = None
   # hidden -> log of the expected squared error of the value, f32[N]; see `networks/uncertainty.py`
+  # and `networks/ensemble.py`
   log_variance: Callable[[Params, Array], Array] | None = None
+  # hidden -> logits of several value heads, f32[N, members, bins], and what is added to each value,
+  # f32[N, members]; see `networks/ensemble.py`
+  ensemble: Callable[[Params, Array], tuple[Array, Array]] | None = None
   q: QHead | None = None  # see `networks/q.py`
   # hidden states [N, ...] -> the part of them that frames decide, and not the way from the root
   core: Callable[[Array], Array] = unchanged

@@ -185,6 +185,7 @@ def test_settings_that_do_not_go_together(settings):
     ({"targets.anneal": 9, "targets.n_step": 20}, "--targets.first_n_step=10: n falls"),
     ({"targets.anneal": 9, "targets.discount": 1.0}, "--targets.first_discount=0.97: the discount"),
     ({"targets.novelty": 1.0}, "--targets.novelty needs a predictor"),
+    ({"network.uncertainty": "ensemble"}, "--network.uncertainty=ensemble is not learned"),
     ({"replay.anneal": True}, "--replay.anneal is about importance weights"),
   ],
 )

@@ -10,7 +10,7 @@ from muzero_jax.device import parallel
 
 TERMS = [
   *("short_value", "reconstruction", "pretrain", "hl_gauss", "drift", "consistency"),
-  *("value_prefix", "hadamax"),
+  *("value_prefix", "ensemble_bonus"),
 ]
 TARGETS = [
   *("vtrace", "retrace", "td_lambda", "prioritized_annealed", "reanalysis"),
@@ -25,7 +25,7 @@ def settings(*ideas: str, preset: str = "catch") -> Config:
   return config
 
 
-@pytest.mark.parametrize("idea", TERMS + TARGETS)
+@pytest.mark.parametrize("idea", [*TERMS, *TARGETS, "hadamax"])
 def test_an_idea_adds_to_a_preset(idea):
   assert settings(idea) != settings()
   settings(idea, preset="quickstart")

@@ -5,8 +5,8 @@ to predict what a fixed random network says of it.
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
+from muzero_jax.networks.heads import fixed_parameters
 from muzero_jax.networks.model import apply
 from muzero_jax.networks.vector import space_to_depth
 from muzero_jax.types import Array, Model, Params
@@ -55,7 +55,7 @@ def with_novelty(model: Model, frames: jax.ShapeDtypeStruct) -> Model:
   """
   predictor, fixed = Features(depth=2), Features(depth=1)
   frame = jnp.zeros((1, *frames.shape[1:]), frames.dtype)
-  target = random_parameters(fixed, frame)
+  target = fixed_parameters(fixed, frame)
 
   def init(key: Array) -> Params:
     return {**model.init(key), "novelty": predictor.init(jax.random.fold_in(key, 6), frame)}
@@ -65,17 +65,6 @@ def with_novelty(model: Model, frames: jax.ShapeDtypeStruct) -> Model:
     return jnp.mean(jnp.square(error), -1)
 
   return model._replace(init=init, novelty=novelty)
-
-
-def random_parameters(module: nn.Module, x: Array) -> Params:
-  """Parameters of a module that are never trained, as NumPy arrays: always the same ones."""
-  random = np.random.RandomState(0)
-
-  def one(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
-    scale = np.sqrt(2 / leaf.shape[0]) if len(leaf.shape) > 1 else 0.1
-    return (scale * random.normal(size=leaf.shape)).astype(np.float32)
-
-  return jax.tree.map(one, jax.eval_shape(module.init, jax.random.key(0), x))
 
 
 def novelty(model: Model, params: Params, frames: Array) -> Array:

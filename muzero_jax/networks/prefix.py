@@ -103,6 +103,7 @@ def with_value_prefix(
     step=step,
     second=of_state(model.second),
     log_variance=of_state(model.log_variance),
+    ensemble=of_state(model.ensemble),
     q=model.q and model.q._replace(logits=of_state(model.q.logits)),
     core=state,
     prefix=logits,
