@@ -27,6 +27,7 @@ from muzero_jax.loop import Local, Loop, Shared
 from muzero_jax.losses import (
   consistency,
   distillation,
+  ensemble,
   entropy,
   muzero,
   policy_gradient,
@@ -35,12 +36,18 @@ from muzero_jax.losses import (
   second_value,
   short_value,
   uncertainty,
+  value_prefix,
 )
+from muzero_jax.losses import novelty as novelty_losses
 from muzero_jax.losses import q as q_losses
-from muzero_jax.networks import gaussian, mlp, resnet, vector
+from muzero_jax.networks import gaussian, hadamax, mlp, resnet, vector
+from muzero_jax.networks.ensemble import with_ensemble
 from muzero_jax.networks.flat import Layout
 from muzero_jax.networks.horizon import with_second_value
+from muzero_jax.networks.novelty import with_novelty
+from muzero_jax.networks.prefix import with_value_prefix
 from muzero_jax.networks.q import with_q
+from muzero_jax.networks.resets import Resets
 from muzero_jax.networks.scalars import Support
 from muzero_jax.networks.uncertainty import with_uncertainty
 from muzero_jax.replay.frames import Ring
@@ -55,7 +62,9 @@ from muzero_jax.search.q import QSearch
 from muzero_jax.search.uncertain import Calibrated, Focused, Optimistic, optimistic
 from muzero_jax.targets import bootstrap, correction, policy
 from muzero_jax.targets import q as q_targets
+from muzero_jax.targets.annealed import Annealed
 from muzero_jax.targets.maker import TargetMaker
+from muzero_jax.targets.novelty import Curious
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
 
@@ -292,6 +301,7 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   make, sizes = {
     "resnet": (resnet.resnet, resnet.SIZES),
     "vector": (vector.vector, vector.SIZES),
+    "hadamax": (hadamax.hadamax, hadamax.SIZES),
     "mlp": (mlp.mlp, mlp.WIDTHS),
   }[kind]
   if size not in sizes:
@@ -307,9 +317,15 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
     platform,
   )
   model = with_second_value(model, frames) if config.loss.second_value else model
-  model = with_uncertainty(model, frames) if config.loss.uncertainty else model
+  if config.loss.uncertainty:
+    kinds = {"head": with_uncertainty, "ensemble": with_ensemble}
+    model = kinds[config.network.uncertainty](model, frames)
+  model = with_novelty(model, frames) if config.loss.novelty else model
   of_q = support if config.network.q == "categorical" else None
-  return with_q(model, spec.num_actions, frames, of_q) if has_q_head(config) else model
+  model = with_q(model, spec.num_actions, frames, of_q) if has_q_head(config) else model
+  if not config.loss.value_prefix:
+    return model
+  return with_value_prefix(model, frames, config.targets.discount, config.loss.prefix_horizon)
 
 
 def make_support(config: Config) -> Support:
@@ -383,12 +399,13 @@ def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu
     ConfigError: the capacity is too small for a single example.
   """
   targets = config.targets
-  window = targets.unroll + targets.n_step + 1
+  n = max(targets.n_step, targets.first_n_step) if targets.anneal else targets.n_step
+  window = targets.unroll + n + 1
   loss = config.loss
   needs_later = targets.reanalyse or loss.consistency or loss.distillation
   needs_later = needs_later or loss.reconstruction or config.log_drift
   later = targets.unroll if needs_later else 0
-  needs_all = targets.bootstrap != "recorded" or config.loss.second_value
+  needs_all = targets.bootstrap != "recorded" or config.loss.second_value or targets.novelty
   later = window - 1 if needs_all else later
   rows = config.replay.capacity // (spec.num_envs * num_devices)
   smallest = Ring.smallest(config.env.stack, window)
@@ -428,17 +445,31 @@ def make_learner(
     shift=config.learner.shift,
     limit=config.optimizer.limit or float("inf"),
     skips=config.skip_nonfinite,
+    resets=make_resets(config),
     by_products=platform == "tpu",
   )
 
 
+def gradient_steps(config: Config) -> int:
+  """About how many gradient steps a run takes."""
+  return round((config.env_steps - config.replay.warmup) * config.learner.updates_per_step)
+
+
+def make_resets(config: Config) -> Resets | None:
+  """Makes the resets of the network; none in the last part of a run, which would not recover."""
+  period = config.learner.reset_every
+  return Resets(period, end=gradient_steps(config) - period) if period else None
+
+
 def make_sampler(config: Config) -> Sampler:
   if config.replay.kind == "prioritized":
-    return Prioritized(config.replay.exponent, config.replay.correction)
+    replay = config.replay
+    steps = max(gradient_steps(config), 1) if replay.anneal else 0
+    return Prioritized(replay.exponent, replay.correction, anneal_steps=steps)
   return Uniform()
 
 
-def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
+def make_targets(config: Config, model: Model, search: Search) -> TargetMaker | Annealed:
   """Makes what computes the training targets: returns, bootstrap values and policies."""
   targets, stack = config.targets, config.env.stack
   values, policies = bootstrap.recorded, policy.recorded
@@ -466,7 +497,15 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker:
   trust = correction.uncorrected
   if targets.correction != "none":
     trust = correction.OffPolicy(model, stack, targets.correction)
-  return TargetMaker(values, policies, make_returns(config), targets.unroll, trust)
+  returns, rewards = make_returns(config), None
+  if targets.novelty:
+    weight, discount = targets.novelty, targets.discount
+    rewards = Curious(model, stack, weight, discount, targets.clip_rewards)
+  maker = TargetMaker(values, policies, returns, targets.unroll, trust, rewards)
+  if not targets.anneal:
+    return maker
+  first, period = (targets.first_n_step, targets.first_discount), config.learner.reset_every
+  return Annealed(maker, *first, steps=targets.anneal, period=period)
 
 
 def make_returns(config: Config) -> Returns:
@@ -551,6 +590,11 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
   hidden = jax.eval_shape(lambda key, x: model.encode(model.init(key), x), jax.random.key(0), stack)
   makers = {
     "reward": muzero.reward,
+    "value_prefix": partial(
+      value_prefix.value_prefix,
+      discount=config.targets.discount,
+      horizon=config.loss.prefix_horizon,
+    ),
     "value": partial(muzero.value, steps=config.loss.steps),
     "policy": partial(muzero.policy, steps=config.loss.steps),
     "policy_gradient": partial(policy_gradient.policy_gradient, steps=config.loss.steps),
@@ -578,7 +622,11 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
       stack=ring.stack,
       steps=config.loss.steps,
     ),
-    "uncertainty": partial(uncertainty.uncertainty, steps=config.loss.steps),
+    "uncertainty": partial(
+      uncertainty.uncertainty if config.network.uncertainty == "head" else ensemble.ensemble,
+      steps=config.loss.steps,
+    ),
+    "novelty": partial(novelty_losses.novelty, stack=ring.stack),
     "q": partial(q_losses.q, steps=config.loss.steps),
     "q_search": q_losses.q_search,
   }

@@ -101,12 +101,14 @@ class Network:
 
   kind: str = option(
     "resnet",
-    "resnet: images; vector: images, cheaper, for CPUs; mlp: vectors and small boards",
-    choices=("resnet", "vector", "mlp"),
+    "resnet: images; vector: images, cheaper, for CPUs; hadamax: images, products of layers and "
+    "max-pooling; mlp: vectors and small boards",
+    choices=("resnet", "vector", "hadamax", "mlp"),
   )
   size: str = option(
     "tiny",
-    "size of the network; grid: for 10x10 boards; vector comes in nano and tiny only",
+    "size of the network; grid: for 10x10 boards; vector comes in nano and tiny only, hadamax in "
+    "grid, nano, tiny and small",
     choices=("grid", "nano", "tiny", "small", "efficientzero", "muzero"),
   )
   support: int = option(
@@ -131,6 +133,12 @@ class Network:
     "the Q head, with --loss.q or --loss.q_search; categorical: a distribution for each action; "
     "scalar: a number for each action, with Huber's loss (DQN)",
     choices=("categorical", "scalar"),
+  )
+  uncertainty: str = option(
+    "head",
+    "what predicts the value's uncertainty, with --loss.uncertainty; head: a head that learns its "
+    "squared error; ensemble: the variance of five value heads with random priors",
+    choices=("head", "ensemble"),
   )
   precision: str = option(
     "float32",
@@ -274,6 +282,11 @@ class Replay:
   correction: float = option(
     0.4, "prioritized: beta, the exponent of importance weights", minimum=0, maximum=1
   )
+  anneal: bool = option(
+    False,
+    "prioritized: beta rises from --replay.correction linearly to 1 at the end of the run "
+    "(--env_steps)",
+  )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -290,6 +303,22 @@ class Targets:
   discount: float = option(0.997, "gamma: discount per agent step", minimum=0, maximum=1)
   second_discount: float = option(
     0.9, "discount of the second value, per agent step", minimum=0, maximum=1
+  )
+  novelty: float = option(
+    0.0,
+    "weight of intrinsic rewards for novel frames (random network distillation), which are added "
+    "to those of the environment; with --loss.novelty",
+    minimum=0,
+  )
+  anneal: int = option(
+    0,
+    "gradient steps, at first and after each reset (--learner.reset_every), in which n and "
+    "discount go from --targets.first_n_step and --targets.first_discount to their values; 0: none",
+    minimum=0,
+  )
+  first_n_step: int = option(10, "anneal: n at the beginning", minimum=1, maximum=500)
+  first_discount: float = option(
+    0.97, "anneal: discount per agent step at the beginning", minimum=0, maximum=1
   )
   td_lambda: float = option(
     1.0, "lambda: 1: n-step returns; below 1: lambda returns over n steps", minimum=0, maximum=1
@@ -339,6 +368,15 @@ class Loss:
     "policy gradient of weight 1",
     minimum=0,
   )
+  value_prefix: float = option(
+    0.0,
+    "weight of the loss of value prefixes (EfficientZero), from which rewards are then computed; "
+    "with --loss.reward=0",
+    minimum=0,
+  )
+  prefix_horizon: int = option(
+    5, "value_prefix: steps after which the sum of rewards begins anew", minimum=1
+  )
   consistency: float = option(
     0.0,
     "weight of EfficientZero's consistency loss; the paper: 2, with --loss.steps=equal",
@@ -377,8 +415,14 @@ class Loss:
   )
   uncertainty: float = option(
     0.0,
-    "weight of the loss of a head that predicts the squared error of the value; it moves no other "
-    "part",
+    "weight of the loss of what predicts the value's uncertainty (--network.uncertainty); it moves "
+    "no other part",
+    minimum=0,
+  )
+  novelty: float = option(
+    0.0,
+    "weight of the loss of the predictor that finds out which frames are novel, for "
+    "--targets.novelty",
     minimum=0,
   )
   q: float = option(
@@ -415,6 +459,12 @@ class Learner:
   updates_per_step: float = option(0.015625, "gradient steps per agent step", minimum=0, maximum=64)
   target_period: int = option(
     200, "gradient steps between updates of the target network", minimum=1
+  )
+  reset_every: int = option(
+    0,
+    "gradient steps between resets of heads, and in part of encoder and dynamics (BBF), but for "
+    "the end of the run, of this length, too; 0: never",
+    minimum=0,
   )
   shift: int = option(
     0,

@@ -226,14 +226,15 @@ class Drift:
     example = jax.tree.map(lambda x: x[: self.roots], example)
     count, steps = example.action.shape[0], self.ring.unroll
     frames = stacks(example, jnp.arange(steps + 1), self.ring.stack)
-    reached = encode_many(self.model, params, frames)
-    reached = reached.astype(jnp.float32).reshape(count, steps + 1, *reached.shape[1:])
+    encoded = encode_many(self.model, params, frames)
+    begun = encoded.reshape(count, steps + 1, *encoded.shape[1:])[:, 0]
+    reached = self.model.core(encoded).astype(jnp.float32)
+    reached = reached.reshape(count, steps + 1, *reached.shape[1:])
 
     def step(hidden: Array, action: Array) -> tuple[Array, Array]:
       hidden, _ = self.model.step(params, hidden, action)
-      return hidden, hidden
+      return hidden, self.model.core(hidden)
 
-    begun = reached[:, 0].astype(jax.eval_shape(self.model.encode, params, frames).dtype)
     _, unrolled = jax.lax.scan(step, begun, example.action[:, :steps].T)
     unrolled = jnp.swapaxes(unrolled, 0, 1).astype(jnp.float32)
     counts = jax.vmap(masks)(example.discount[:, :steps], example.last[:, : steps + 1])[0]

@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import chex
 import jax
@@ -15,11 +15,11 @@ import optax
 from muzero_jax.device import parallel
 from muzero_jax.diagnostics import dead_units, unroll_errors
 from muzero_jax.networks.flat import Layout, layout
+from muzero_jax.networks.resets import Resets, key_of
 from muzero_jax.replay.augmentation import augment
 from muzero_jax.replay.frames import Priorities, Replay, Ring
 from muzero_jax.replay.sampling import Sampler
 from muzero_jax.replay.stacks import stacks
-from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.types import (
   Array,
   Context,
@@ -47,22 +47,19 @@ class Learner:
   optimizer: Callable[[Layout], optax.GradientTransformation]  # of all parameters as one vector
   ring: Ring
   sampler: Sampler
-  targets: TargetMaker
+  targets: Callable[[Params, Key, Example], Targets]  # a `TargetMaker`, perhaps `Annealed`
   batch_size: int  # N, per device
   target_period: int = 200  # gradient steps between updates of the target network
   shift: int = 0  # largest random shift of training frames, in pixels; 0: no augmentation
   limit: float = jnp.inf  # a gradient step to parameters with a larger absolute value has diverged
   skips: int = 0  # gradient steps that may diverge before the learner stops
+  resets: Resets | None = None
   by_products: bool = False  # see `augmentation.shift`
   mean: Callable = parallel.mean  # of a pytree over devices
 
   def init(self, key: Key) -> LearnerState:
     """Initial parameters of the model and of the loss terms, and the state of the optimizer."""
-    keys = jax.random.split(key, len(self.terms) + 1)
-    own = {
-      name: term.init(k) for (name, (_, term)), k in zip(self.terms.items(), keys[1:], strict=True)
-    }
-    params = {"model": self.model.init(keys[0]), **{name: p for name, p in own.items() if p}}
+    params = self.new_params(key)
     place = layout(params)
     return LearnerState(
       params=params,
@@ -73,6 +70,14 @@ class Learner:
       statistics=no_statistics(),
       skipped=jnp.zeros((), jnp.int32),
     )
+
+  def new_params(self, key: Key) -> Params:
+    """Initial parameters of the model and of the loss terms."""
+    keys = jax.random.split(key, len(self.terms) + 1)
+    own = {
+      name: term.init(k) for (name, (_, term)), k in zip(self.terms.items(), keys[1:], strict=True)
+    }
+    return {"model": self.model.init(keys[0]), **{name: p for name, p in own.items() if p}}
 
   def stopped(self, state: LearnerState) -> Array:
     """Whether more gradient steps have diverged than may be skipped, bool[]."""
@@ -127,6 +132,7 @@ class Learner:
       "learner/skill": one(statistics.skill),
     }
     after = LearnerState(params, target_params, opt_state, step, statistics, state.skipped)
+    after = self.reset(after, vector) if self.resets else after
     evidence = {
       f"{EVIDENCE}found": jnp.stack([jnp.ones(()), loss, norm, largest]),
       f"{EVIDENCE}terms": jnp.stack([metrics[f"loss/{name}"][0] for name in self.terms]),
@@ -135,6 +141,26 @@ class Learner:
     }
     state, metrics = self.accept(healthy, state, after, metrics, evidence)
     return state, priorities, metrics
+
+  def reset(self, state: LearnerState, vector: Array) -> LearnerState:
+    """Resets parameters, target network and the optimizer's moments, if that is due.
+
+    Args:
+      state: the state after a gradient step.
+      vector: f32[size], its parameters.
+    """
+    resets = self.resets
+    assert resets is not None
+
+    def one(_: Array, before: LearnerState) -> LearnerState:
+      params = resets(before.params, self.new_params(key_of(vector, before.step)))
+      opt_state = forget(before.opt_state)
+      return dataclasses.replace(
+        before, params=params, target_params=params["model"], opt_state=opt_state
+      )
+
+    # A loop, not a branch, as in `Loop.learn`.
+    return jax.lax.fori_loop(0, resets.due(state.step).astype(jnp.int32), one, state)
 
   def accept(
     self,
@@ -189,7 +215,7 @@ class Learner:
     metrics = {f"loss/{name}": average(loss) for name, loss in losses.items()}
     metrics |= {"loss/total": one(total), "learner/value_error": average(error)}
     metrics |= {
-      "learner/dead_units": one(dead_units(context.hidden[:, 0])),
+      "learner/dead_units": one(dead_units(self.model.core(context.hidden[:, 0]))),
       **unroll_errors(self.model, context),
     }
     return total, (jax.lax.stop_gradient(error), jax.lax.stop_gradient(metrics))
@@ -260,6 +286,18 @@ def batch_statistics(sample: Sample, targets: Targets, error: Array) -> Statisti
     squares=jnp.mean(jnp.square(example.advantage)),
     products=jnp.mean(example.advantage * follows),
   )
+
+
+def forget(state: T) -> T:
+  """The state of an optimizer with Adam's moments, and their count, as at the beginning.
+
+  The schedule of the learning rate goes on.
+  """
+
+  def is_adam(x: Any) -> bool:
+    return isinstance(x, optax.ScaleByAdamState)
+
+  return jax.tree.map(lambda x: zeros(x) if is_adam(x) else x, state, is_leaf=is_adam)
 
 
 def chosen(first: Array, one: T, other: T) -> T:

@@ -48,9 +48,24 @@ def environment(config: Config) -> Rules:
 
 def learning(config: Config) -> Rules:
   """Of losses and targets."""
-  terms = ("reward", "value", "policy", "policy_gradient", "q", "q_search", "custom")
+  terms = (
+    "reward",
+    "value_prefix",
+    "value",
+    "policy",
+    "policy_gradient",
+    "q",
+    "q_search",
+    "custom",
+  )
+  targets = config.targets
   halving = config.search.kind == "gumbel" and config.search.acting == "halving"
   return [
+    (
+      config.replay.anneal and config.replay.kind != "prioritized",
+      "--replay.anneal is about importance weights, which uniform sampling does not have: use "
+      "--replay.kind=prioritized.",
+    ),
     (
       not any(values(config)[f"loss.{name}"] for name in terms),
       "--loss.reward, --loss.value, --loss.policy and --loss.policy_gradient are all 0: nothing "
@@ -71,6 +86,31 @@ def learning(config: Config) -> Rules:
       f"--targets.correction={config.targets.correction} needs the probability of the action "
       "taken, which sequential halving does not give: use --search.acting=sample, or "
       "--search.kind=none or puct.",
+    ),
+    (
+      targets.anneal > 0 and targets.first_n_step < targets.n_step,
+      f"--targets.first_n_step={targets.first_n_step}: n falls when it is annealed: it must begin "
+      "with at least --targets.n_step.",
+    ),
+    (
+      targets.anneal > 0 and not targets.first_discount <= targets.discount < 1,
+      f"--targets.first_discount={targets.first_discount}: the discount rises when it is annealed, "
+      "from at most --targets.discount, which must be below 1.",
+    ),
+    (
+      targets.novelty > 0 and not config.loss.novelty,
+      "--targets.novelty needs a predictor that knows old frames, which is not learned: set "
+      "--loss.novelty.",
+    ),
+    (
+      config.loss.value_prefix > 0 and config.loss.reward > 0,
+      "--loss.value_prefix takes the place of single rewards, which would not be learned: use "
+      "--loss.reward=0.",
+    ),
+    (
+      config.loss.value_prefix > 0 and not config.targets.discount,
+      "--loss.value_prefix finds rewards by dividing by the discount: use a --targets.discount "
+      "above 0.",
     ),
     (
       config.loss.reconstruction > 0 and config.learner.shift > 0,
@@ -133,6 +173,10 @@ def searching(config: Config) -> Rules:
       "set --loss.uncertainty.",
     ),
     (
+      config.network.uncertainty == "ensemble" and not config.loss.uncertainty,
+      "--network.uncertainty=ensemble is not learned: set --loss.uncertainty.",
+    ),
+    (
       search.focus and search.kind == "none",
       "--search.focus spends the simulations of a tree, and --search.kind=none has none: use "
       "--search.kind=gumbel or puct.",
@@ -152,6 +196,7 @@ def q_head(config: Config) -> Rules:
     for name in ("equivalence", "second_share", "focus", "optimism")
     if getattr(config.search, name)
   ]
+  unrolled = ("reward", "value_prefix", "consistency", "distillation")
   without, still = not has_q_head(config), config.targets.unroll == 0
   return [
     (acts and without, "--search.kind=q needs a Q head that is trained: use --loss.q=1."),
@@ -180,9 +225,8 @@ def q_head(config: Config) -> Rules:
       "needs: use at least 1, or --search.kind=q.",
     ),
     (
-      still and (config.loss.reward or config.loss.consistency or config.loss.distillation) > 0,
-      "--targets.unroll=0 has no steps for --loss.reward, --loss.consistency and "
-      "--loss.distillation: set them to 0.",
+      still and any(getattr(config.loss, name) > 0 for name in unrolled),
+      f"--targets.unroll=0 has no steps for --loss.{', --loss.'.join(unrolled)}: set them to 0.",
     ),
     (
       acts and not config.loss.value and bootstrap == "target",

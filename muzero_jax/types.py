@@ -172,8 +172,11 @@ class LearnerState:
 
   @property
   def target_variables(self) -> Params:
-    """`variables` with the target network's parameters, and the current ones under "online"."""
-    return {**self.target_params, "online": self.params["model"], "statistics": self.statistics}
+    """`variables` with the target network's parameters, the current ones under "online", and the
+    gradient steps done under "step".
+    """
+    others = {"online": self.params["model"], "statistics": self.statistics, "step": self.step}
+    return {**self.target_params, **others}
 
 
 def applied(function: Callable[[Array], Array], x: Array) -> Array:
@@ -181,9 +184,9 @@ def applied(function: Callable[[Array], Array], x: Array) -> Array:
   return function(x)
 
 
-def unchanged(params: Params) -> Params:
-  """The default of `Model.cast`."""
-  return params
+def unchanged(x: T) -> T:
+  """The default of `Model.cast` and `Model.core`."""
+  return x
 
 
 class QHead(NamedTuple):
@@ -213,8 +216,18 @@ class Model(NamedTuple):
   # hidden -> logits f32[N, bins] of a value of another discount; see `networks/horizon.py`
   second: Callable[[Params, Array], Array] | None = None
   # hidden -> log of the expected squared error of the value, f32[N]; see `networks/uncertainty.py`
+  # and `networks/ensemble.py`
   log_variance: Callable[[Params, Array], Array] | None = None
+  # hidden -> logits of several value heads, f32[N, members, bins], and what is added to each value,
+  # f32[N, members]; see `networks/ensemble.py`
+  ensemble: Callable[[Params, Array], tuple[Array, Array]] | None = None
   q: QHead | None = None  # see `networks/q.py`
+  # hidden states [N, ...] -> the part of them that frames decide, and not the way from the root
+  core: Callable[[Array], Array] = unchanged
+  # frames [N, *frame_shape] -> how novel they are, f32[N]; see `networks/novelty.py`
+  novelty: Callable[[Params, Array], Array] | None = None
+  # hidden -> logits f32[N, bins] of the value prefix; see `networks/prefix.py`
+  prefix: Callable[[Params, Array], Array] | None = None
 
 
 class SearchFn(Protocol):

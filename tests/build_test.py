@@ -31,7 +31,7 @@ def test_a_network_that_does_not_come_in_a_size_is_refused(make_config, kind, si
     )
 
 
-@pytest.mark.parametrize("kind", ["resnet", "vector"])
+@pytest.mark.parametrize("kind", ["resnet", "vector", "hadamax"])
 def test_networks_for_pictures_refuse_numbers(make_config, kind):
   with pytest.raises(ConfigError, match=r"use --network\.kind=mlp"):
     build.check_frames(

@@ -181,6 +181,12 @@ def test_settings_that_do_not_go_together(settings):
     (DQN | {"loss.consistency": 1.0}, "--targets.unroll=0 has no steps for --loss.reward"),
     (DQN | {"targets.bootstrap": "target"}, "--targets.bootstrap=target needs the value head"),
     (DQN | {"replay.kind": "prioritized"}, "--replay.kind=prioritized needs the error"),
+    ({"loss.value_prefix": 1.0}, "--loss.value_prefix takes the place of single rewards"),
+    ({"targets.anneal": 9, "targets.n_step": 20}, "--targets.first_n_step=10: n falls"),
+    ({"targets.anneal": 9, "targets.discount": 1.0}, "--targets.first_discount=0.97: the discount"),
+    ({"targets.novelty": 1.0}, "--targets.novelty needs a predictor"),
+    ({"network.uncertainty": "ensemble"}, "--network.uncertainty=ensemble is not learned"),
+    ({"replay.anneal": True}, "--replay.anneal is about importance weights"),
   ],
 )
 def test_a_refusal_is_one_sentence_that_names_the_flag(settings, said):

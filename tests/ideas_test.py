@@ -8,8 +8,14 @@ from muzero_jax import config as configs
 from muzero_jax.config import Config
 from muzero_jax.device import parallel
 
-TERMS = ["short_value", "reconstruction", "pretrain", "hl_gauss", "drift", "consistency"]
-TARGETS = ["vtrace", "retrace", "td_lambda", "prioritized", "reanalysis"]
+TERMS = [
+  *("short_value", "reconstruction", "pretrain", "hl_gauss", "drift", "consistency"),
+  *("value_prefix", "ensemble_bonus"),
+]
+TARGETS = [
+  *("vtrace", "retrace", "td_lambda", "prioritized_annealed", "reanalysis"),
+  *("resets", "novelty"),
+]
 
 
 def settings(*ideas: str, preset: str = "catch") -> Config:
@@ -19,7 +25,7 @@ def settings(*ideas: str, preset: str = "catch") -> Config:
   return config
 
 
-@pytest.mark.parametrize("idea", TERMS + TARGETS)
+@pytest.mark.parametrize("idea", [*TERMS, *TARGETS, "hadamax"])
 def test_an_idea_adds_to_a_preset(idea):
   assert settings(idea) != settings()
   settings(idea, preset="quickstart")
@@ -31,6 +37,6 @@ def test_ideas_go_together():
   run = build.build(configs.replace(settings(*TERMS, *TARGETS), small))
   tick = parallel.pmapped(lambda shared, local, _: run.loop.tick(shared, local), run.devices)
   shared, _, metrics = jax.eval_shape(tick, jax.eval_shape(run.shared), run.local(), 1)
-  terms = {"reward", "value", "policy", "consistency", "short_value", "reconstruction"}
+  terms = {"value_prefix", "value", "policy", "consistency", "short_value", "reconstruction"}
   assert {f"loss/{name}" for name in terms} < set(metrics) and "unroll/drift_3" in metrics
   assert set(shared.learner.params) == {"model", "consistency", "short_value", "reconstruction"}

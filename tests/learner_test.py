@@ -5,8 +5,10 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 
-from muzero_jax.learner import EVIDENCE, batch_statistics, halve_gradient
+from muzero_jax.learner import EVIDENCE, batch_statistics, forget, halve_gradient
+from muzero_jax.networks.resets import Resets
 from muzero_jax.replay.frames import Ring
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
@@ -466,3 +468,27 @@ def test_parameters_beyond_the_limit_are_not_taken(key):
     assert int(state.skipped) == (not taken)
     found = evidence(metrics)[f"{EVIDENCE}found"]
     assert found == ([0, 0, 0, 0] if taken else [1, 20, 20, 19])
+
+
+def test_a_reset(key):
+  """Gradient steps of -1 on e, which is 1 at the beginning: 0, and -1, at which it is reset to 1.
+  Then it goes on, without another reset near the end. The target network is reset, too.
+  """
+  made = learner(latent(0), sample(example([1.0])), resets=Resets(2, end=3), target_period=1)
+  update = jax.jit(lambda state: made.update(state, EMPTY, key)[0])
+  state, found = made.init(key), []
+  for _ in range(4):
+    state = update(state)
+    found.append((float(state.params["model"]["e"]), float(state.target_params["e"])))
+  assert found == [(0, 0), (1, 1), (0, 0), (-1, -1)]
+
+
+def test_moments_are_forgotten_at_a_reset():
+  """But the schedule of the learning rate goes on."""
+  optimizer = optax.adamw(optax.constant_schedule(1.0))
+  params = jnp.ones(2)
+  _, state = optimizer.update(params, optimizer.init(params), params)
+  before, after = state[0], forget(state)[0]
+  assert float(before.mu[0]) > 0 and int(before.count) == 1
+  jax.tree.map(np.testing.assert_array_equal, after, optimizer.init(params)[0])
+  assert jax.tree.leaves(forget(state)[-1]) == [1]

@@ -70,6 +70,7 @@ def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: i
     width: of the projections.
   """
   projector, predictor = Projector(width), Predictor(width)
+  hidden = jax.eval_shape(model.core, hidden)
 
   def init(key: Key) -> Params:
     keys = jax.random.split(key)
@@ -84,8 +85,8 @@ def consistency(model: Model, stack: int, hidden: jax.ShapeDtypeStruct, width: i
   def loss(params: Params, context: Context) -> Array:
     own = params["consistency"]
     size, steps = context.hidden.shape[0], context.hidden.shape[1] - 1
-    seen = reached(model, params, context, stack)
-    unrolled = per_state(context.hidden[:, 1:])
+    seen = model.core(reached(model, params, context, stack))
+    unrolled = model.core(per_state(context.hidden[:, 1:]))
     policy_mask = context.targets.policy_mask[:, 1:]
     weight = policy_mask.reshape(-1)
     target = jax.lax.stop_gradient(apply(projector, own["projector"], seen, weight))

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from muzero_jax.types import Array, Model, Params
 
@@ -31,3 +32,14 @@ def initializer(
     return {**params, name: own}
 
   return init
+
+
+def fixed_parameters(module: nn.Module, x: Array | jax.ShapeDtypeStruct) -> Params:
+  """Parameters of a module that are never trained, as NumPy arrays: always the same ones."""
+  random = np.random.RandomState(0)
+
+  def one(leaf: jax.ShapeDtypeStruct) -> np.ndarray:
+    scale = np.sqrt(2 / leaf.shape[0]) if len(leaf.shape) > 1 else 0.1
+    return (scale * random.normal(size=leaf.shape)).astype(np.float32)
+
+  return jax.tree.map(one, jax.eval_shape(module.init, jax.random.key(0), x))

@@ -150,7 +150,7 @@ def cast(params: Params, dtype: Any) -> Params:
   return {**params, **jax.tree_util.tree_map_with_path(one, used)}
 
 
-def apply(module: nn.Module, params: Params, *inputs: Array) -> Any:
+def apply(module: nn.Module, params: Params, *inputs: Any) -> Any:
   """`module.apply`, typed to return the output only; flax's type includes mutated variables."""
   return module.apply(params, *inputs)
 

@@ -34,7 +34,9 @@ def log_variance(model: Model, params: Params, hidden: Array) -> Array:
     ValueError: the model has no such head.
   """
   if model.log_variance is None:
-    raise ValueError("the model predicts no uncertainty: add a head by `networks.uncertainty`")
+    raise ValueError(
+      "the model predicts no uncertainty: add a head by `networks.uncertainty` or `ensemble`"
+    )
   return model.log_variance(params, hidden)
 
 

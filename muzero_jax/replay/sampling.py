@@ -55,15 +55,26 @@ class Prioritized:
   """An example's priority is (|TD error| + floor)^exponent; new ones get the highest so far."""
 
   exponent: float = 0.6  # alpha
-  correction: float = 0.4  # beta of the importance weights
+  correction: float = 0.4  # beta of the importance weights, at first if it is annealed
   floor: float = 1e-3  # added to errors, so that no priority is 0
+  anneal_steps: int = 0  # gradient steps in which beta rises to 1; 0: it is constant
 
   def sample(self, ring: Ring, replay: Replay, key: Key, size: int, step: Array) -> Sample:
     """See `Sampler`. Importance weights are probability^-beta over the batch's largest one."""
     sample = Uniform().sample(ring, replay, key, size, step)
     priority = replay.priorities.priority.reshape(-1)[sample.index]
-    weight = (jnp.min(priority) / priority) ** self.correction
+    weight = (jnp.min(priority) / priority) ** self.beta(step)
     return dataclasses.replace(sample, weight=weight)
+
+  def beta(self, step: Array) -> Array | float:
+    """The exponent of the importance weights after `step` gradient steps, i32[].
+
+    If annealed, it rises linearly to 1, where it stays (Schaul et al. 2016, section 3.4).
+    """
+    if not self.anneal_steps:
+      return self.correction
+    share = jnp.minimum(step / self.anneal_steps, 1.0)
+    return self.correction + (1 - self.correction) * share
 
   def update(self, priorities: Priorities, sample: Sample, error: Array) -> Priorities:
     """See `Sampler`."""

@@ -49,7 +49,7 @@ class Classes:
       apart(output.reward).sum(-1),
       apart(output.discount * output.value).sum(-1),
       apart(jax.nn.softmax(output.prior_logits)).sum(-1) / 2,
-      jnp.sqrt(jnp.square(apart(hidden)).mean(-1)),
+      jnp.sqrt(jnp.square(apart(self.model.core(hidden))).mean(-1)),
     ]
     return jnp.max(jnp.stack(parts), 0)
 

@@ -43,7 +43,7 @@ class TargetNetwork:
   model: Model
   stack: int
   unroll: int
-  n: int
+  n: int | Array
   every_step: bool  # evaluate all steps, as lambda returns need
   stale_after: int = 0  # see `returns.Returns`
   # model, target_params, stacks u8[N, S, *frame_shape] -> f32[N]; others are in `targets/q.py`

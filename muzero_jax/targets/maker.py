@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+from collections.abc import Callable
 
 import jax
 
@@ -10,7 +11,7 @@ from muzero_jax.targets.correction import Correction, uncorrected
 from muzero_jax.targets.policy import PolicyTarget
 from muzero_jax.targets.returns import Returns
 from muzero_jax.targets.unroll import reward_and_value
-from muzero_jax.types import Example, Key, Params, Targets
+from muzero_jax.types import Array, Example, Key, Params, Targets
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,12 +23,18 @@ class TargetMaker:
   returns: Returns
   unroll: int
   correction: Correction = uncorrected
+  # Computes f32[N, L-1] in place of the (clipped) rewards of the examples; None: leaves them.
+  rewards: Callable[[Params, Example], Array] | None = None
 
   def __call__(self, target_params: Params, key: Key, example: Example) -> Targets:
     """The targets of examples [N, ...], whose frames must not be augmented."""
+    returns = self.returns
+    if self.rewards:
+      example = dataclasses.replace(example, reward=self.rewards(target_params, example))
+      returns = dataclasses.replace(returns, clip_rewards=False)
     value = self.bootstrap(target_params, example)
     trust = self.correction(target_params, example)
-    make = functools.partial(reward_and_value, unroll=self.unroll, returns=self.returns)
+    make = functools.partial(reward_and_value, unroll=self.unroll, returns=returns)
     reward, value, policy_mask, target_mask = jax.vmap(make)(example, value, trust)
     policy = self.policy(target_params, key, example)
     return jax.lax.stop_gradient(Targets(reward, value, policy, policy_mask, target_mask))

@@ -13,10 +13,16 @@ class Returns:
   """The settings of the returns that are the value targets."""
 
   n_step: int = 5  # steps until a return bootstraps
-  discount: float = 0.997  # per agent step
+  discount: float | Array = 0.997  # per agent step
   td_lambda: float = 1.0  # 1: n-step returns
   clip_rewards: bool = True  # to their signs
   stale_after: int = 0  # see `horizon`
+  bootstrap_after: Array | None = None  # i32[], at most n_step: takes its place; None: n_step
+
+  def horizon(self, age: Array) -> Array:
+    """Steps until the returns of examples of this age, i32[...], bootstrap, i32[...]."""
+    n = self.n_step if self.bootstrap_after is None else self.bootstrap_after
+    return horizon(age, n, self.stale_after)
 
 
 def lambda_returns(reward: Array, discount: Array, value: Array, mixing: Array) -> Array:
@@ -44,7 +50,7 @@ def lambda_returns(reward: Array, discount: Array, value: Array, mixing: Array) 
   return returns
 
 
-def horizon(age: Array, n: int, stale_after: int) -> Array:
+def horizon(age: Array, n: int | Array, stale_after: int) -> Array:
   """Steps until a return bootstraps: fewer for old examples, which are more off-policy
   (EfficientZero, Ye et al. 2021, section 4.3).
 

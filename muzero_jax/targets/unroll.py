@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from muzero_jax.targets.correction import Trust, uncorrected
-from muzero_jax.targets.returns import Returns, horizon, n_step_returns
+from muzero_jax.targets.returns import Returns, n_step_returns
 from muzero_jax.types import Array, Example
 
 
@@ -59,7 +59,7 @@ def reward_and_value(
     n=returns.n_step,
     count=unroll + 1,
     td_lambda=returns.td_lambda * trust.trace[1:],
-    steps=horizon(example.age, returns.n_step, returns.stale_after),
+    steps=returns.horizon(example.age),
   )
   own, start = value[: unroll + 1], trust.start[: unroll + 1]
   values = jnp.where(example.last[: unroll + 1], own, (1 - start) * own + start * bootstrapped)

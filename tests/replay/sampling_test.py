@@ -132,13 +132,14 @@ def test_priorities_are_the_error_to_the_power_alpha():
 
 
 def test_importance_weights_by_hand():
-  """Mass 1, 4, 16 and beta 1/2: (1 / P)^(1/2) is proportional to 1, 1/2, 1/4; divided by the
-  largest of the batch.
+  """Mass 1, 4, 16 and beta 1/2, half of the way from 0 to 1: (1 / P)^(1/2) is proportional to 1,
+  1/2, 1/4; divided by the largest of the batch.
   """
   replay = add_rows(RING.init(), 8)
   priority = jnp.zeros((C, B)).at[1, 0].set(1.0).at[1, 1].set(4.0).at[2, 0].set(16.0)
   replay = dataclasses.replace(replay, priorities=priorities(priority))
-  sample = SAMPLE(Prioritized(correction=0.5), replay, jax.random.key(0), jnp.int32(0))
+  sampler = Prioritized(correction=0.0, anneal_steps=10)
+  sample = SAMPLE(sampler, replay, jax.random.key(0), jnp.int32(5))
   expected = {2: 1.0, 3: 0.5, 4: 0.25}
   assert set(np.asarray(sample.index).tolist()) == set(expected)
   np.testing.assert_allclose(sample.weight, [expected[i] for i in sample.index.tolist()], rtol=1e-6)
@@ -153,6 +154,14 @@ def test_importance_weights_are_normalised_by_the_batchs_largest():
   sample = SAMPLE(Prioritized(correction=0.5), replay, jax.random.key(0), jnp.int32(0))
   np.testing.assert_allclose(sample.weight, np.where(sample.index == 3, 1.0, 0.5), rtol=1e-6)
   assert float(sample.weight.max()) == 1.0
+
+
+def test_beta_is_annealed():
+  """From 0.4 to 1 in 60 gradient steps, where it stays: after 20, 0.4 + 0.6 * 20 / 60 = 0.6."""
+  sampler = Prioritized(correction=0.4, anneal_steps=60)
+  betas = [float(sampler.beta(jnp.int32(step))) for step in (0, 20, 60, 100)]
+  np.testing.assert_allclose(betas, [0.4, 0.6, 1, 1], rtol=1e-6)
+  assert Prioritized(correction=0.4).beta(jnp.int32(60)) == 0.4
 
 
 @pytest.fixture
