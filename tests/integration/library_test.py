@@ -76,7 +76,7 @@ def test_an_agent_is_taken_home(done):
 
 def test_a_search_tree_is_printed_and_drawn(done):
   folder, said = done
-  lines = re.findall(r"^tree: \['[01]'.*\] N \d+ Q ", said, re.MULTILINE)
+  lines = re.findall(r"^tree: \['(?:left|right)'.*\] N \d+ Q ", said, re.MULTILINE)
   svg = ElementTree.parse(folder / "tree.svg")
   nodes = [group for group in svg.iter() if group.get("class") == "node"]
   assert 3 <= len(lines) == len(nodes) - 1 <= 8
