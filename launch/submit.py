@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from launch import cli
 from muzero_jax.config import ConfigError
 
 
@@ -64,7 +65,7 @@ def parameters(text: str) -> dict[str, int | str]:
     ConfigError: a part of it is not NAME=VALUE.
   """
   found: dict[str, int | str] = {}
-  for word in filter(None, (word.strip() for word in text.split(","))):
+  for word in cli.listed(text):
     name, sign, value = word.partition("=")
     if not sign or not name.isidentifier():
       raise ConfigError(

@@ -43,6 +43,7 @@ from muzero_jax.losses import q as q_losses
 from muzero_jax.networks import gaussian, hadamax, mlp, resnet, vector
 from muzero_jax.networks.ensemble import with_ensemble
 from muzero_jax.networks.flat import Layout
+from muzero_jax.networks.heads import hidden_state
 from muzero_jax.networks.horizon import with_second_value
 from muzero_jax.networks.novelty import with_novelty
 from muzero_jax.networks.prefix import with_value_prefix
@@ -586,8 +587,8 @@ def action_names(config: Config, num_actions: int) -> tuple[str, ...]:
 
 def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[float, Term]]:
   """Makes the loss terms: name -> weight and term. A term of weight 0 is not built."""
-  stack = jax.ShapeDtypeStruct((1, ring.stack, *ring.frame_shape), ring.frame_dtype)
-  hidden = jax.eval_shape(lambda key, x: model.encode(model.init(key), x), jax.random.key(0), stack)
+  stack = jax.ShapeDtypeStruct((ring.stack, *ring.frame_shape), ring.frame_dtype)
+  hidden = hidden_state(model, stack)
   makers = {
     "reward": muzero.reward,
     "value_prefix": partial(

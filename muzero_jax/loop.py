@@ -6,6 +6,7 @@ environment, and the gradient steps due at that step.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -101,8 +102,7 @@ class Loop:
       return state, replay.priorities, jnp.zeros(()), {}
 
     keys = jax.random.split(key, self.updates)
-
-    update = traced_once(self.learner.update)
+    update, nothing = traced_once(self.learner.update, state, replay, key)
 
     def step(number: Array, carry: tuple[LearnerState, Priorities, Metrics]):
       state, priorities, total = carry
@@ -110,8 +110,6 @@ class Loop:
       state, priorities, metrics = update(state, drawn_from, keys[number])
       return state, priorities, jax.tree.map(jnp.add, total, metrics)
 
-    _, _, metrics = jax.eval_shape(update, state, replay, key)
-    nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
     # A loop of 0 or `updates` rounds, not a branch: around a branch XLA for GPUs copies every array
     # of the state, also if the learner does not run.
     count = jnp.where(due, self.updates, 0)
@@ -151,9 +149,7 @@ def repeat(
   local: Local,
 ) -> tuple[Shared, Local, Metrics]:
   """Calls `tick` while `goes_on` (bool[]), and sums up its metrics."""
-  tick = traced_once(tick)
-  _, _, metrics = jax.eval_shape(tick, shared, local)
-  nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)
+  tick, nothing = traced_once(tick, shared, local)
 
   def body(carry):
     shared, local, metrics = carry
@@ -163,9 +159,13 @@ def repeat(
   return jax.lax.while_loop(lambda carry: goes_on(carry[0]), body, (shared, local, nothing))
 
 
-def traced_once(function: Callable) -> Callable:
-  """`function`, traced once however often it is called with arguments of the same shapes.
+def traced_once(function: Callable, *arguments: Any) -> tuple[Callable, Metrics]:
+  """What a loop needs that calls `function` and sums up the last one of its results, its metrics.
 
-  Here the shapes of metrics are asked for before the loop that sums them up is traced.
+  Returns:
+    `function`, which JAX does not trace again for arguments of the same shapes and dtypes, though
+    it is traced here for the shapes of the metrics; and zeros with those shapes.
   """
-  return jax.jit(function, inline=True)
+  function = jax.jit(function, inline=True)
+  *_, metrics = jax.eval_shape(function, *arguments)
+  return function, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), metrics)

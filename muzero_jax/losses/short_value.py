@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax.losses.common import cross_entropy, per_state, weighted_sum
+from muzero_jax.networks.heads import bins
 from muzero_jax.networks.model import Logits, apply
 from muzero_jax.targets.returns import Returns
 from muzero_jax.targets.unroll import reward_and_value
@@ -36,8 +37,7 @@ def short_value(
     width: of the head's hidden layer.
     steps: a kind of `common.step_weights`.
   """
-  bins = jax.eval_shape(model.encode_scalar, jax.ShapeDtypeStruct((), jnp.float32)).shape[-1]
-  head = Logits(width, bins)
+  head = Logits(width, bins(model))
 
   def init(key: Key) -> Params:
     return {"head": head.init(key, jnp.zeros(hidden.shape))}

@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks.heads import fixed_parameters, initializer
+from muzero_jax.networks.heads import bins, fixed_parameters, hidden_state, initializer
 from muzero_jax.networks.model import Logits, apply
 from muzero_jax.types import Array, Model, Params
 
@@ -57,12 +57,9 @@ def with_ensemble(
     width: of the hidden layers of heads and priors.
     scale: of the priors, in units of return.
   """
-  bins = jax.eval_shape(model.encode_scalar, jnp.zeros(1)).shape[-1]
-  heads, prior = Members(members, width, bins), Prior(members, width)
+  heads, prior = Members(members, width, bins(model)), Prior(members, width)
   init = initializer(model, frames, "ensemble", heads, 7)
-  stack = jax.ShapeDtypeStruct((1, *frames.shape), frames.dtype)
-  hidden = jax.eval_shape(lambda key, x: model.encode(model.init(key), x), jax.random.key(0), stack)
-  fixed = fixed_parameters(prior, hidden)
+  fixed = fixed_parameters(prior, hidden_state(model, frames))
 
   def ensemble(params: Params, hidden: Array) -> tuple[Array, Array]:
     return apply(heads, params["ensemble"], hidden), scale * apply(prior, fixed, hidden)

@@ -10,6 +10,22 @@ import numpy as np
 from muzero_jax.types import Array, Model, Params
 
 
+def bins(model: Model) -> int:
+  """The number of logits of a scalar of the model: a value or a reward."""
+  return jax.eval_shape(model.encode_scalar, jax.ShapeDtypeStruct((), jnp.float32)).shape[-1]
+
+
+def hidden_state(model: Model, frames: jax.ShapeDtypeStruct) -> jax.ShapeDtypeStruct:
+  """Shape and dtype of one hidden state with a batch axis, [1, ...].
+
+  Args:
+    model: any.
+    frames: shape and dtype of one stack, [S, *frame_shape].
+  """
+  stack = jax.ShapeDtypeStruct((1, *frames.shape), frames.dtype)
+  return jax.eval_shape(lambda key, x: model.encode(model.init(key), x), jax.random.key(0), stack)
+
+
 def initializer(
   model: Model, frames: jax.ShapeDtypeStruct, name: str, head: nn.Module, number: int
 ) -> Callable[[Array], Params]:

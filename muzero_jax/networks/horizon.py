@@ -1,9 +1,8 @@
 """A second value head, for a value of another discount."""
 
 import jax
-import jax.numpy as jnp
 
-from muzero_jax.networks.heads import initializer
+from muzero_jax.networks.heads import bins, initializer
 from muzero_jax.networks.model import Logits, apply
 from muzero_jax.types import Array, Model, Params
 
@@ -17,8 +16,7 @@ def with_second_value(model: Model, frames: jax.ShapeDtypeStruct, width: int = 6
     frames: shape and dtype of one stack, [S, *frame_shape].
     width: of the head's hidden layer.
   """
-  bins = jax.eval_shape(model.encode_scalar, jnp.zeros(1)).shape[-1]
-  head = Logits(width, bins)
+  head = Logits(width, bins(model))
   init = initializer(model, frames, "second", head, 2)
 
   return model._replace(

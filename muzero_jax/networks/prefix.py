@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks.heads import initializer
+from muzero_jax.networks.heads import bins, hidden_state, initializer
 from muzero_jax.networks.model import Logits, apply
 from muzero_jax.types import Array, Model, Params
 
@@ -59,11 +59,9 @@ def with_value_prefix(
     horizon: steps after which the LSTM and the sum begin anew, so that errors do not add up.
     width: of the LSTM.
   """
-  bins = jax.eval_shape(model.encode_scalar, jnp.zeros(1)).shape[-1]
-  prefix = Prefix(width, bins)
+  outputs, plain = bins(model), hidden_state(model, frames)
+  prefix = Prefix(width, outputs)
   init = initializer(model, frames, "prefix", prefix, 5)
-  stack = jax.ShapeDtypeStruct((1, *frames.shape), frames.dtype)
-  plain = jax.eval_shape(lambda key, x: model.encode(model.init(key), x), jax.random.key(0), stack)
   size, shape = plain.size, plain.shape[1:]
 
   def state(hidden: Array) -> Array:
@@ -91,7 +89,7 @@ def with_value_prefix(
 
   def logits(params: Params, hidden: Array) -> Array:
     output = hidden[:, size + width : size + 2 * width]
-    return apply(Logits(width, bins), {"params": params["prefix"]["params"]["head"]}, output)
+    return apply(Logits(width, outputs), {"params": params["prefix"]["params"]["head"]}, output)
 
   def of_state(head):
     return head and (lambda params, hidden: head(params, state(hidden)))
