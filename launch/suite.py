@@ -95,7 +95,7 @@ def planned(argv: list[str]) -> tuple[Options, list[Config]]:
   Raises:
     ConfigError: it is invalid; nothing has been trained yet.
   """
-  from muzero_jax import flags
+  from muzero_jax import build, flags
 
   options = flags.parse(argv, Options(), usage=__doc__)
   base = series.base(options)
@@ -109,6 +109,7 @@ def planned(argv: list[str]) -> tuple[Options, list[Config]]:
   ]
   for config in runs:
     rules.check(config)
+    build.check_task(config)
   if options.submit and options.index >= 0:
     raise ConfigError(
       f"--index={options.index}: --submit hands over all runs that are not finished; leave it out."

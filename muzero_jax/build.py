@@ -250,6 +250,20 @@ def restarts(config: Config) -> bool:
   return config.env.kind not in rules.IN_JAX
 
 
+def check_task(config: Config) -> None:
+  """Checks that EnvPool or gymnax has the run's task; nothing is started. Others are not checked.
+
+  Raises:
+    GameError: it has not.
+  """
+  if config.env.kind == "envpool":
+    envpool.check_task(config.env.task)
+  if config.env.kind == "gymnax":
+    from muzero_jax.envs import gymnax  # an optional dependency
+
+    gymnax.check_task(config.env.task)
+
+
 def is_atari(config: Config) -> bool:
   """Whether the run's environments are Atari games of EnvPool."""
   return config.env.kind == "envpool" and envpool.is_atari(config.env.task)

@@ -17,6 +17,18 @@ def make(task: str) -> Game:
   Raises:
     GameError: gymnax is not installed, or has no such task.
   """
+  check_task(task)
+  import gymnax
+
+  return adapt(*gymnax.make(task))
+
+
+def check_task(task: str) -> None:
+  """Checks that gymnax has the task.
+
+  Raises:
+    GameError: it has not, or is not installed; the message suggests the most similar name.
+  """
   try:
     import gymnax
   except ImportError as error:
@@ -29,7 +41,6 @@ def make(task: str) -> Game:
       f"--env.task={task}: gymnax has no such game"
       + (f"; did you mean {near[0]}?" if near else ".")
     )
-  return adapt(*gymnax.make(task))
 
 
 def adapt(env: Any, params: Any) -> Game:
