@@ -9,7 +9,7 @@ from muzero_jax import flags
 from muzero_jax.config import Config
 
 ROOT = pathlib.Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 
 def anchors(text: str) -> set[str]:
@@ -18,7 +18,7 @@ def anchors(text: str) -> set[str]:
   return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(path):
   text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
   for target in re.findall(r"\]\(([^)\s]+)\)", text):
