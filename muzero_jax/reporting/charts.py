@@ -28,6 +28,7 @@ COLORS = [
   "#777777",
 ]
 GRAY = "#808080"  # readable on white and on black, because plots are transparent
+PUBLISHED = ["#a98467", "#6b8fa3", "#9480ab"]  # paler than COLORS
 # Units of time: the duration in seconds from which a unit is used, its length in seconds, its name.
 _TIMES = [
   (2 * 3600, 3600, "hours"),
@@ -108,7 +109,7 @@ def returns(task: str, groups: Sequence[Group], x: str, points: int) -> Chart:
     title=f"{task}: return against {'wall-clock time' if x == 'seconds' else unit}",
     x=f"wall-clock time ({unit})" if x == "seconds" else unit,
     y="return (raw, full episodes)",
-    lines=[*lines, *(_expected(groups, points) if x == "env_steps" else [])],
+    lines=[*lines, *(_others(groups, points) if x == "env_steps" else [])],
     bands=bands,
     dots=[found for found in dots if found.x],
     level=float(np.mean(chance)) if chance else None,
@@ -169,6 +170,19 @@ def _expected(groups: Sequence[Group], points: int) -> list[Line]:
     if mean:
       lines.append(Line(reference.name, GRAY, mean[0].tolist(), mean[1].tolist(), dashed=True))
   return lines
+
+
+def _others(groups: Sequence[Group], points: int) -> list[Line]:
+  """Dashed lines to compare with: of our own runs of the presets, and of published agents up to
+  the step that the longest run has reached.
+  """
+  reached = [(run.newest("env_steps") or 0.0, run) for group in groups for run in group.runs]
+  until, longest = max(reached, key=lambda pair: pair[0])
+  published = references.published(longest.settings, until)
+  return _expected(groups, points) + [
+    Line(name, shade, x.tolist(), y.tolist(), dashed=True)
+    for (name, (x, y)), shade in zip(published, PUBLISHED, strict=False)
+  ]
 
 
 def _evaluations(run: Run, x: str, scale: float, shade: str) -> Dots:

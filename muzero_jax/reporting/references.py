@@ -1,7 +1,11 @@
-"""Learning curves of presets from runs of our own: what to expect of a run with these settings.
+"""Learning curves to compare a run with: of presets, from runs of our own, and of published agents.
 
 `references/PRESET.csv` has a row for each interval in which training games ended: seed, agent steps
 at its end, and the mean return of these games, as metrics.jsonl has them.
+
+`published.csv` has the mean return of training episodes of DQN, Rainbow and IQN in Dopamine (Castro
+et al. 2018; Apache-2.0) on 55 Atari games, by millions of frames: of the last million before that
+many frames, and of five seeds. These agents play with sticky actions.
 """
 
 import csv
@@ -69,7 +73,38 @@ def find(settings: Mapping[str, Any]) -> Reference | None:
   return None
 
 
+def published(settings: Mapping[str, Any], until: float) -> list[tuple[str, Line]]:
+  """Curves of published agents on the run's Atari game: names, agent steps and training returns.
+
+  Args:
+    settings: of the run, by dotted name.
+    until: agent steps at which the curves are cut off. A curve of one point is left out.
+  """
+  if settings.get("env.kind") != "envpool":
+    return []
+  found = []
+  for agent, seeds, (frames, returns) in _published().get(settings["env.task"], []):
+    steps = frames / settings["env.frame_skip"]
+    inside = steps <= until
+    if inside.sum() > 1:
+      name = f"{agent} (Dopamine, {seeds} seeds, sticky actions)"
+      found.append((name, (steps[inside], returns[inside])))
+  return found
+
+
 _FOLDER = resources.files("muzero_jax").joinpath("reporting/references")
+
+
+@functools.cache
+def _published() -> dict[str, list[tuple[str, int, Line]]]:
+  """By game: agents, their numbers of seeds, and their returns by frames."""
+  games: dict[str, list[tuple[str, int, Line]]] = {}
+  with resources.files("muzero_jax").joinpath("reporting/published.csv").open() as file:
+    for row in csv.DictReader(file):
+      task, agent, seeds = row.pop("task"), row.pop("agent"), int(row.pop("seeds"))
+      curve = np.array([*row], float) * 1e6, np.array([*row.values()], float)
+      games.setdefault(task, []).append((agent, seeds, curve))
+  return games
 
 
 @functools.cache

@@ -95,3 +95,27 @@ def test_a_curve_is_drawn_beside_its_own_runs_only(known, tmp_path):
   groups = grouped([run(tmp_path, settings("catch", env_steps=20), pairs)])
   own, other = charts.returns("", groups, "env_steps", 3).lines
   assert (other.dashed, own.dashed, other.color, other.x) == (True, False, charts.GRAY, [10, 20])
+
+
+def test_published_agents_of_the_same_game():
+  """Pong: 10 million frames are 2.5 million steps; figures as Dopamine's file of Pong has them."""
+  pong = settings("pong_cpu")
+  found = dict(references.published(pong, 2_500_000))
+  assert [name.split()[0] for name in found] == ["DQN", "Rainbow", "IQN"]
+  steps, returns = found["Rainbow (Dopamine, 5 seeds, sticky actions)"]
+  assert (steps[0], steps[-1], returns[0], returns[-1]) == (250_000, 2_500_000, -20.42, 15.2)
+  assert references.published(pong, 499_999) == []  # a single point
+  assert len(references.published(pong, 1e9)[0][1][0]) == 27
+  twice = references.published(pong | {"env.frame_skip": 2}, 2_500_000)
+  assert twice[0][1][0][0] == 500_000
+  for change in ({"env.kind": "gymnasium"}, {"env.task": "Surround-v5"}):
+    assert references.published(pong | change, 1e9) == []
+
+
+def test_published_agents_are_drawn_against_steps(tmp_path):
+  pong = settings("pong_cpu", targets__discount=0.5)
+  groups = grouped([run(tmp_path, pong, [(10, 0.0), (500_000, 3.0)])])
+  _, *others = charts.returns("", groups, "env_steps", 3).lines
+  assert [line.dashed for line in others] == [True] * 3
+  assert len({line.color for line in others} | {charts.GRAY}) == 4
+  assert others[0].x == [250_000, 500_000]
