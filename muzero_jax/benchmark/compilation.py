@@ -112,6 +112,7 @@ def report(run: Experiment, chip: Chip, program: Program) -> dict[str, Any]:
     frames_copied=counts.copied(run, text),
     float64="f64[" in program.text,
     triton=program.triton,
+    heaviest=counts.heaviest(run, text, 30),
   ) | work(run, chip, text)
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 
@@ -19,7 +20,7 @@ class Count:
 
   kernels: float = 0
   reads: float = 0  # values that the host waits for: conditions of loops and branches
-  bytes: float = 0  # that kernels read and write
+  bytes: float = 0  # of the main memory, that kernels read and write
 
   @property
   def seconds(self) -> float:
@@ -31,12 +32,29 @@ def count(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
   """What acting and learning take in a tick, on average over ticks."""
   acting, learning = Count(), Count()
   loop, trips = _tick(text), _Trips(run)
+  learner = _inside_learner(text, loop)
   for computation, one, times in text.walk(loop.calls("body"), trips):
-    _add(learning if _learns(one) else acting, text, computation, one, times, trips)
+    part = learning if _learns(one) or computation in learner else acting
+    _add(part, text, computation, one, times, trips)
   for one in text.computations[loop.calls("condition")]:
     _add(acting, text, loop.calls("condition"), one, 1, trips)
   acting.reads += 1
   return acting, learning
+
+
+def heaviest(run: Experiment, text: hlo.Program, number: int) -> list[dict[str, Any]]:
+  """The operations whose kernels move most bytes in a tick: origin, code, kernels, bytes."""
+  found: dict[tuple[str, str], Count] = {}
+  trips = _Trips(run)
+  for computation, one, times in text.walk(_tick(text).calls("body"), trips):
+    if hlo.is_kernel(one):
+      of = found.setdefault((one.origin, one.code), Count())
+      _add(of, text, computation, one, times, trips)
+  ordered = sorted(found.items(), key=lambda item: item[1].bytes, reverse=True)
+  return [
+    dict(origin=origin, code=code, kernels=of.kernels, bytes=of.bytes)
+    for (origin, code), of in ordered[:number]
+  ]
 
 
 def inner(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
@@ -95,6 +113,13 @@ class _Trips:
 
 def _learns(one: hlo.Instruction) -> bool:
   return f"/{LEARNING}/" in one.origin
+
+
+def _inside_learner(text: hlo.Program, tick: hlo.Instruction) -> set[str]:
+  """The computations inside loops of the learner; XLA does not record all origins there."""
+  body = text.walk(tick.calls("body"), lambda _: 1)
+  loops = [one.calls("body") for _, one, _ in body if one.code == "while" and _learns(one)]
+  return {name for loop in loops for name, _, _ in text.walk(loop, lambda _: 1)}
 
 
 def _tick(text: hlo.Program) -> hlo.Instruction:

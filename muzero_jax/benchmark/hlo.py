@@ -115,39 +115,46 @@ class Program:
         yield from self.walk(one.calls("to_apply"), trips, times)
 
   def moved(self, computation: str, one: Instruction) -> int:
-    """The bytes that a kernel reads and writes.
+    """The bytes of the device's main memory that a kernel reads and writes.
 
-    Of an array that a kernel only slices, or updates in place, the slice counts.
+    Of an array that a kernel only slices, or updates in place, the slice counts. What the compiler
+    has placed in another memory, such as a TPU's VMEM, counts where it is copied from or to there.
     """
     shapes = {x.name: x.shape for x in self.computations[computation]}
-    operands = [nbytes(shapes.get(name, "")) for name in one.operands]
-    if one.code in ("dynamic-slice", "gather"):
-      return 2 * nbytes(one.shape)
+    operands = [shapes.get(name, "") for name in one.operands]
+    if one.code in ("slice", "slice-start", "dynamic-slice", "gather"):
+      result = _slice(one)
+      return (nbytes(result) if main(operands[0]) else 0) + main(result)
     if one.code == "dynamic-update-slice":
-      return 2 * operands[1]
+      return main(operands[1]) + (nbytes(operands[1]) if main(operands[0]) else 0)
+    if one.code.endswith("-start"):
+      return main(one.shape)  # it contains the operand
     body = self.computations.get(one.calls("calls"), []) if one.code == "fusion" else []
     if not body:
-      return sum(operands) + nbytes(one.shape)
+      return sum(map(main, operands)) + main(one.shape)
     return sum(self._read(body, operands)) + self._written(body, one)
 
-  def _read(self, body: Computation, operands: list[int]) -> list[int]:
-    read, slices = list(operands), ("dynamic-slice", "gather", "dynamic-update-slice")
+  def _read(self, body: Computation, operands: list[str]) -> list[int]:
+    read, update = list(map(main, operands)), "dynamic-update-slice"
+    slices = ("slice", "dynamic-slice", "gather", update)
     for parameter in (x for x in body if x.code == "parameter"):
       number = int(re.findall(r"parameter\((\d+)\)", parameter.rest)[0])
+      if not read[number]:
+        continue
       names = {parameter.name}  # with what is the same array in another layout
       for x in body:
         if x.operands and x.operands[0] in names and x.code in ("bitcast", "copy", "fusion"):
-          names |= {x.name} if nbytes(x.shape) == operands[number] else set()
+          names |= {x.name} if nbytes(x.shape) == nbytes(operands[number]) else set()
       users = [x for x in body if names & set(x.operands) and x.name not in names]
       if users and all(x.code in slices and x.operands[0] in names for x in users):
-        read[number] = sum(nbytes(x.shape) for x in users if x.code != slices[2])
+        read[number] = sum(nbytes(x.shape) for x in users if x.code != update)
     return read
 
   def _written(self, body: Computation, one: Instruction) -> int:
     shapes = {x.name: x.shape for x in body}
     updates = [x for x in body if x.code == "dynamic-update-slice"]
     inside = sum(nbytes(x.shape) - nbytes(shapes[x.operands[1]]) for x in updates)
-    return max(nbytes(one.shape) - inside, 0) if updates else nbytes(one.shape)
+    return max(main(one.shape) - inside, 0)
 
   def in_place(self, one: Instruction) -> bool:
     """Whether a kernel updates a slice of an array, and so does not write the rest of it."""
@@ -166,6 +173,12 @@ def nbytes(shape: str) -> int:
   return int(sum(math.prod(dims) * _itemsize(dtype) for dtype, dims, _ in arrays(shape)))
 
 
+def main(shape: str) -> int:
+  """The bytes of those that are in the device's main memory; others have a layout with S(n)."""
+  inside = [found for found in arrays(shape) if "S(" not in found[2]]
+  return int(sum(math.prod(dims) * _itemsize(dtype) for dtype, dims, _ in inside))
+
+
 def arrays(shape: str) -> list[tuple[str, tuple[int, ...], str]]:
   """The arrays in a shape: dtype, dimensions, layout."""
   return [
@@ -178,6 +191,14 @@ def _itemsize(dtype: str) -> float:
   if dtype in BYTES:
     return BYTES[dtype]
   return int(re.findall(r"\d+", dtype)[0]) / 8
+
+
+def _slice(one: Instruction) -> str:
+  """The shape of a slice; that of `slice-start` is ((array), slice, context)."""
+  if one.code != "slice-start":
+    return one.shape
+  _, rest = _split(one.shape[1:-1])
+  return _split(rest)[0]
 
 
 def _instruction(line: str) -> Instruction:

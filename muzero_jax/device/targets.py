@@ -172,9 +172,17 @@ def _tpus(chip: Chip, count: int) -> Any:
     os.environ.setdefault(name, value)
   words = dict(chip.described)
   few, many = words.pop("few"), words.pop("many")
-  return topologies.get_topology_desc(
-    platform="tpu", topology_name=few if count <= 4 else many, **words
-  )
+  try:
+    return topologies.get_topology_desc(
+      platform="tpu", topology_name=few if count <= 4 else many, **words
+    )
+  except jax.errors.JaxRuntimeError as error:
+    if "lockfile" not in str(error):
+      raise
+    raise ConfigError(
+      "--target: libtpu serves one process at a time, and another one is using it; wait for it to "
+      "end, or remove /tmp/libtpu_lockfile if there is none."
+    ) from error
 
 
 # XLA's description of a GPU, in the text format of protocol buffers.

@@ -109,3 +109,34 @@ def test_slices_count_as_slices(program):
 )
 def test_sizes_of_shapes(shape, size):
   assert hlo.nbytes(shape) == size
+
+
+# As for a TPU: S(1) is its VMEM. A row is fetched while something else runs, a copy comes back.
+FETCHED = """HloModule jit_g, is_scheduled=true
+
+%scaled (r.0: f32[2,4], r.1: f32[8,4]) -> f32[2,4] {
+  %r.0 = f32[2,4]{1,0} parameter(0)
+  %r.1 = f32[8,4]{1,0} parameter(1)
+  %some = f32[2,4]{1,0} slice(%r.1), slice={[0:2], [0:4]}
+  ROOT %product = f32[2,4]{1,0} multiply(%r.0, %some)
+}
+
+ENTRY %main (in: f32[8,4]) -> f32[2,4] {
+  %in = f32[8,4]{1,0:T(8,128)} parameter(0)
+  %slice-start = ((f32[8,4]{1,0:T(8,128)}), f32[2,4]{1,0:T(8,128)S(1)}, s32[]{:S(2)}) slice-start(%in), slice={[0:2], [0:4]}
+  %rows = f32[2,4]{1,0:T(8,128)S(1)} slice-done(%slice-start)
+  %inside = f32[1,4]{1,0:T(8,128)S(1)} dynamic-slice(%rows, %rows, %rows), dynamic_slice_sizes={1,4}
+  %fused = f32[2,4]{1,0:T(8,128)S(1)} fusion(%rows, %in), kind=kLoop, calls=%scaled
+  %copy-start = (f32[2,4]{1,0:T(8,128)}, f32[2,4]{1,0:T(8,128)S(1)}, u32[]{:S(2)}) copy-start(%fused)
+  ROOT %copy-done = f32[2,4]{1,0:T(8,128)} copy-done(%copy-start)
+}
+"""
+
+
+def test_only_main_memory_counts():
+  """Two of eight rows (32 bytes) are fetched; a kernel reads two more; two are written back."""
+  program = hlo.Program(FETCHED)
+  kernels = [x for x in program.computations["main"] if hlo.is_kernel(x)]
+  moved = {x.name: program.moved("main", x) for x in kernels}
+  assert moved == {"slice-start": 32, "inside": 0, "fused": 32, "copy-start": 32}
+  assert hlo.main("(f32[8]{0:S(1)}, f32[2]{0:T(8)})") == 8

@@ -25,6 +25,16 @@ def test_too_many_devices_are_refused(monkeypatch, count):
     targets.described("h100", count)
 
 
+def test_libtpu_that_is_in_use_is_one_sentence(monkeypatch):
+  def busy(**words):
+    raise targets.jax.errors.JaxRuntimeError("Internal error when accessing lockfile.")
+
+  monkeypatch.setattr(targets, "missing_extra", lambda platform: None)
+  monkeypatch.setattr(targets.topologies, "get_topology_desc", busy)
+  with pytest.raises(ConfigError, match="libtpu serves one process at a time"):
+    targets.described("v5e")
+
+
 def test_every_chip_has_a_whole_description():
   for chip in targets.CHIPS.values():
     assert chip.platform in targets.EXTRAS

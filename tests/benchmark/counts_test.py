@@ -1,0 +1,68 @@
+"""Which part of a tick a kernel belongs to, and what moves most, by hand."""
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from muzero_jax.benchmark import counts, hlo
+
+# A tick: acting adds (96 bytes); the learner's loop negates (64 bytes), and copies (64 bytes) with
+# no origin recorded.
+TEXT = """HloModule jit_run, is_scheduled=true
+
+%learn (a: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %a = (s32[], f32[8]{0}) parameter(0)
+  %ai = s32[] get-tuple-element(%a), index=0
+  %ax = f32[8]{0} get-tuple-element(%a), index=1
+  %negated = f32[8]{0} negate(%ax), metadata={op_name="r/learning/while/neg"}
+  %copied = f32[8]{0} copy(%negated)
+  ROOT %at = (s32[], f32[8]{0}) tuple(%ai, %copied)
+}
+
+%more (c: (s32[], f32[8])) -> pred[] {
+  %c = (s32[], f32[8]{0}) parameter(0)
+  %ci = s32[] get-tuple-element(%c), index=0
+  ROOT %lt = pred[] compare(%ci, %ci), direction=LT
+}
+
+%tick (b: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %b = (s32[], f32[8]{0}) parameter(0)
+  %bi = s32[] get-tuple-element(%b), index=0
+  %bx = f32[8]{0} get-tuple-element(%b), index=1
+  %y = f32[8]{0} add(%bx, %bx), metadata={op_name="r/while/body/add"}
+  %s = (s32[], f32[8]) tuple(%bi, %y)
+  ROOT %l = (s32[], f32[8]) while(%s), condition=%more, body=%learn, metadata={op_name="/learning/"}
+}
+
+ENTRY %main (in: f32[8], at: s32[]) -> (s32[], f32[8]) {
+  %in = f32[8]{0} parameter(0)
+  %at = s32[] parameter(1)
+  %first = (s32[], f32[8]{0}) tuple(%at, %in)
+  ROOT %all = (s32[], f32[8]{0}) while(%first), condition=%more, body=%tick
+}
+"""
+
+
+@pytest.fixture
+def run() -> Any:
+  """Three updates a tick, on average, and no tree."""
+  search = SimpleNamespace(simulations=1)
+  return cast(Any, SimpleNamespace(loop=SimpleNamespace(updates=3, every=1, search=search)))
+
+
+def test_the_learner_has_all_of_its_loop(run):
+  """Its condition (8 bytes for the numbers, 1 for the result) runs once more than its body."""
+  acting, learning = counts.count(run, hlo.Program(TEXT))
+  assert (acting.kernels, acting.bytes) == (1 + 1 + 4, 96 + 9 + 4 * 9)
+  assert (learning.kernels, learning.bytes) == (6, 3 * (64 + 64))
+  assert (acting.reads, learning.reads) == (1, 4)
+  update, simulation = counts.inner(run, hlo.Program(TEXT))
+  assert (update.kernels, update.bytes, simulation.kernels) == (2, 128, 0)
+
+
+def test_the_heaviest_come_first(run):
+  first, second, third, _ = counts.heaviest(run, hlo.Program(TEXT), 9)
+  assert (first["origin"].rpartition("/")[2], first["kernels"], first["bytes"]) == ("neg", 3, 192)
+  assert (second["origin"], second["code"], second["bytes"]) == ("", "copy", 192)
+  assert third["bytes"] == 96 and len(counts.heaviest(run, hlo.Program(TEXT), 1)) == 1
