@@ -25,7 +25,8 @@ from muzero_jax.runs import workdir
 from muzero_jax.runs.metrics import SHOWN, Reporter
 from muzero_jax.runs.progress import Named, Screen
 from muzero_jax.runs.signals import Stop, Stopped
-from muzero_jax.train import RoundLength, State, Training, compiled, opened, until_stopped
+from muzero_jax.runs.state import State
+from muzero_jax.train import RoundLength, Training, compiled, opened, until_stopped
 
 
 def train(config: Config, seeds: Sequence[int]) -> int:

@@ -20,39 +20,27 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
-from muzero_jax import build, loop
+from muzero_jax import build
 from muzero_jax import config as configs
-from muzero_jax.actor import restarted
 from muzero_jax.benchmark import memory
 from muzero_jax.build import Experiment
 from muzero_jax.config import Config, ConfigError, DivergedError, StorageError
 from muzero_jax.device import distributed, parallel
-from muzero_jax.envs.envpool import EnvPool
 from muzero_jax.evaluation.scores import sentence
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
-from muzero_jax.replay.frames import Replay
 from muzero_jax.reporting import board, tracker
 from muzero_jax.reporting.final import finish
 from muzero_jax.runs import actions, diverged, metrics, signals, workdir
-from muzero_jax.runs.actions import Actions
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.jsonl import forget
 from muzero_jax.runs.progress import FILLING, Screen, ScreenLike
 from muzero_jax.runs.saved import Saved
 from muzero_jax.runs.signals import Stop, Stopped
-from muzero_jax.types import Sample, record
+from muzero_jax.runs.state import State, begin
 
 # Target duration of a round. Signals and the progress bar are handled between rounds.
 ROUND_SECONDS = 2.0
-
-
-@record
-class State:
-  """The state of a run on the devices."""
-
-  shared: loop.Shared
-  local: loop.Local
 
 
 def train(config: Config) -> int:
@@ -204,8 +192,8 @@ class Training:
     self.stop = stop
     self.problem = ""  # why the newest checkpoint could not be saved
     self.total = -(-config.env_steps // run.width)  # ticks
-    self.actions: Actions | None = None  # those so far, if checkpoints hold them
-    self.state, self.progress = self._start(saved)
+    begun = begin(run, saved)
+    self.state, self.progress, self.actions = begun.state, begun.progress, begun.actions
     self.ticks = int(self.state.shared.ticks)
     # The tick at which learning starts.
     self.warm = self.ticks + run.loop.warmup - int(parallel.one(self.state.local.replay.head))
@@ -379,41 +367,12 @@ class Training:
     Raises:
       DivergedError: they are more than may be skipped.
     """
-    stopped, *found = np.asarray(evidence[f"{EVIDENCE}found"], np.float64)[0].tolist()
-    if stopped:
-      raise DivergedError(self._diverged(found, evidence))
+    if np.asarray(evidence[f"{EVIDENCE}found"])[0, 0]:
+      newest = self.checkpoints.newest
+      why = diverged.stopped(self.run, self.state, evidence, self.folder, newest)
+      raise DivergedError(why)
     allowed = self.config.skip_nonfinite
     reporter.say(f"skipped a gradient step that diverged: {reporter.skipped} of {allowed} so far")
-
-  def _diverged(self, found: list[float], evidence: dict[str, Any]) -> str:
-    """Saves the batch and the state of the step at which the learner stopped; what there is to say.
-
-    The program ends with the tick of that step, so that the replay still holds the batch.
-    """
-    shared, ring = self.state.shared, self.run.loop.ring
-    terms, index, weight = (evidence[f"{EVIDENCE}{name}"] for name in ("terms", "index", "weight"))
-    means = (np.asarray(terms, np.float64).mean(0) / index.shape[1]).tolist()
-    means = dict(zip(self.run.loop.learner.terms, means, strict=True))
-    env_steps = int(shared.ticks) * self.run.width
-    why = diverged.reason(found, means, self.config)
-    facts = {"env_steps": env_steps, "updates": int(shared.learner.step), "reason": why}
-    facts |= dict(zip(("loss", "gradient_norm", "largest_parameter"), found, strict=True))
-    draw = jax.jit(
-      jax.vmap(jax.vmap(ring.example, (None, 0, None)), (0, 0, None)),
-      out_shardings=parallel.replicated(self.run.devices),
-    )
-    batch = Sample(draw(self.state.local.replay, index, shared.learner.step), index, weight)
-    place = self.folder / diverged.FOLDER
-    try:
-      if distributed.is_first():
-        diverged.save(self.folder, facts | {"terms": means}, shared.learner, batch)
-      saved = f"its batch and the state before it are in {place}"
-    except OSError as error:
-      saved = f"its batch and the state could not be saved ({error.strerror})"
-    return (
-      f"At {env_steps:,} steps {why}. That gradient step was not taken; {saved}. "
-      f"{diverged.advice(self.config, self.checkpoints.newest)}"
-    )
 
   def duties(self, reporter: metrics.Reporter) -> None:
     """Saves and evaluates, if due; a signal ends the evaluation."""
@@ -524,84 +483,3 @@ class Training:
       return None
     self.actions.collect(self.state.local, self.ticks)
     return self.actions.tree(self.run.devices)
-
-  def _start(self, saved: Saved | None) -> tuple[State, dict[str, Any]]:
-    """The state and progress from a checkpoint, or those of a new run.
-
-    Raises:
-      ConfigError: the run has skipped more gradient steps than --skip_nonfinite allows, or cannot
-        go on exactly, as --resume asks.
-    """
-    shared, local = self.run.shared(), self.run.local()
-    if saved is None:
-      self.actions = self._no_actions(0)
-      return State(shared, local), {}
-    progress = saved.progress()
-    shared = saved.learner(shared)
-    skipped = int(shared.learner.skipped)
-    if skipped > self.config.skip_nonfinite:
-      raise ConfigError(
-        f"--skip_nonfinite={self.config.skip_nonfinite}: this run has skipped {skipped} gradient "
-        f"steps already; use --skip_nonfinite={skipped} or more."
-      )
-    print(f"resuming at {saved.env_steps:,} steps", flush=True)
-    return State(shared, self._restore_local(saved, local, int(shared.ticks))), progress
-
-  def _no_actions(self, ticks: int) -> Actions | None:
-    """Where actions are saved: a record of them that begins after so many ticks."""
-    if self.config.resume != "exact" or not build.restarts(self.config):
-      return None
-    own = len(parallel.own(self.run.devices))
-    return actions.none(self.run.loop.environment.spec, self.run.loop.ring.rows, ticks, own)
-
-  def _restore_local(self, saved: Saved, new: loop.Local, ticks: int) -> loop.Local:
-    """The state of each device from a checkpoint, which was saved after so many ticks.
-
-    If the replay was not saved, or has another size now, environments and replay start anew.
-
-    Raises:
-      ConfigError: they may not, because of --resume=exact.
-    """
-    exact = actions.exact(self.config, saved)
-    self.actions = self._no_actions(ticks)
-    small = dataclasses.replace(new, replay=None)
-    if not (saved.fits("replay", new.replay) and saved.fits("local", small)):
-      why = (
-        "the saved one is of another size or version"
-        if saved.has("replay")
-        else "--checkpoint.replay would save it"
-      )
-      if exact:
-        raise actions.refused(f"the replay would start empty ({why})")
-      print(f"the replay starts empty ({why})", flush=True)
-      return new
-    restored = saved.restore(local=small, replay=new.replay)
-    local = dataclasses.replace(restored["local"], replay=restored["replay"])
-    if not build.restarts(self.config):
-      return local
-    if exact:
-      self._play_again(saved, local.replay, ticks)
-      return local
-    # The state of these environments cannot be saved: new episodes start, and the unfinished ones
-    # in the replay are marked as truncated.
-    cut = jax.jit(jax.vmap(self.run.loop.ring.cut), donate_argnums=0)
-    placing = jax.tree.map(lambda x: x.sharding, local.actor)
-    fresh = jax.jit(jax.vmap(restarted), out_shardings=placing)(local.actor, new.actor.env)
-    return dataclasses.replace(local, actor=fresh, replay=cut(local.replay))
-
-  def _play_again(self, saved: Saved, replay: Replay, ticks: int) -> None:
-    """Takes the environments to where they were, by the actions that a checkpoint holds.
-
-    Raises:
-      ConfigError: they do not get there: they show other frames than `replay` has.
-    """
-    environment, ring = self.run.loop.environment, self.run.loop.ring
-    assert isinstance(environment, EnvPool)
-    devices, spec = self.run.devices, environment.spec
-    self.actions = actions.restored(saved, spec, ring.rows, ticks, devices)
-    newest = jax.jit(jax.vmap(ring.newest), out_shardings=parallel.divided(devices))(replay)
-    shown = actions.play(environment, self.actions.chosen)
-    if not np.array_equal(shown, parallel.parts(newest), equal_nan=True):
-      raise actions.refused(
-        "the environments took another course than in the run, so their versions or settings differ"
-      )

@@ -9,9 +9,53 @@ from typing import Any
 import jax
 import numpy as np
 
+from muzero_jax.build import Experiment
 from muzero_jax.config import Config
+from muzero_jax.device import distributed, parallel
+from muzero_jax.learner import EVIDENCE
+from muzero_jax.runs.state import State
+from muzero_jax.types import Sample
 
 FOLDER = "diverged"
+
+
+def stopped(
+  run: Experiment, state: State, evidence: Mapping[str, Any], folder: Path, newest: int | None
+) -> str:
+  """Saves the batch and the state of the step at which the learner stopped; what there is to say.
+
+  The program ends with the tick of that step, so that the replay still holds the batch.
+
+  Args:
+    run: the run.
+    state: its state after that tick.
+    evidence: the metrics of the program whose names begin with `EVIDENCE`.
+    folder: the run's folder.
+    newest: agent steps of the newest checkpoint; None where there is none.
+  """
+  _, *found = np.asarray(evidence[f"{EVIDENCE}found"], np.float64)[0].tolist()
+  terms, index, weight = (evidence[f"{EVIDENCE}{name}"] for name in ("terms", "index", "weight"))
+  means = (np.asarray(terms, np.float64).mean(0) / index.shape[1]).tolist()
+  means = dict(zip(run.loop.learner.terms, means, strict=True))
+  learner, env_steps = state.shared.learner, int(state.shared.ticks) * run.width
+  why = reason(found, means, run.config)
+  facts = {"env_steps": env_steps, "updates": int(learner.step), "reason": why, "terms": means}
+  facts |= dict(zip(("loss", "gradient_norm", "largest_parameter"), found, strict=True))
+  draw = jax.jit(
+    jax.vmap(jax.vmap(run.loop.ring.example, (None, 0, None)), (0, 0, None)),
+    out_shardings=parallel.replicated(run.devices),
+  )
+  batch = Sample(draw(state.local.replay, index, learner.step), index, weight)
+  try:
+    if distributed.is_first():
+      save(folder, facts, learner, batch)
+    where = f"its batch and the state before it are in {folder / FOLDER}"
+  except OSError as error:
+    where = f"its batch and the state could not be saved ({error.strerror})"
+  return (
+    f"At {env_steps:,} steps {why}. That gradient step was not taken; {where}. "
+    f"{advice(run.config, newest)}"
+  )
 
 
 def save(folder: Path, facts: Mapping[str, Any], state: Any, batch: Any) -> Path:
