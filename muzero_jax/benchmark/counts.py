@@ -129,15 +129,23 @@ def _tick(text: hlo.Program) -> hlo.Instruction:
 
 
 def copied(run: Experiment, text: hlo.Program) -> int:
-  """Bytes that are written as whole copies of the replay's frames, in one tick and one call."""
+  """Bytes that are written as whole copies of the replay's frames, in one tick and one call.
+
+  A copy has the shape of the frames, up to the order of its axes, or is in pieces of one kernel.
+  """
   frame = jax.eval_shape(run.loop.ring.init).frame
   sides = sorted(size for size in frame.shape if size > 1)
   size, total = frame.size * frame.dtype.itemsize, 0.0
   for _, one, times in text.walk(text.entry, lambda _: 1):
     if not hlo.is_kernel(one) or text.in_place(one):
       continue
-    written = hlo.arrays(one.shape)
-    for _, dims, _ in written[:1] if one.code.endswith("-start") else written:
-      same = sorted(side for side in dims if side > 1) == sides or math.prod(dims) == frame.size
-      total += times * size * same
+    arrays = [dims for _, dims, _ in hlo.arrays(one.shape)]
+    written = arrays[:1] if one.code.endswith("-start") else arrays
+    same = [
+      dims
+      for dims in written
+      if sorted(side for side in dims if side > 1) == sides or math.prod(dims) == frame.size
+    ]
+    in_pieces = len(written) > 1 and sum(map(math.prod, written)) == frame.size
+    total += times * size * (len(same) or in_pieces)
   return int(total)

@@ -214,8 +214,10 @@ class Ring:
   def recent(self, replay: Replay) -> Array:
     """The newest stack of frames of every environment, u8[B, S, *frame_shape]."""
     rows = (replay.head - self.stack + jnp.arange(self.stack)) % self.rows
-    frames = self._in_order(replay.frame)[rows][..., : self.pixels]
-    frames, first = jnp.swapaxes(frames, 0, 1), jnp.swapaxes(replay.first[rows], 0, 1)
+    # Row by row: of one gather of large rows, XLA makes a copy of all frames in pieces on a TPU.
+    ring = self._in_order(replay.frame)
+    newest = [jax.lax.dynamic_index_in_dim(ring, row, keepdims=False) for row in rows]
+    frames, first = jnp.stack(newest, 1)[..., : self.pixels], replay.first[rows].swapaxes(0, 1)
     # Early in a run some of these rows are not written yet. `stack_at` does not use them, because
     # the first row that is written begins an episode.
     stacks = jax.vmap(lambda f, b: stack_at(f, b, self.stack - 1, self.stack))(frames, first)

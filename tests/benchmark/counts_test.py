@@ -1,8 +1,10 @@
 """Which part of a tick a kernel belongs to, and what moves most, by hand."""
 
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
+import jax
+import jax.numpy as jnp
 import pytest
 
 from muzero_jax.benchmark import counts, hlo
@@ -44,6 +46,12 @@ ENTRY %main (in: f32[8], at: s32[]) -> (s32[], f32[8]) {
 """
 
 
+class Frames(NamedTuple):
+  """Of the replay only what is looked at."""
+
+  frame: jax.Array
+
+
 @pytest.fixture
 def run() -> Any:
   """Three updates a tick, on average, and no tree."""
@@ -66,3 +74,21 @@ def test_the_heaviest_come_first(run):
   assert (first["origin"].rpartition("/")[2], first["kernels"], first["bytes"]) == ("neg", 3, 192)
   assert (second["origin"], second["code"], second["bytes"]) == ("", "copy", 192)
   assert third["bytes"] == 96 and len(counts.heaviest(run, hlo.Program(TEXT), 1)) == 1
+
+
+@pytest.mark.parametrize(
+  ("line", "times"),
+  [
+    ("u8[6,4,3]{2,1,0} copy(%frames)", 1),
+    ("u8[3,4,6]{2,1,0} copy(%frames)", 1),  # in another order
+    ("(u8[6,4,2]{2,1,0}, u8[6,4,1]{2,1,0}) fusion(%frames), kind=kLoop, calls=%cut", 1),
+    ("(u8[6,4,1]{2,1,0}, u8[6,4,1]{2,1,0}) fusion(%frames), kind=kLoop, calls=%cut", 0),
+    ("u8[2,4,3]{2,1,0} slice(%frames), slice={[0:2], [0:4], [0:3]}", 0),
+  ],
+)
+def test_whole_copies_of_the_frames(line, times):
+  """Six rows of four environments and three values: 72 bytes; also in two pieces."""
+  text = f"HloModule m\n\nENTRY %main (frames: u8[6,4,3]) -> u8[6] {{\n  %x = {line}\n}}\n"
+  ring = SimpleNamespace(init=lambda: Frames(jnp.zeros((6, 4, 3), jnp.uint8)))
+  run = cast(Any, SimpleNamespace(loop=SimpleNamespace(ring=ring)))
+  assert counts.copied(run, hlo.Program(text)) == 72 * times
