@@ -3,6 +3,7 @@
 On a terminal there is a progress bar; where the output is redirected, lines are printed instead.
 """
 
+import resource
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from muzero_jax.runs.jsonl import forget
 from muzero_jax.runs.progress import ScreenLike
 from muzero_jax.types import Metrics
 
+STATM = Path("/proc/self/statm")  # Linux's: its second number is the resident memory in pages
 Sums = dict[str, tuple[float, float]]  # name -> (sum, weight)
 
 # Metrics that are shown while a run goes on, and their labels: the mean return of the episodes that
@@ -47,6 +49,17 @@ def add(a: Sums, b: Sums) -> Sums:
 def means(total: Sums) -> dict[str, float]:
   """sum / weight of every metric whose weight is not 0."""
   return {name: s / w for name, (s, w) in total.items() if w > 0}
+
+
+def held() -> dict[str, float]:
+  """Memory that this process and its devices hold now, in GiB, as far as the system tells."""
+  found = {}
+  if STATM.exists():
+    found["memory/host"] = int(STATM.read_text().split()[1]) * resource.getpagesize() / 2**30
+  devices = [device.memory_stats() or {} for device in jax.local_devices()]
+  if used := [stats["bytes_in_use"] for stats in devices if "bytes_in_use" in stats]:
+    found["memory/device"] = max(used) / 2**30
+  return found
 
 
 class Reporter:
@@ -148,6 +161,7 @@ class Reporter:
       "env_steps_per_second": rate,
       "simulations_per_second": rate * self._simulations,
       "updates_per_second": updates / max(seconds, 1e-9),
+      **held(),
       **means(self.pending),
       **derived(self.pending),
     }

@@ -1,4 +1,10 @@
-"""Sums of metrics over rounds."""
+"""Sums of metrics over rounds, and the memory held."""
+
+import pathlib
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
 
 from muzero_jax.runs import metrics
 
@@ -9,3 +15,22 @@ def test_sums_of_rounds():
     {"a": (1.0, 2.0), "c": (3.0, 4.0)}, {"a": (2.0, 2.0), "b": (0.0, 0.0), "d": (5.0, 1.0)}
   )
   assert metrics.means(total) == {"a": 0.75, "c": 0.75, "d": 5.0}
+
+
+def test_memory_held_grows_with_what_is_held():
+  before = metrics.held()["memory/host"]
+  held = np.ones(2**25)  # 0.25 GiB, all of it written
+  assert metrics.held()["memory/host"] - before == pytest.approx(0.25, abs=0.05)
+  assert held[-1] == 1
+
+
+def test_memory_of_devices_is_that_of_the_fullest(monkeypatch):
+  def fake(stats):
+    return SimpleNamespace(memory_stats=lambda: stats)
+
+  devices = [fake({"bytes_in_use": 2**30}), fake({"bytes_in_use": 3 * 2**30}), fake(None)]
+  monkeypatch.setattr(metrics.jax, "local_devices", lambda: devices)
+  assert metrics.held()["memory/device"] == 3
+  monkeypatch.setattr(metrics.jax, "local_devices", lambda: [fake(None)])
+  monkeypatch.setattr(metrics, "STATM", pathlib.Path("/nowhere"))
+  assert metrics.held() == {}
