@@ -166,7 +166,7 @@ class Scoring:
         names=names,
         renderer=renderer,
         most=most,
-        progress=lambda steps, score: playing.show(steps, f"{steps:,} steps, score {score:g}"),
+        progress=lambda steps, score: playing.show(steps, f"step {steps:,}, score {score:g}"),
       )
     fps = fps or (FRAMES_PER_SECOND / self.config.env.frame_skip if self.atari else SLOW)
     path = self.folder / "video" / f"{env_steps}.mp4"
