@@ -104,7 +104,12 @@ function draw(figure, chart, weight, logarithmic) {
   const axis = { stroke: GRAY, grid: { stroke: "#88888833" }, ticks: { stroke: "#88888855" } };
   const data = tables.length > 1 ? uPlot.join(tables) : tables[0];
   const logged = logarithmic && !chart.steps && data.slice(1).some((column) => column.some((y) => y > 0));
-  for (const one of series) one.value = (plot, value) => short(value);
+  const named = new Set();  // seeds of one group share a place in the legend
+  for (const one of series) {
+    one.value = (plot, value) => short(value);
+    if (named.has(one.label + one.stroke)) one.class = "again";
+    named.add(one.label + one.stroke);
+  }
   const large = figure.classList.contains("large");
   const options = {
     width: box.clientWidth,
