@@ -124,18 +124,18 @@ class Program:
     operands = [shapes.get(name, "") for name in one.operands]
     if one.code in ("slice", "slice-start", "dynamic-slice", "gather"):
       result = _slice(one)
-      return (nbytes(result) if main(operands[0]) else 0) + main(result)
+      return (nbytes(result) if main_memory(operands[0]) else 0) + main_memory(result)
     if one.code == "dynamic-update-slice":
-      return main(operands[1]) + (nbytes(operands[1]) if main(operands[0]) else 0)
+      return main_memory(operands[1]) + (nbytes(operands[1]) if main_memory(operands[0]) else 0)
     if one.code.endswith("-start"):
-      return main(one.shape)  # it contains the operand
+      return main_memory(one.shape)  # it contains the operand
     body = self.computations.get(one.calls("calls"), []) if one.code == "fusion" else []
     if not body:
-      return sum(map(main, operands)) + main(one.shape)
+      return sum(map(main_memory, operands)) + main_memory(one.shape)
     return sum(self._read(body, operands)) + self._written(body, one)
 
   def _read(self, body: Computation, operands: list[str]) -> list[int]:
-    read, update = list(map(main, operands)), "dynamic-update-slice"
+    read, update = list(map(main_memory, operands)), "dynamic-update-slice"
     slices = ("slice", "dynamic-slice", "gather", update)
     for parameter in (x for x in body if x.code == "parameter"):
       number = int(re.findall(r"parameter\((\d+)\)", parameter.rest)[0])
@@ -154,7 +154,7 @@ class Program:
     shapes = {x.name: x.shape for x in body}
     updates = [x for x in body if x.code == "dynamic-update-slice"]
     inside = sum(nbytes(x.shape) - nbytes(shapes[x.operands[1]]) for x in updates)
-    return max(main(one.shape) - inside, 0)
+    return max(main_memory(one.shape) - inside, 0)
 
   def in_place(self, one: Instruction) -> bool:
     """Whether a kernel updates a slice of an array, and so does not write the rest of it."""
@@ -173,7 +173,7 @@ def nbytes(shape: str) -> int:
   return int(sum(math.prod(dims) * _itemsize(dtype) for dtype, dims, _ in arrays(shape)))
 
 
-def main(shape: str) -> int:
+def main_memory(shape: str) -> int:
   """The bytes of those that are in the device's main memory; others have a layout with S(n)."""
   inside = [found for found in arrays(shape) if "S(" not in found[2]]
   return int(sum(math.prod(dims) * _itemsize(dtype) for dtype, dims, _ in inside))

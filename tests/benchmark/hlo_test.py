@@ -139,4 +139,4 @@ def test_only_main_memory_counts():
   kernels = [x for x in program.computations["main"] if hlo.is_kernel(x)]
   moved = {x.name: program.moved("main", x) for x in kernels}
   assert moved == {"slice-start": 32, "inside": 0, "fused": 32, "copy-start": 32}
-  assert hlo.main("(f32[8]{0:S(1)}, f32[2]{0:T(8)})") == 8
+  assert hlo.main_memory("(f32[8]{0:S(1)}, f32[2]{0:T(8)})") == 8
