@@ -7,11 +7,13 @@ import functools
 
 import jax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from muzero_jax import build, flags
-from muzero_jax.benchmark import compilation
+from muzero_jax.benchmark import compilation, hlo
 from muzero_jax.config import Config
 from muzero_jax.device import targets
+from muzero_jax.replay.frames import Ring
 
 pytestmark = [pytest.mark.targets, pytest.mark.long]
 TARGETS = ["h100", "v5e"]
@@ -28,12 +30,16 @@ def nothing_is_kept():
   jax.config.update("jax_enable_compilation_cache", before)
 
 
-@functools.cache
-def report(target, preset, *words, devices=1):
-  """The report about a preset, compiled once."""
+def needs_compiler(target):
   missing = targets.missing_extra(targets.CHIPS[target].platform)
   if missing:
     pytest.skip(f'needs a compiler: pip install ".[{missing}]"')
+
+
+@functools.cache
+def report(target, preset, *words, devices=1):
+  """The report about a preset, compiled once."""
+  needs_compiler(target)
   config = flags.parse(["test", f"--preset={preset}", *words], Config())
   run = build.build(config, target=targets.described(target, devices))
   return compilation.report(run, targets.CHIPS[target], compilation.compiled(run))
@@ -70,3 +76,17 @@ def test_launches_stay_below_their_ceilings(preset):
   most = CEILINGS[preset]
   assert 0 < found[1] <= most[1] and found[0] <= most[0], (found, most)
   assert figures["simulation"]["reads"] == 0
+
+
+def test_the_newest_frames_are_read_alone():
+  """With rows of 3.7 MB; of a gather of such rows, XLA copies the whole array in pieces."""
+  needs_compiler("v5e")
+  ring = Ring(rows=64, num_envs=512, num_actions=6, frame_shape=(84, 84), aligned=True)
+  everywhere = NamedSharding(targets.described("v5e").devices, PartitionSpec())
+  replay = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), jax.eval_shape(ring.init)
+  )
+  lowered = jax.jit(ring.recent).trace(replay).lower(lowering_platforms=("tpu",))
+  program = hlo.Program(lowered.compile().as_text())
+  kernels = [x for _, x, _ in program.walk(program.entry, lambda _: 1) if hlo.is_kernel(x)]
+  assert max(hlo.nbytes(x.shape) for x in kernels) <= 4 * 512 * 7168
