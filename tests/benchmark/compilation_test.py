@@ -17,8 +17,8 @@ from muzero_jax.replay.frames import Ring
 
 pytestmark = [pytest.mark.targets, pytest.mark.long]
 TARGETS = ["h100", "v5e"]
-# Most kernels of one simulation and of one gradient step. In November 2026: 46 and 629, 0 and 745.
-CEILINGS = {"catch": (50, 680), "quickstart": (0, 800)}
+# Most kernels of one simulation and of one gradient step. In November 2026: 46 and 629, 47 and 666.
+CEILINGS = {"catch": (50, 680), "quickstart": (52, 730)}
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,13 +59,15 @@ def test_nothing_large_is_copied(target, preset):
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_temporary_memory_does_not_grow_with_the_replay(target):
-  """Four times as many steps. A TPU holds all but frames twice while a call begins and ends."""
+  """Four times as many steps. A TPU holds all but frames twice while a call begins and ends, in
+  tiles, which take up to twice their size.
+  """
   small = report(target, "catch")["memory"]
   large = report(target, "catch", "--replay.capacity=262144")["memory"]
   frames = (262_144 - 65_536) * (128 if target == "v5e" else 50)
   rest = large["replay"] - small["replay"] - frames
   assert rest > 0
-  allowed = 1.5 * rest if target == "v5e" else 0.02 * frames
+  allowed = 2 * rest if target == "v5e" else 0.02 * frames
   assert large["temporary"] - small["temporary"] < allowed
 
 
