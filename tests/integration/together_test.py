@@ -17,9 +17,11 @@ def params(folder):
 
 
 def rows(folder):
-  """What each row says of learning: no times and rates, and no slope through hardly any spread."""
+  """What each row says of learning: no times, rates and memory, and no slope through hardly any
+  spread.
+  """
   return [
-    {name: x for name, x in row.items() if not re.search("second|skill", name)}
+    {name: x for name, x in row.items() if not re.search("second|skill|memory", name)}
     for row in jsonl.read(folder / "metrics.jsonl")
   ]
 
