@@ -170,21 +170,30 @@ def is_kernel(one: Instruction) -> bool:
 
 def nbytes(shape: str) -> int:
   """The bytes of all arrays in a shape, without the padding of layouts."""
-  return int(sum(math.prod(dims) * _itemsize(dtype) for dtype, dims, _ in arrays(shape)))
+  return _total(arrays(shape))
 
 
 def main_memory(shape: str) -> int:
-  """The bytes of those that are in the device's main memory; others have a layout with S(n)."""
-  inside = [found for found in arrays(shape) if "S(" not in found[2]]
-  return int(sum(math.prod(dims) * _itemsize(dtype) for dtype, dims, _ in inside))
+  """The bytes of those arrays in a shape that are in the device's main memory.
+
+  Arrays in another memory space have S(n) in their layout.
+  """
+  return _total([found for found in arrays(shape) if "S(" not in found[2]])
 
 
-def arrays(shape: str) -> list[tuple[str, tuple[int, ...], str]]:
+Found = tuple[str, tuple[int, ...], str]  # an array: dtype, dimensions, layout
+
+
+def arrays(shape: str) -> list[Found]:
   """The arrays in a shape: dtype, dimensions, layout."""
   return [
     (dtype, tuple(map(int, dims.split(","))) if dims else (), layout)
     for dtype, dims, layout in ARRAY.findall(shape)
   ]
+
+
+def _total(found: list[Found]) -> int:
+  return int(sum(math.prod(dims) * _itemsize(dtype) for dtype, dims, _ in found))
 
 
 def _itemsize(dtype: str) -> float:

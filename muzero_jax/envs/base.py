@@ -18,6 +18,8 @@ discount of the transition *into* it.
 """
 
 import dataclasses
+import difflib
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import chex
@@ -32,6 +34,15 @@ EnvState = Any  # a pytree of arrays, per device
 
 class GameError(ConfigError):
   """The environment cannot be made as requested; the message is a sentence with the remedy."""
+
+
+def no_such_game(task: str, library: str, tasks: Iterable[str]) -> GameError:
+  """The error for a task that is not one of the library's `tasks`; suggests the most similar."""
+  near = difflib.get_close_matches(task, tasks, 1)
+  return GameError(
+    f"--env.task={task}: {library} has no such game"
+    + (f"; did you mean {near[0]}?" if near else ".")
+  )
 
 
 @dataclasses.dataclass(frozen=True)

@@ -6,7 +6,6 @@ docs/design.md explains how XLA is made to keep the order of these calls.
 """
 
 import dataclasses
-import difflib
 import functools
 import os
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from jax.experimental.compilation_cache import compilation_cache
 
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs import callback
-from muzero_jax.envs.base import GameError, Spec
+from muzero_jax.envs.base import GameError, Spec, no_such_game
 from muzero_jax.types import Array, Key, TimeStep
 
 BACKENDS = ("auto", "ffi", "callback")
@@ -66,11 +65,7 @@ def check_task(task: str) -> None:
     GameError: it has not; the message suggests the most similar name.
   """
   if task not in (tasks := envpool.list_all_envs()):
-    near = difflib.get_close_matches(task, tasks, 1)
-    raise GameError(
-      f"--env.task={task}: EnvPool has no such game"
-      + (f"; did you mean {near[0]}?" if near else ".")
-    )
+    raise no_such_game(task, "EnvPool", tasks)
 
 
 @functools.cache

@@ -1,13 +1,12 @@
 """Adapter for pure-JAX environments with gymnax's interface (Lange 2022), such as MinAtar."""
 
-import difflib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax.envs.base import GameError
+from muzero_jax.envs.base import GameError, no_such_game
 from muzero_jax.envs.pure import Game
 
 
@@ -36,11 +35,7 @@ def check_task(task: str) -> None:
       f"--env.kind=gymnax needs gymnax ({error}): pip install 'muzero_jax[gymnax]'."
     ) from error
   if task not in gymnax.registered_envs:
-    near = difflib.get_close_matches(task, gymnax.registered_envs, 1)
-    raise GameError(
-      f"--env.task={task}: gymnax has no such game"
-      + (f"; did you mean {near[0]}?" if near else ".")
-    )
+    raise no_such_game(task, "gymnax", gymnax.registered_envs)
 
 
 def adapt(env: Any, params: Any) -> Game:
