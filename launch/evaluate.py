@@ -33,6 +33,11 @@ class Options:
     "machado-minimal where the run has not all 18 actions; auto: that of the action set",
     choices=("auto", "100k", "machado"),
   )
+  acting: str = option(
+    "auto",
+    "greedy: without exploration; sampled: as in training; auto: the run's --evaluation.acting",
+    choices=("auto", "greedy", "sampled"),
+  )
   num_envs: int = option(32, "environments that are stepped at the same time", minimum=1)
   seed: int = option(0, "added to the run's seed, to play other episodes", minimum=0, maximum=2**20)
   random: bool = option(False, "evaluate a random player instead of the agent")
@@ -54,11 +59,11 @@ def main(argv: list[str]) -> None:
   if options.json:
     cli.write(options.json, "")  # an unwritable file is reported before anything is played
   if options.aggregate:
-    runs = [aggregate.newest(folder, agent, options.protocol) for folder in folders]
+    runs = [aggregate.newest(folder, agent, options.protocol, options.acting) for folder in folders]
   else:
     runs = [
       dataclasses.replace(run, row=play(run.folder, agent, options))
-      for run in plan(folders, options.protocol)
+      for run in plan(folders, options)
     ]
   if options.aggregate or options.json or len(runs) > 1:
     result = aggregate.aggregate(runs)
@@ -67,7 +72,7 @@ def main(argv: list[str]) -> None:
       cli.write(options.json, json.dumps(result, indent=2) + "\n")
 
 
-def plan(folders: list[str], protocol: str) -> list[Any]:
+def plan(folders: list[str], options: Options) -> list[Any]:
   """Checks that all runs can be evaluated, before the first episode is played.
 
   Returns:
@@ -83,9 +88,9 @@ def plan(folders: list[str], protocol: str) -> list[Any]:
 
   runs = []
   for folder in folders:
-    config = exported.settings(folder)
+    config = protocols.acting_as(exported.settings(folder), options.acting)
     row = {
-      "protocol": protocols.for_protocol(config, protocol)[0],
+      "protocol": protocols.for_protocol(config, options.protocol)[0],
       "task": scores.task_name(config.env.kind, config.env.task),
     }
     runs.append(aggregate.Run(folder, config, row))
@@ -101,19 +106,18 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   Raises:
     StorageError: the row cannot be written there.
   """
-  from muzero_jax.evaluation import scores, scoring
+  from muzero_jax.evaluation import protocols, scores, scoring
   from muzero_jax.runs import exported, jsonl
 
   found = exported.load(folder)
+  config = protocols.acting_as(found.config, options.acting)
   evaluation = dataclasses.replace(
-    found.config.evaluation,
+    config.evaluation,
     episodes=options.episodes,
     random_episodes=options.episodes,
     num_envs=options.num_envs,
   )
-  config = dataclasses.replace(
-    found.config, evaluation=evaluation, seed=found.config.seed + options.seed
-  )
+  config = dataclasses.replace(config, evaluation=evaluation, seed=config.seed + options.seed)
   scorer = scoring.Scoring(config, found.folder, found.model, found.search, options.protocol)
   row = scorer.evaluate(found.params, found.env_steps, agent)
   assert row is not None  # --episodes is at least 1

@@ -499,7 +499,7 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-  """Evaluation: episodes played without exploration to score the agent."""
+  """Evaluation: episodes played to score the agent."""
 
   episodes: int = option(8, "episodes per evaluation and at the end; 0: none", minimum=0)
   num_envs: int = option(8, "environments that are evaluated in parallel", minimum=1)
@@ -509,6 +509,12 @@ class Evaluation:
     "without --env.full_action_set it is called machado-minimal); auto: the one that fits "
     "--env.full_action_set",
     choices=("auto", "100k", "machado"),
+  )
+  acting: str = option(
+    "greedy",
+    "greedy: without exploration; sampled: as in training, where actions are drawn at random. The "
+    "protocol's name then ends in -sampled",
+    choices=("greedy", "sampled"),
   )
   random_episodes: int = option(
     8, "episodes of a random agent, at the end, for comparison; 0: none", minimum=0

@@ -32,20 +32,22 @@ class Run:
   row: dict[str, Any]  # of evaluations.jsonl
 
 
-def newest(folder: str, agent: str, protocol: str) -> Run:
+def newest(folder: str, agent: str, protocol: str, acting: str = "auto") -> Run:
   """Reads a run and its newest evaluation.
 
   Args:
     folder: the run's folder.
     agent: "trained" or "random": whose evaluation is wanted.
     protocol: the evaluation's protocol; "auto" accepts any.
+    acting: "greedy" or "sampled", as --evaluation.acting; "auto" accepts either with the protocol
+      "auto", and otherwise takes the run's own.
 
   Raises:
     ConfigError: the folder has no run or no such evaluation, or the run cannot be scored under
       the protocol.
   """
   path, config = workdir.find(folder)
-  asked = protocol
+  asked, config = protocol, protocols.acting_as(config, acting)
   if protocol != "auto":
     protocol, _ = protocols.for_protocol(config, protocol)
   rows = [
@@ -54,13 +56,16 @@ def newest(folder: str, agent: str, protocol: str) -> Run:
     if row.get("agent") == agent and row.keys() >= _NEEDED
   ]
   rows = [row for row in rows if protocol in ("auto", row["protocol"])]
+  if acting != "auto":
+    rows = [row for row in rows if protocols.is_sampled(row["protocol"]) == (acting == "sampled")]
   if not rows:
-    words = ("" if protocol in ("auto", "own") else f" --protocol={asked}") + (
-      " --random" if agent == "random" else ""
-    )
+    words = "" if asked == "auto" or protocol.startswith("own") else f" --protocol={asked}"
+    words += "" if acting == "auto" else f" --acting={acting}"
+    words += " --random" if agent == "random" else ""
     raise ConfigError(
       f"--workdir={folder}: no evaluation of the {agent} "
-      f"player{'' if protocol == 'auto' else f' under protocol {protocol}'} in it; "
+      f"player{'' if protocol == 'auto' else f' under protocol {protocol}'}"
+      f"{'' if acting == 'auto' else f', {acting},'} in it; "
       f"make one with python -m launch.evaluate --workdir={folder}{words}."
     )
   return Run(folder, config, rows[-1])

@@ -35,7 +35,8 @@ class Scoring:
     config: the run's configuration.
     folder: the run's folder.
     model: the agent's network.
-    search: the search of training; its variant for evaluation is used.
+    search: the search of training; used as it is for --evaluation.acting=sampled, otherwise its
+      variant for evaluation.
     protocol: see `protocols.for_protocol`; "" is the configured one.
 
   Raises:
@@ -45,7 +46,8 @@ class Scoring:
   def __init__(
     self, config: Config, folder: Path, model: Model, search: Search, protocol: str = ""
   ):
-    self.folder, self._model, self._search = folder, model, search
+    self.folder, self._model = folder, model
+    self._search = search if protocols.sampled(config) else search.for_evaluation()
     self.protocol, self.config = protocols.for_protocol(
       config, protocol or config.evaluation.protocol
     )
@@ -125,8 +127,7 @@ class Scoring:
       self.players.clear()
       # Discount 0 at a lost life, which does not end an episode, tells when a life is lost.
       config = configs.replace(self.config, {"env.life_loss_ends_return": True})
-      search = self._search.for_evaluation()
-      trained = protocols.make_evaluator(config, search, self._model, num_envs)
+      trained = protocols.make_evaluator(config, self._search, self._model, num_envs)
       self.players["trained"] = trained
     if agent == "random" and agent not in self.players:
       self.players["random"] = dataclasses.replace(trained, search=Random())
@@ -147,9 +148,8 @@ class Scoring:
     Raises:
       StorageError: a file cannot be written.
     """
-    search = self._search.for_evaluation()
     offset = -2 - env_steps
-    evaluator = protocols.make_evaluator(self.config, search, self._model, 1, offset)
+    evaluator = protocols.make_evaluator(self.config, self._search, self._model, 1, offset)
     seed = build.env_seed(self.config.seed, offset)
     renderer = (
       envpool.renderer(self.config.env.task, seed, build.atari(self.config)) if self.atari else None
@@ -170,7 +170,7 @@ class Scoring:
       )
     fps = fps or (FRAMES_PER_SECOND / self.config.env.frame_skip if self.atari else SLOW)
     path = self.folder / "video" / f"{env_steps}.mp4"
-    drawn = None if plain else Canvas(recorded, self.task, names, search.simulations)
+    drawn = None if plain else Canvas(recorded, self.task, names, self._search.simulations)
     try:
       with Progress("drawing", len(recorded.steps)) as drawing:
         video.write(path, recorded, drawn, fps, lambda done: drawing.show(done, f"{done:,} images"))

@@ -8,7 +8,7 @@ import numpy as np
 from muzero_jax import __version__, build
 from muzero_jax import config as configs
 from muzero_jax.config import Config
-from muzero_jax.evaluation import intervals
+from muzero_jax.evaluation import intervals, protocols
 from muzero_jax.evaluation.scores import references, task_name
 from muzero_jax.runs.restore import Agent
 
@@ -93,12 +93,19 @@ def _scores(agent: Agent, rows: list[dict[str, Any]], task: str) -> list[str]:
     "exploration, of one training run (one seed): another run may come out differently.",
   ]
   for protocol in dict.fromkeys(row.get("protocol", "") for row in rows):
-    lines.append(f"Protocol {protocol}: {_PROTOCOLS.get(protocol, 'unknown')}.")
+    lines.append(f"Protocol {protocol}: {_rules(protocol)}.")
   published = references().get(task)
   if published:
     known = ", ".join(f"{name} {score:g}" for name, score in published.items())
     lines.append(f"Published (no-op starts, no sticky actions): {known}.")
   return lines
+
+
+def _rules(protocol: str) -> str:
+  """A protocol in words."""
+  known = _PROTOCOLS.get(protocol.removesuffix(protocols.SAMPLED), "unknown")
+  sampled = protocols.is_sampled(protocol)
+  return f"{known}; actions {'drawn as in training' if sampled else 'without exploration'}"
 
 
 def _use(agent: Agent, name: str) -> list[str]:

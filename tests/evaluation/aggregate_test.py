@@ -113,6 +113,25 @@ def test_the_newest_evaluation_of_the_player_and_protocol_counts(write):
   assert aggregate.newest(folder, "random", "auto").row["returns"] == [-20.0]
 
 
+def test_greedy_and_sampled_evaluations_are_told_apart(write):
+  """The last row is the newest one only where nobody says how the agent is to act."""
+  folder = write("a", [1.0])
+  write("a", [3.0], protocol="100k-sampled")
+  for protocol, acting, expected in (
+    ("auto", "auto", 3),
+    ("auto", "greedy", 1),
+    ("auto", "sampled", 3),
+    ("100k", "auto", 1),
+    ("100k", "sampled", 3),
+  ):
+    assert aggregate.newest(folder, "trained", protocol, acting).row["returns"] == [expected]
+  other, greedy = write("b", [2.0], protocol="100k-sampled", seed=1), write("a", [1.0])
+  with pytest.raises(ConfigError, match=r"protocol 100k-sampled and .*/a under 100k,"):
+    aggregate.check([aggregate.newest(name, "trained", "auto") for name in (other, greedy)])
+  with pytest.raises(ConfigError, match=r"--protocol=machado --acting=sampled --random\.$"):
+    aggregate.newest(folder, "random", "machado", "sampled")
+
+
 def test_games_without_references_have_returns_but_no_normalised_score(write):
   result = read(write("a", [4.0, 6.0], task="Catch-bsuite", seed=0), write("b", [1.0], seed=0))
   catch, pong = result["tasks"]

@@ -226,6 +226,27 @@ def test_episodes_that_were_stuck_when_they_were_cut_off():
   assert evaluate.standing(playing).stuck == 1  # finished games do not count
 
 
+class Wild:
+  """In training the opposite of what it knows to be right."""
+
+  def __call__(self, params, key, root):
+    return away(params, key, root)
+
+  def for_evaluation(self):
+    return oracle
+
+
+@pytest.mark.parametrize(
+  ("acting", "protocol", "mean"), [("greedy", "own", 1.0), ("sampled", "own-sampled", -1.0)]
+)
+def test_an_agent_is_scored_greedily_or_as_in_training(tmp_path, acting, protocol, mean):
+  config = builders.config(
+    env__kind="catch", env__stack=1, evaluation__acting=acting, evaluation__episodes=4
+  )
+  row = scoring.Scoring(config, tmp_path, SEEING, Wild()).evaluate({}, 0)
+  assert (row["protocol"], row["mean"]) == (protocol, mean)
+
+
 def test_stuck_episodes_in_words():
   row = dict(task="catch", env_steps=9, mean=0.0, episodes=8, protocol="own")
   assert scores.sentence(row).endswith("(protocol own).")

@@ -1,5 +1,7 @@
 """A run as a whole: all ideas at once, refusing."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -61,6 +63,12 @@ def test_protocols_and_action_sets(make_config):
   name, rules = protocols.for_protocol(configs.replace(config, {"env.sticky": 0.25}), "auto")
   assert (name, rules.env.sticky, rules.env.noop_max) == ("100k", 0.0, 30)
   assert protocols.for_protocol(make_config(), "machado")[0] == "own"
+  # Acting as in training is no other environment, but another name: scores are not combined.
+  drawn = protocols.acting_as(config, "sampled")
+  assert protocols.for_protocol(drawn, "machado") == (
+    "machado-minimal-sampled",
+    dataclasses.replace(drawn, env=protocols.for_protocol(config, "machado")[1].env),
+  )
 
 
 def test_a_replay_that_cannot_fit_is_refused(tmp_path, make_config):

@@ -143,9 +143,17 @@ def test_the_card_says_what_it_is_and_how_well_it_plays(agent):
   assert "| this agent | own | 4 | 0.50 [-0.50, 1.00] | 1.00 | 1.00 |" in said
   assert "| random | own | 4 | 0.50 [-0.50, 1.00] |" in said
   assert "95% bootstrap intervals over games" in said
-  assert "Protocol own: the environment as in training." in said
+  assert "Protocol own: the environment as in training; actions without exploration." in said
   assert 'load_agent("catch.npz")' in said and "\n--env.kind=catch\n" in said
   assert str(agent.folder) not in said and "--workdir=catch.npz" in said
+
+
+def test_the_card_says_that_actions_were_drawn(agent):
+  known = exported.facts(agent)
+  known["evaluations"][0]["protocol"] = "machado-minimal-sampled"
+  assert "; not comparable with machado; actions drawn as in training." in card.text(
+    agent, known, "catch.npz"
+  )
 
 
 def test_the_card_of_an_agent_without_scores_says_so(agent):
