@@ -82,7 +82,7 @@ def seated(config: Config, agent: Any) -> tuple[Any, Any, tuple[str, ...]]:
   import jax
 
   from muzero_jax import build
-  from muzero_jax.envs import envpool
+  from muzero_jax.envs import actions, envpool
   from muzero_jax.evaluation.evaluator import Evaluator
   from muzero_jax.evaluation.keyboard import Keyboard
   from muzero_jax.evaluation.playing import Seat
@@ -99,7 +99,8 @@ def seated(config: Config, agent: Any) -> tuple[Any, Any, tuple[str, ...]]:
     given = dict(evaluator=evaluator, params=agent.params, discount=agent.config.targets.discount)
   seat = Seat(environment, key, renderer=renderer, **given)
   count = environment.spec.num_actions
-  keyboard = Keyboard(build.playable_actions(config, count), count)
+  playable = actions.playable(config.env.kind, config.env.task, count)
+  keyboard = Keyboard(playable, count)
   names = build.action_names(agent.config, agent.spec.num_actions) if agent else ()
   return seat, keyboard, names
 

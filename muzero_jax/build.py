@@ -20,7 +20,7 @@ from muzero_jax.config import Config, ConfigError, has_q_head
 from muzero_jax.device import parallel, targets
 from muzero_jax.device.targets import Target
 from muzero_jax.diagnostics import Calibration, Monitor
-from muzero_jax.envs import catch, envpool, pure
+from muzero_jax.envs import actions, catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
 from muzero_jax.learner import Learner
 from muzero_jax.loop import Local, Loop, Shared
@@ -537,7 +537,8 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
   monitors: list[Monitor] = [diagnostics.search_metrics, skill]
   if config.log_drift:
     monitors.append(diagnostics.Drift(model, ring))
-  classes = equivalent_actions(config)
+  minimal = not config.env.full_action_set
+  classes = actions.equivalent(config.env.kind, config.env.task) if minimal else ()
   if classes:
     monitors.append(diagnostics.Twins(model, targets.discount, classes))
   if config.search.equivalence:
@@ -547,56 +548,9 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
   return tuple(monitors)
 
 
-# Classes of actions that have the same effect in a game; indices into its minimal action set.
-# Pong: stay, up, down, each with fire and without.
-EQUIVALENT_ACTIONS = {"Pong-v5": ((0, 1), (2, 4), (3, 5))}
-
-
-def equivalent_actions(config: Config) -> tuple[tuple[int, ...], ...]:
-  """The classes of equivalent actions in the run's game; () if none are known."""
-  known = config.env.kind == "envpool" and not config.env.full_action_set
-  return EQUIVALENT_ACTIONS.get(config.env.task, ()) if known else ()
-
-
-# The actions of ALE, in its order, and those of the minimal action sets of some games.
-ALL_ACTIONS = (
-  *("NOOP", "FIRE", "UP", "RIGHT", "LEFT", "DOWN"),
-  *("UPRIGHT", "UPLEFT", "DOWNRIGHT", "DOWNLEFT", "UPFIRE", "RIGHTFIRE", "LEFTFIRE", "DOWNFIRE"),
-  *("UPRIGHTFIRE", "UPLEFTFIRE", "DOWNRIGHTFIRE", "DOWNLEFTFIRE"),
-)
-_SIDEWAYS = ("NOOP", "FIRE", "RIGHT", "LEFT")
-MINIMAL_ACTIONS = {
-  "Breakout-v5": _SIDEWAYS,
-  "Freeway-v5": ("NOOP", "UP", "DOWN"),
-  "Pong-v5": (*_SIDEWAYS, "RIGHTFIRE", "LEFTFIRE"),
-  "SpaceInvaders-v5": (*_SIDEWAYS, "RIGHTFIRE", "LEFTFIRE"),
-}
-
-
-_CONTROL_ACTIONS = {"CartPole-v1": ("left", "right"), "MountainCar-v0": ("left", "stay", "right")}
-
-
-def playable_actions(config: Config, num_actions: int) -> dict[str, int]:
-  """Names of the environment's actions and their numbers, of those that have an effect in the game.
-
-  {} where they are not known. Of all 18 actions of Atari, Pong has no use for UP, for example.
-  """
-  names = action_names(config, num_actions)
-  used = MINIMAL_ACTIONS.get(config.env.task, names) if is_atari(config) else names
-  return {name: number for number, name in enumerate(names) if name in used}
-
-
 def action_names(config: Config, num_actions: int) -> tuple[str, ...]:
-  """The names of the environment's actions; () where they are not known."""
-  if config.env.kind == "catch":
-    return ("left", "stay", "right")
-  if config.env.kind in ("envpool", "gymnasium") and config.env.task in _CONTROL_ACTIONS:
-    return _CONTROL_ACTIONS[config.env.task]
-  if not is_atari(config):
-    return ()
-  full = num_actions == len(ALL_ACTIONS)
-  names = ALL_ACTIONS if full else MINIMAL_ACTIONS.get(config.env.task, ())
-  return names if len(names) == num_actions else ()
+  """The names of the run's actions; () where they are not known."""
+  return actions.names(config.env.kind, config.env.task, num_actions)
 
 
 def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[float, Term]]:

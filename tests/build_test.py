@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from muzero_jax import build
+from muzero_jax import build, diagnostics
+from muzero_jax import config as configs
 from muzero_jax.benchmark import memory
 from muzero_jax.config import ConfigError
 from muzero_jax.device import parallel
@@ -135,17 +136,17 @@ def test_the_count_of_values_reaches_the_network(make_config):
   assert model.encode_scalar(jnp.zeros(2)).shape == (2, 41)
 
 
-def test_equivalent_actions_are_known_of_pong_only(make_config):
-  """Under its six actions; not under all 18, nor of another game."""
-  config = make_config(env__kind="envpool", env__task="Pong-v5", network__kind="vector")
-  assert build.equivalent_actions(config) == ((0, 1), (2, 4), (3, 5))
-  for changes in (dict(full_action_set=True), dict(task="Breakout-v5"), dict(kind="catch")):
-    assert (
-      build.equivalent_actions(
-        dataclasses.replace(config, env=dataclasses.replace(config.env, **changes))
-      )
-      == ()
-    )
+def test_twins_are_measured_with_pongs_own_actions_only(make_config):
+  """Its six actions are three pairs; of all 18 the classes are not known, nor of another game."""
+  pong = make_config(env__kind="envpool", env__task="Pong-v5", network__kind="vector")
+  for changes, classes in (
+    ({}, [((0, 1), (2, 4), (3, 5))]),
+    ({"env.full_action_set": True}, []),
+    ({"env.task": "Breakout-v5"}, []),
+    ({"env.kind": "catch"}, []),
+  ):
+    monitors = build.make_monitors(configs.replace(pong, changes), None, None)
+    assert [m.classes for m in monitors if isinstance(m, diagnostics.Twins)] == classes
 
 
 def test_the_tree_follows_the_platform_unless_told(make_config):

@@ -2,11 +2,10 @@
 
 import pytest
 
-from muzero_jax import build
+from muzero_jax.envs import actions
 from muzero_jax.evaluation.keyboard import Keyboard
-from tests import builders
 
-ALL = {name: number for number, name in enumerate(build.ALL_ACTIONS)}
+ALL = {name: number for number, name in enumerate(actions.ALL)}
 
 
 @pytest.mark.parametrize(
@@ -28,12 +27,10 @@ def test_keys_are_those_of_a_joystick(keys, name):
 
 def test_in_pong_up_is_right():
   """Its racket has a dial: of the 18 actions it uses those without UP and DOWN."""
-  config = builders.config(env__task="Pong-v5", env__full_action_set=True)
-  keyboard = Keyboard(build.playable_actions(config, 18), 18)
+  keyboard = Keyboard(actions.playable("envpool", "Pong-v5", 18), 18)
   assert keyboard.action({"up"}) == ALL["RIGHT"] and keyboard.action({"down"}) == ALL["LEFT"]
   assert keyboard.action({"up", "space"}) == ALL["RIGHTFIRE"]
-  seaquest = builders.config(env__task="Seaquest-v5", env__full_action_set=True)
-  assert build.playable_actions(seaquest, 18) == ALL
+  assert actions.playable("envpool", "Seaquest-v5", 18) == ALL
 
 
 def test_an_action_that_the_game_does_not_have_is_a_part_of_it():
