@@ -24,10 +24,21 @@ LONG = (
 )
 
 
+# Tests compile for longer than they run: with these options a program is compiled in about half the
+# time, and runs more slowly. Later versions of XLA do not know the second one.
+FAST = {"xla_backend_optimization_level": 0}
+DEFAULT = {"xla_backend_optimization_level": 3}
+if jax.__version_info__ < (0, 11):
+  FAST["xla_cpu_use_fusion_emitters"] = False
+  DEFAULT["xla_cpu_use_fusion_emitters"] = True
+
+
 def pytest_configure(config):
-  """Keeps compiled programs in a folder below pytest's cache, for other tests, for the processes
-  that they start, and for the next run.
+  """Sets how these tests and the processes that they start compile, and keeps compiled programs in
+  a folder below pytest's cache, for other tests and for the next run.
   """
+  options = (f"--{name}={str(value).lower()}" for name, value in FAST.items())
+  os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *options]).strip()
   folder = str(config.rootpath / ".pytest_cache" / "jax")
   for name, value in (
     ("jax_compilation_cache_dir", folder),
@@ -37,12 +48,11 @@ def pytest_configure(config):
     os.environ[name.upper()] = str(value)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def compile_with_fewer_optimizations_in_other_processes():
-  """The processes that tests start run for seconds, and most of that is compiling."""
-  jax.devices()  # from here on, this process has its own settings
-  flag = "--xla_backend_optimization_level=0"
-  os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flag}".strip()
+@pytest.fixture
+def compiled_as_usual(monkeypatch):
+  """Programs that are compiled ahead of time, such as the loop, are compiled as users do it."""
+  compile = jax.stages.Lowered.compile
+  monkeypatch.setattr(jax.stages.Lowered, "compile", lambda lowered: compile(lowered, DEFAULT))
 
 
 def pytest_collection_modifyitems(items):

@@ -43,6 +43,7 @@ def played():
   return np.array(seen), np.asarray(returns)
 
 
+@pytest.mark.usefixtures("compiled_as_usual")
 @pytest.mark.parametrize("make, size", [(resnet.resnet, "tiny"), (vector.vector, "nano")])
 def test_the_value_of_random_play_is_learned_from_pixels(played, make, size):
   """1,500 gradient steps of 64 shifted examples; then values explain 15 % of how returns vary in
@@ -75,7 +76,8 @@ def test_the_value_of_random_play_is_learned_from_pixels(played, make, size):
     return (optax.apply_updates(params, updates), state), None
 
   learn = jax.jit(lambda carry, key: jax.lax.scan(step, carry, jax.random.split(key, 1500))[0])
-  params, _ = learn((params, optimizer.init(params)), jax.random.key(1))
+  carry, key = (params, optimizer.init(params)), jax.random.key(1)
+  params, _ = learn.lower(carry, key).compile()(carry, key)
   later = slice(half + 100, STEPS - 100, 2)  # returns are complete
   value = support.decode(jax.jit(jax.vmap(logits, (None, 0)))(params, jnp.asarray(stacks[later])))
   error = np.asarray(value) - returns[later]

@@ -11,6 +11,7 @@ from muzero_jax.runs import jsonl
 PRESET = pathlib.Path(__file__).parents[2] / "launch" / "presets" / "catch.flags"
 
 
+@pytest.mark.usefixtures("compiled_as_usual")
 @pytest.mark.parametrize("kind", ["gumbel", "puct", "none"])
 def test_catch_is_learned(tmp_path, kind):
   """After two thirds of the preset's steps the mean return of greedy play is 0.95 at least (random

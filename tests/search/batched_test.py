@@ -12,7 +12,6 @@ from muzero_jax.search import batched
 from muzero_jax.search.qtransforms import puct_over_tree
 
 SIZE, NUM_ACTIONS, WIDTH = 24, 3, 4
-FAST = {"xla_backend_optimization_level": 0}
 RANDOM = np.random.RandomState(0)
 MIX, EMBED, POLICY, SCALARS = (
   jnp.asarray(RANDOM.randn(*shape), jnp.float32)
@@ -83,7 +82,7 @@ def grow(search, way, simulations, max_depth):
       **WAYS[way](simulations),
     )
 
-  return jax.device_get(jax.jit(grown, compiler_options=FAST)(jax.random.key(0), ROOT))
+  return jax.device_get(jax.jit(grown)(jax.random.key(0), ROOT))
 
 
 @pytest.mark.parametrize(

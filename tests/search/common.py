@@ -29,13 +29,8 @@ def equal_roots(size, logits, value=0.0):
   return Root(jnp.zeros((size, D)), jnp.tile(logits, (size, 1)), jnp.full(size, value, jnp.float32))
 
 
-FAST = {"xla_backend_optimization_level": 0}
-# One program for all tests with the same search and sizes, compiled fast rather than well.
-PROGRAM = jax.jit(
-  lambda search, params, key, root: search(params, key, root),
-  static_argnums=0,
-  compiler_options=FAST,
-)
+# One program for all tests with the same search and sizes.
+PROGRAM = jax.jit(lambda search, params, key, root: search(params, key, root), static_argnums=0)
 
 
 def run(search, key, root, params=None):
@@ -50,7 +45,7 @@ def run(search, key, root, params=None):
 
 def compiled(fn):
   """The result of `fn` (mctx, called by hand)."""
-  return jax.device_get(jax.jit(fn, compiler_options=FAST)())
+  return jax.device_get(jax.jit(fn)())
 
 
 def assert_counts(action, shares):

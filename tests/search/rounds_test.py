@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from muzero_jax.search import batched, qtransforms, rounds
-from tests.search.common import FAST
 
 SIZE, WIDTH = 200, 6
 # Actions, simulations, max_considered, and the rounds, worked by hand: the number of actions is
@@ -83,7 +82,7 @@ def searching(search, simulations, considered, kind, max_depth=None, recurrent_f
       extra_data=qtransforms.ExtraData(noise, jnp.full(SIZE, 0.7)),
     )
 
-  return jax.jit(grown, compiler_options=FAST)
+  return jax.jit(grown)
 
 
 def assert_equal_trees(tree, expected):
