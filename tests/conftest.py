@@ -18,6 +18,7 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 LONG = (
   "tests/learning/",
   "tests/integration/",
+  "tests/agents_test.py",
   "tests/benchmark/flops_test.py",
   "tests/benchmark/sweep_test.py",
   "tests/benchmark/workloads_test.py",
