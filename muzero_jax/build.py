@@ -41,6 +41,7 @@ from muzero_jax.losses import (
 from muzero_jax.losses import novelty as novelty_losses
 from muzero_jax.losses import q as q_losses
 from muzero_jax.networks import gaussian, hadamax, mlp, resnet, vector
+from muzero_jax.networks import model as networks
 from muzero_jax.networks.ensemble import with_ensemble
 from muzero_jax.networks.flat import Layout
 from muzero_jax.networks.heads import hidden_state
@@ -313,7 +314,7 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
     ConfigError: this kind of network does not exist in the size asked for.
   """
   kind, size = config.network.kind, config.network.size
-  make, sizes = {
+  network, sizes = {
     "resnet": (resnet.resnet, resnet.SIZES),
     "vector": (vector.vector, vector.SIZES),
     "hadamax": (hadamax.hadamax, hadamax.SIZES),
@@ -323,14 +324,8 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
     raise ConfigError(f"--network.size={size}: the {kind} network comes in {', '.join(sizes)}.")
   frames = jax.ShapeDtypeStruct((config.env.stack, *spec.frame_shape), spec.frame_dtype)
   support = make_support(config)
-  model = make(
-    size,
-    spec.num_actions,
-    support,
-    frames,
-    jnp.dtype(config.network.precision),
-    platform,
-  )
+  dtype = jnp.dtype(config.network.precision)
+  model = networks.make_model(network, size, spec.num_actions, support, frames, dtype, platform)
   model = with_second_value(model, frames) if config.loss.second_value else model
   if config.loss.uncertainty:
     kinds = {"head": with_uncertainty, "ensemble": with_ensemble}

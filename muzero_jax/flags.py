@@ -173,9 +173,9 @@ def settings_document(config: Any) -> str:
     "",
     "This document answers one question: which flags are there, and what do they mean?",
     "",
-    "It is generated from `muzero_jax/config.py` by `python -m launch.settings`; a test checks that",
-    "it is up to date. Steps are agent steps, summed over all environments and devices, unless a",
-    "setting says otherwise. Switches are set by `--name` and `--noname`.",
+    "It is generated from `muzero_jax/config.py` by `python -m launch.settings`; a test checks",
+    "that it is up to date. Steps are agent steps, summed over all environments and devices,",
+    "unless a setting says otherwise. Switches are set by `--name` and `--noname`.",
   ]
   group = None
   for name, (value, field) in configs.flatten(config).items():

@@ -12,6 +12,7 @@ from muzero_jax.device import parallel
 from muzero_jax.learner import Learner
 from muzero_jax.losses import muzero
 from muzero_jax.networks.mlp import mlp
+from muzero_jax.networks.model import make_model
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
 from muzero_jax.replay.sampling import Prioritized
@@ -35,7 +36,9 @@ from tests.learner_common import (
 def test_two_devices_with_half_a_batch_each_are_one_with_all_of_it(key):
   """The same gradient and statistics, so the same parameters after the step; the network and the
   losses are the real ones."""
-  model = mlp("tiny", ACTIONS, Support(3), jax.ShapeDtypeStruct((STACK, 1), jnp.float32))
+  model = make_model(
+    mlp, "tiny", ACTIONS, Support(3), jax.ShapeDtypeStruct((STACK, 1), jnp.float32)
+  )
   terms = {
     "value": (0.25, muzero.value(model)),
     "policy": (1.0, muzero.policy(model)),
@@ -129,7 +132,7 @@ def trained():
   and metrics of seed 1.
   """
   ring = Ring(32, 4, 2, (3,), np.float32, stack=1, unroll=2, window=2 + 2 + 1)
-  model = mlp("tiny", 2, Support(3), jax.ShapeDtypeStruct((1, 3), jnp.float32))
+  model = make_model(mlp, "tiny", 2, Support(3), jax.ShapeDtypeStruct((1, 3), jnp.float32))
   makers = {"reward": muzero.reward, "value": muzero.value, "policy": muzero.policy}
   terms = {name: (1.0, make(model)) for name, make in makers.items()}
   maker = TargetMaker(bootstrap.recorded, policy.recorded, Returns(2, 0.5), unroll=2)

@@ -9,7 +9,7 @@ import pytest
 from muzero_jax import learner
 from muzero_jax.envs import base, catch, pure
 from muzero_jax.networks.mlp import mlp
-from muzero_jax.networks.model import initial_inference
+from muzero_jax.networks.model import initial_inference, make_model
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.frames import Ring
 from muzero_jax.search.base import RecurrentFn
@@ -18,7 +18,7 @@ from tests import builders
 
 ENVS, ACTIONS = 2, 3
 FRAMES = jax.ShapeDtypeStruct((1, 10, 5), jnp.uint8)
-MODEL = mlp("tiny", ACTIONS, Support(5), FRAMES, jnp.float32)
+MODEL = make_model(mlp, "tiny", ACTIONS, Support(5), FRAMES, jnp.float32)
 
 
 def time(**changes) -> TimeStep:

@@ -10,14 +10,11 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
 from muzero_jax.networks import mlp
-from muzero_jax.networks.model import make_model, scale_hidden, stacked_input
+from muzero_jax.networks.model import Modules, scale_hidden, stacked_input
 from muzero_jax.networks.resnet import Layers, convolution
-from muzero_jax.networks.scalars import Support
-from muzero_jax.types import Array, Model
+from muzero_jax.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,31 +74,8 @@ class Representation(nn.Module):
     return scale_hidden(nn.gelu(nn.LayerNorm(dtype=dtype)(x)))
 
 
-def hadamax(
-  size: str,
-  num_actions: int,
-  support: Support,
-  frames: jax.ShapeDtypeStruct,
-  dtype: Any = jnp.float32,
-  platform: str = "cpu",
-) -> Model:
-  """Makes the model with a Hadamax encoder.
-
-  Args:
-    size: a key of `SIZES`.
-    num_actions: A.
-    support: of values and rewards.
-    frames: shape and dtype of one stack of frames, [S, H, W] or [S, H, W, colors].
-    dtype: of the trunk; heads are float32.
-    platform: of the devices: "cpu", "gpu" or "tpu".
-  """
+def hadamax(size: str, num_actions: int, bins: int, dtype: Any, platform: str) -> Modules:
+  """The network with a Hadamax encoder; a `Network` whose `size` is a key of `SIZES`."""
   shape = SIZES[size]
-  return make_model(
-    Representation(shape, Layers(dtype, platform)),
-    mlp.Dynamics(shape.width, num_actions, support.bins, dtype, shape.hidden),
-    mlp.Prediction(shape.hidden, num_actions, support.bins),
-    support,
-    frames,
-    platform,
-    dtype,
-  )
+  encoder = Representation(shape, Layers(dtype, platform))
+  return mlp.on_vectors(encoder, shape.width, shape.hidden, num_actions, bins, dtype)

@@ -3,12 +3,9 @@
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
-from muzero_jax.networks.model import Logits, make_model, scale_hidden, stacked_input
-from muzero_jax.networks.scalars import Support
-from muzero_jax.types import Array, Model
+from muzero_jax.networks.model import Logits, Modules, scale_hidden, stacked_input
+from muzero_jax.types import Array
 
 WIDTHS = {"grid": 64, "tiny": 64, "small": 256, "efficientzero": 512, "muzero": 1024}
 
@@ -34,7 +31,7 @@ class Dynamics(nn.Module):
   num_actions: int
   bins: int
   dtype: Any
-  head: int = 0  # width of the reward head; 0: that of the hidden state
+  head: int  # width of the reward head
 
   @nn.compact
   def __call__(self, hidden: Array, action: Array) -> tuple[Array, Array]:
@@ -47,7 +44,7 @@ class Dynamics(nn.Module):
     )
     # The residual branch is 0 at initialization (`scale_init`): at first the hidden state persists.
     x = scale_hidden(hidden + x)
-    return x, Logits(self.head or self.width, self.bins)(x)
+    return x, Logits(self.head, self.bins)(x)
 
 
 class Prediction(nn.Module):
@@ -62,31 +59,25 @@ class Prediction(nn.Module):
     return Logits(self.width, self.num_actions)(hidden), Logits(self.width, self.bins)(hidden)
 
 
-def mlp(
-  size: str,
-  num_actions: int,
-  support: Support,
-  frames: jax.ShapeDtypeStruct,
-  dtype: Any = jnp.float32,
-  platform: str = "cpu",
-) -> Model:
-  """Makes the fully connected model.
+def mlp(size: str, num_actions: int, bins: int, dtype: Any, platform: str) -> Modules:
+  """The fully connected network; a `Network` whose `size` is a key of `WIDTHS`."""
+  del platform
+  width = WIDTHS[size]
+  return on_vectors(Representation(width, dtype), width, width, num_actions, bins, dtype)
+
+
+def on_vectors(
+  encoder: nn.Module, width: int, head: int, num_actions: int, bins: int, dtype: Any
+) -> Modules:
+  """Fully connected dynamics and heads, behind an encoder whose hidden state is a vector.
 
   Args:
-    size: a key of `WIDTHS`.
+    encoder: the representation.
+    width: of the hidden state.
+    head: width of the heads.
     num_actions: A.
-    support: of values and rewards.
-    frames: shape and dtype of one stack of frames, [S, *frame_shape].
-    dtype: of the trunk; heads are float32.
-    platform: of the devices: "cpu", "gpu" or "tpu".
+    bins: of values and rewards.
+    dtype: of the trunk.
   """
-  width = WIDTHS[size]
-  return make_model(
-    Representation(width, dtype),
-    Dynamics(width, num_actions, support.bins, dtype),
-    Prediction(width, num_actions, support.bins),
-    support,
-    frames,
-    platform,
-    dtype,
-  )
+  dynamics = Dynamics(width, num_actions, bins, dtype, head)
+  return Modules(encoder, dynamics, Prediction(head, num_actions, bins))

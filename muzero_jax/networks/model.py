@@ -4,7 +4,7 @@ the scaling of hidden states, and the output layers of heads.
 
 import functools
 import typing
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import chex
 import flax.linen as nn
@@ -92,26 +92,45 @@ class Logits(nn.Module):
     return nn.Dense(self.outputs, kernel_init=nn.initializers.zeros)(x)
 
 
+class Modules(NamedTuple):
+  """The flax modules of a network."""
+
+  representation: nn.Module  # frames u8[N, S, *frame_shape] -> hidden [N, ...]
+  dynamics: nn.Module  # hidden, action i32[N] -> hidden, reward logits f32[N, bins]
+  prediction: nn.Module  # hidden -> policy logits f32[N, A], value logits f32[N, bins]
+
+
+class Network(Protocol):
+  """Makes the modules of one kind of network: `mlp`, `vector`, `resnet` or `hadamax`."""
+
+  def __call__(self, size: str, num_actions: int, bins: int, dtype: Any, platform: str) -> Modules:
+    """Makes them; `size` is one of those that the kind comes in, other arguments are as in
+    `make_model`.
+    """
+    ...
+
+
 def make_model(
-  representation: nn.Module,
-  dynamics: nn.Module,
-  prediction: nn.Module,
+  network: Network,
+  size: str,
+  num_actions: int,
   support: Support,
   frames: jax.ShapeDtypeStruct,
-  platform: str,
-  dtype: Any,
+  dtype: Any = jnp.float32,
+  platform: str = "cpu",
 ) -> Model:
-  """Makes a `Model` from three flax modules.
+  """Makes a `Model` from the modules of a network.
 
   Args:
-    representation: frames u8[N, S, *frame_shape] -> hidden [N, ...].
-    dynamics: hidden, action i32[N] -> hidden, reward logits f32[N, bins].
-    prediction: hidden -> policy logits f32[N, A], value logits f32[N, bins].
-    support: of values and rewards.
+    network: makes the modules.
+    size: of the network.
+    num_actions: A.
+    support: of values and rewards, which are logits over its bins.
     frames: shape and dtype of one stack, [S, *frame_shape].
+    dtype: of the trunk; heads are float32.
     platform: of the devices: "cpu", "gpu" or "tpu".
-    dtype: of the trunk.
   """
+  representation, dynamics, prediction = network(size, num_actions, support.bins, dtype, platform)
 
   def init(key) -> Params:
     keys = jax.random.split(key, 3)

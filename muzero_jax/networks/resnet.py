@@ -12,13 +12,10 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
 from muzero_jax.networks.cpu import conv
-from muzero_jax.networks.model import Logits, make_model, scale_hidden, stacked_input
-from muzero_jax.networks.scalars import Support
-from muzero_jax.types import Array, Model
+from muzero_jax.networks.model import Logits, Modules, scale_hidden, stacked_input
+from muzero_jax.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,31 +190,11 @@ class Prediction(nn.Module):
     )(x)
 
 
-def resnet(
-  size: str,
-  num_actions: int,
-  support: Support,
-  frames: jax.ShapeDtypeStruct,
-  dtype: Any = jnp.float32,
-  platform: str = "cpu",
-) -> Model:
-  """Makes the residual model.
-
-  Args:
-    size: a key of `SIZES`.
-    num_actions: A.
-    support: of values and rewards.
-    frames: shape and dtype of one stack of frames, [S, H, W] or [S, H, W, colors].
-    dtype: of the trunk; heads are float32.
-    platform: of the devices: "cpu", "gpu" or "tpu".
-  """
+def resnet(size: str, num_actions: int, bins: int, dtype: Any, platform: str) -> Modules:
+  """The residual network; a `Network` whose `size` is a key of `SIZES`."""
   shape, layers = SIZES[size], Layers(dtype, platform)
-  return make_model(
+  return Modules(
     Representation(shape, layers),
-    Dynamics(shape, num_actions, support.bins, layers),
-    Prediction(shape, num_actions, support.bins, layers),
-    support,
-    frames,
-    platform,
-    dtype,
+    Dynamics(shape, num_actions, bins, layers),
+    Prediction(shape, num_actions, bins, layers),
   )

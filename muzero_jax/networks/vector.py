@@ -10,13 +10,11 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 
 from muzero_jax.networks import mlp
-from muzero_jax.networks.model import make_model, scale_hidden, stacked_input
-from muzero_jax.networks.scalars import Support
-from muzero_jax.types import Array, Model
+from muzero_jax.networks.model import Modules, scale_hidden, stacked_input
+from muzero_jax.types import Array
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,31 +62,9 @@ def space_to_depth(x: Array, side: int) -> Array:
   return jnp.swapaxes(x, 2, 3).reshape(n, height // side, width // side, side * side * channels)
 
 
-def vector(
-  size: str,
-  num_actions: int,
-  support: Support,
-  frames: jax.ShapeDtypeStruct,
-  dtype: Any = jnp.float32,
-  platform: str = "cpu",
-) -> Model:
-  """Makes the model with a vector as hidden state.
-
-  Args:
-    size: a key of `SIZES`.
-    num_actions: A.
-    support: of values and rewards.
-    frames: shape and dtype of one stack of frames, [S, H, W] or [S, H, W, colors].
-    dtype: of the trunk; heads are float32.
-    platform: of the devices: "cpu", "gpu" or "tpu".
-  """
+def vector(size: str, num_actions: int, bins: int, dtype: Any, platform: str) -> Modules:
+  """The network with a vector as hidden state; a `Network` whose `size` is a key of `SIZES`."""
+  del platform
   shape = SIZES[size]
-  return make_model(
-    Representation(shape, dtype),
-    mlp.Dynamics(shape.width, num_actions, support.bins, dtype, shape.hidden),
-    mlp.Prediction(shape.hidden, num_actions, support.bins),
-    support,
-    frames,
-    platform,
-    dtype,
-  )
+  encoder = Representation(shape, dtype)
+  return mlp.on_vectors(encoder, shape.width, shape.hidden, num_actions, bins, dtype)

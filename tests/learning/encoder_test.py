@@ -10,6 +10,7 @@ import optax
 import pytest
 
 from muzero_jax.networks import resnet, vector
+from muzero_jax.networks.model import make_model
 from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.augmentation import shift
 from muzero_jax.targets.returns import lambda_returns
@@ -53,7 +54,7 @@ def test_the_value_of_random_play_is_learned_from_pixels(played, make, size):
   """
   stacks, returns = played
   support = Support(10)
-  model = make(size, 4, support, jax.ShapeDtypeStruct(stacks.shape[2:], np.uint8))
+  model = make_model(make, size, 4, support, jax.ShapeDtypeStruct(stacks.shape[2:], np.uint8))
   params, optimizer = model.init(jax.random.key(0)), optax.adam(1e-3)
   half = STEPS * 2 // 3
   frames, wanted = jnp.asarray(stacks[:half]), jnp.asarray(returns[:half])

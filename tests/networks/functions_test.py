@@ -10,7 +10,7 @@ import pytest
 
 from muzero_jax.networks.cpu import cached
 from muzero_jax.networks.mlp import mlp
-from muzero_jax.networks.model import initial_inference
+from muzero_jax.networks.model import initial_inference, make_model
 from muzero_jax.networks.resnet import resnet
 from muzero_jax.networks.vector import vector
 from tests.networks.common import (
@@ -34,7 +34,9 @@ def build(name, dtype=jnp.float32):
   """The model, its parameters and its functions compiled once."""
   make, size, shape = RUN[name]
   kind = jnp.float32 if len(shape) == 1 else jnp.uint8
-  model = make(size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), kind), dtype)
+  model = make_model(
+    make, size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), kind), dtype
+  )
   params = jax.jit(model.init)(jax.random.key(0))
   return model, params, tuple(jax.jit(f) for f in (model.encode, model.step, model.predict))
 
@@ -235,8 +237,8 @@ def test_heads_are_float32_under_a_bfloat16_trunk(name):
   make its logits.
   """
   make, size, shape = RUN[name]
-  model = make(
-    size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16
+  model = make_model(
+    make, size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16
   )
   params = build(name)[1]
   hidden = jax.eval_shape(model.encode, params, frames(name))
@@ -253,8 +255,8 @@ def test_heads_are_float32_under_a_bfloat16_trunk(name):
 @pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
 def test_bfloat16_trunk_computes_about_the_same(name):
   make, size, shape = RUN[name]
-  model = make(
-    size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16
+  model = make_model(
+    make, size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16
   )
   _, params, (encode, _, _) = build(name)
   narrow = jax.jit(model.encode)(params, frames(name)).astype(jnp.float32)
@@ -277,7 +279,9 @@ def test_two_keys_give_two_networks():
 def test_parameters_cast_beforehand_give_the_same_numbers(name, dtype):
   """To the bit, for `step` and `predict`; in float32 nothing is cast, and other entries stay."""
   make, size, shape = RUN[name]
-  model = make(size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), dtype)
+  model = make_model(
+    make, size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), dtype
+  )
   params = disturbed(build(name)[1]) | {"statistics": jnp.float32(1 / 3)}
   before = model.cast(params)
   assert before["statistics"].dtype == jnp.float32

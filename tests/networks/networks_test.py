@@ -23,7 +23,7 @@ def shapes(size, shape, dtype=jnp.float32, make=resnet, num=2):
   uint8 frames.
   """
   stack = jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8)
-  model = make(size, ACTIONS, SUPPORT, stack, dtype)
+  model = models.make_model(make, size, ACTIONS, SUPPORT, stack, dtype)
 
   def run(key, frames, action):
     params = model.init(key)
