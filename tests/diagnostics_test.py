@@ -77,11 +77,11 @@ def test_dead_units():
   np.testing.assert_allclose(diagnostics.dead_units(hidden.reshape(3, 1, 3)), 2 / 3)
 
 
-def play(steps, gamma=0.5):
+def play(steps, discount=0.5):
   """One game; each step is (reward, discount, first, last, value). Returns what every step
   reported.
   """
-  calibration, probe, reports = Calibration(gamma), diagnostics.new_probe(1), []
+  calibration, probe, reports = Calibration(discount), diagnostics.new_probe(1), []
   for reward, discount, first, last, value in steps:
     time = builders.time_step(1, reward=reward, discount=discount, first=first, last=last)
     decision = builders.decision(1, 1, policy=1, value=value)
@@ -91,7 +91,7 @@ def play(steps, gamma=0.5):
 
 
 def test_calibration_compares_a_value_with_the_return_to_the_end():
-  """gamma 1/2. Value 3 at the start; rewards 7 (clipped to 1), then -1 with the end: 1 - 1/2 = 1/2.
+  """γ 1/2. Value 3 at the start; rewards 7 (clipped to 1), then -1 with the end: 1 - 1/2 = 1/2.
   What was decided at the end does not count, nor does the reset; the next probe begins with the new
   episode: value 0.25, return 1.
   """
@@ -110,7 +110,7 @@ def test_calibration_compares_a_value_with_the_return_to_the_end():
 
 
 def test_calibration_ends_where_little_is_left_and_begins_again():
-  """gamma 1/2: after five steps what lies ahead weighs 1/32 < 0.05 and is taken from the value
+  """γ 1/2: after five steps what lies ahead weighs 1/32 < 0.05 and is taken from the value
   then: 1/2 + 8/32 = 3/4, for a reward of 1 after two steps. The next probe begins in that very
   step, with the value 8.
   """
@@ -142,7 +142,7 @@ def test_calibration_drops_what_the_time_limit_cuts_off():
 
 
 def test_calibration_drops_a_cut_even_where_little_is_left():
-  """gamma 0.04: what lies ahead of the cut weighs less than a probe ends at, and yet nothing is
+  """discount 0.04: what lies ahead of the cut weighs less than a probe ends at, and yet nothing is
   known of it.
   """
   reports = play(
@@ -152,7 +152,7 @@ def test_calibration_drops_a_cut_even_where_little_is_left():
       (0, 1, True, False, 2.0),
       (1, 0, False, True, 0.0),
     ],
-    gamma=0.04,
+    discount=0.04,
   )
   assert [report["error"][1] for report in reports] == [0, 0, 0, 1]
   assert reports[3]["value"][0] == 2.0
@@ -174,7 +174,7 @@ STEPS = [
 
 
 def measured(clip=True):
-  """What is reported after each step, with 2-step returns and gamma 1/2. There are two games: the
+  """What is reported after each step, with 2-step returns and γ 1/2. There are two games: the
   same, but that the second's search expected twice as much."""
   ring = Ring(9, 2, 2, (1,), stack=1, unroll=1, window=4)
   skill, replay, reports = (
@@ -255,7 +255,7 @@ def test_the_skills_error_by_hand():
 
 def test_twins_by_hand():
   """Q is 1, 3, 5, 5 times a number of the root: rewards 1, 3, 5, 0, and a value of 10 after the
-  last action, gamma 1/2. Twins differ by 2 and 0: 2 on average of the squares; classes by 5 - 2 =
+  last action, γ 1/2. Twins differ by 2 and 0: 2 on average of the squares; classes by 5 - 2 =
   3: 9. The roots' numbers are 1, 1, 1, 2: 7 times that in all. The fifth root is one too many."""
   rewards, values = jnp.array([1.0, 3.0, 5.0, 0.0]), jnp.array([0.0, 0.0, 0.0, 10.0])
 

@@ -91,9 +91,9 @@ def learner(terms, drawn=None, **changes):
   return dataclasses.replace(made, **changes)
 
 
-def latent(i):
-  """A term whose loss is the latent unrolled i steps."""
-  return {"latent": (1.0, term(lambda params, context: context.hidden[:, i, 0]))}
+def hidden_after(i):
+  """A term whose loss is the hidden state after i steps of the unroll."""
+  return {"hidden": (1.0, term(lambda params, context: context.hidden[:, i, 0]))}
 
 
 EMPTY = learner({}).ring.init()

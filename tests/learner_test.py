@@ -21,7 +21,7 @@ from tests.learner_common import (
   STACK,
   UNROLL,
   example,
-  latent,
+  hidden_after,
   learner,
   linear_model,
   sample,
@@ -42,7 +42,7 @@ def test_gradient_entering_the_dynamics_is_halved_at_each_step(key):
   found = []
   for i in range(UNROLL + 1):
     value, gradient = jax.value_and_grad(
-      lambda p: learner(latent(i)).loss(p, one, targets(1), key)[0]
+      lambda p: learner(hidden_after(i)).loss(p, one, targets(1), key)[0]
     )(params)
     found.append([float(value), float(gradient["model"]["e"]), float(gradient["model"]["w"])])
   # h_0 = 2e, h_1 = w h_0 = 6, h_2 = w h_1 = 18. dh_i/de = 2 (w/2)^i. dh_1/dw = h_0 = 2; dh_2/dw =
@@ -62,7 +62,7 @@ def test_gradient_into_the_reward_is_halved(key):
       params
     )["model"]["e"]
 
-  # The model's reward logit at a step is its incoming latent: r_1 = h_0 = 2e.
+  # The model's reward logit at a step is its incoming hidden state: r_1 = h_0 = 2e.
   assert gradient(lambda params, context: context.reward_logits[:, 0, 0]) == 1
   assert gradient(lambda params, context: context.value_logits[:, 0, 0]) == 2
 
@@ -85,7 +85,7 @@ def test_predictions_stand_at_their_examples_and_steps(key):
   np.testing.assert_array_equal(context.value_logits[..., 0], [[1, 3, 9], [2, 6, 18]])
   np.testing.assert_array_equal(
     context.reward_logits[..., 0], [[1, 3], [2, 6]]
-  )  # of the step's incoming latent
+  )  # of the step's incoming hidden state
 
 
 def test_random_actions_feed_the_dynamics_after_the_end(key):
@@ -137,7 +137,7 @@ def test_importance_weights_are_really_used(key):
   are averaged over the batch.
   """
   drawn = sample(example([2.0, 4.0]), weight=[1, 0.25])
-  made = learner(latent(0), drawn)
+  made = learner(hidden_after(0), drawn)
   state, _, metrics = made.update(made.init(key), EMPTY, key)
   # (1 * 2e + 0.25 * 4e)/2 = 1.5e, so one step of SGD at rate 1 makes e = 1 - 1.5.
   assert metrics["loss/total"].tolist() == [1.5, 1]
@@ -159,7 +159,7 @@ def test_terms_are_weighted(key):
 def test_gradients_are_averaged_over_devices(key):
   """What the optimizer gets has been through `mean`."""
   made = learner(
-    latent(0), sample(example([2.0])), mean=lambda tree: jax.tree.map(lambda x: 10 * x, tree)
+    hidden_after(0), sample(example([2.0])), mean=lambda tree: jax.tree.map(lambda x: 10 * x, tree)
   )
   state, _, metrics = made.update(made.init(key), EMPTY, key)
   assert state.params["model"]["e"] == 1 - 20
@@ -193,7 +193,7 @@ def test_statistics_are_running_sums(key):
     example([2.0]), advantage=jnp.array([0.5]), value=jnp.ones((1, UNROLL + 2))
   )
   made = learner(
-    latent(0), sample(one), targets=lambda params, key, example: targets(1, value=[[5, 0, 0]])
+    hidden_after(0), sample(one), targets=lambda params, key, example: targets(1, value=[[5, 0, 0]])
   )
   state = made.init(key)
   assert (float(state.statistics.error), float(state.statistics.skill)) == (1, 0)
@@ -216,7 +216,7 @@ def test_searches_are_given_statistics(key):
     seen.append((float(params["e"]), float(params["statistics"].weight)))
     return targets(1)
 
-  made = learner(latent(0), sample(example([1.0])), targets=note)
+  made = learner(hidden_after(0), sample(example([1.0])), targets=note)
   state = made.init(key)
   for _ in range(2):
     state, _, _ = made.update(state, EMPTY, key)
@@ -234,7 +234,7 @@ def test_priorities_are_absolute_value_errors(key):
   """
   drawn = sample(example([2.0, 4.0, -1.0]), weight=[1, 0.5, 0.25])
   given = targets(3, value=[[5, 0, 0], [3, 9, 9], [-1, 0, 0]])
-  made = learner(latent(1), drawn, targets=lambda params, key, example: given)
+  made = learner(hidden_after(1), drawn, targets=lambda params, key, example: given)
   state = dataclasses.replace(
     made.init(key), params={"model": {"e": jnp.float32(1), "w": jnp.float32(3)}}
   )  # later values differ
@@ -258,7 +258,7 @@ def test_target_network_is_copied_every_period(key):
     seen.append(float(params["e"]))
     return targets(1)
 
-  made = learner(latent(0), sample(example([1.0])), target_period=3, targets=note)
+  made = learner(hidden_after(0), sample(example([1.0])), target_period=3, targets=note)
   state = made.init(key)
   found, ages = [], []
   for _ in range(7):
@@ -274,7 +274,7 @@ def test_target_network_is_copied_every_period(key):
 
 def test_target_parameters_are_no_alias(key):
   """The target network starts as a copy, in memory of its own: the state can be donated."""
-  made = learner(latent(0), sample(example([1.0])))
+  made = learner(hidden_after(0), sample(example([1.0])))
   state = jax.jit(made.update, donate_argnums=0)(made.init(key), EMPTY, key)[0]
   assert state.target_params["e"] == 1
 
@@ -393,7 +393,7 @@ def test_parameters_of_terms_are_learned(key):
     init=lambda key: {"x": jnp.float32(5)},
     loss=lambda params, context: params["own"]["x"] * jnp.ones(1),
   )
-  made = learner({"own": (2.0, own), **latent(0)}, sample(example([1.0])))
+  made = learner({"own": (2.0, own), **hidden_after(0)}, sample(example([1.0])))
   state = made.init(key)
   assert set(state.params) == {"model", "own"}  # none for terms without parameters
   assert set(state.target_params) == {"e", "w"}  # of the model only
@@ -416,7 +416,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(key):
   learner stops, and the third is not even counted. Only the second is reported: its loss, the
   gradient's norm, the batch.
   """
-  made = learner(latent(0), sample(example([np.inf])), skips=1)
+  made = learner(hidden_after(0), sample(example([np.inf])), skips=1)
   first = made.init(key)
   state, priorities, metrics = made.update(first, EMPTY, key)
   assert same(dataclasses.replace(state, skipped=first.skipped), first)
@@ -442,7 +442,7 @@ def test_a_loss_that_is_not_finite_changes_nothing(key):
 
 
 def test_after_the_learner_has_stopped_good_steps_are_not_taken_either(key):
-  made = learner(latent(0), sample(example([2.0])))
+  made = learner(hidden_after(0), sample(example([2.0])))
   first = dataclasses.replace(made.init(key), skipped=jnp.int32(1))
   state, _, metrics = made.update(first, EMPTY, key)
   assert same(state, first)
@@ -462,7 +462,7 @@ def test_a_gradient_that_is_not_finite_is_not_taken(key):
 def test_parameters_beyond_the_limit_are_not_taken(key):
   """A step of 20 makes e = 1 - 20 = -19: within a limit of 19, beyond one of 18."""
   for limit, taken in ((19.0, True), (18.0, False)):
-    made = learner(latent(0), sample(example([20.0])), limit=limit)
+    made = learner(hidden_after(0), sample(example([20.0])), limit=limit)
     state, _, metrics = made.update(made.init(key), EMPTY, key)
     assert float(state.params["model"]["e"]) == (-19 if taken else 1)
     assert int(state.skipped) == (not taken)
@@ -474,7 +474,7 @@ def test_a_reset(key):
   """Gradient steps of -1 on e, which is 1 at the beginning: 0, and -1, at which it is reset to 1.
   Then it goes on, without another reset near the end. The target network is reset, too.
   """
-  made = learner(latent(0), sample(example([1.0])), resets=Resets(2, end=3), target_period=1)
+  made = learner(hidden_after(0), sample(example([1.0])), resets=Resets(2, end=3), target_period=1)
   update = jax.jit(lambda state: made.update(state, EMPTY, key)[0])
   state, found = made.init(key), []
   for _ in range(4):

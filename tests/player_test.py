@@ -102,7 +102,7 @@ def test_observations_unlike_those_of_training_are_refused(observation, said):
     player(4, 5).act(observation, True)
 
 
-def test_colours_and_numbers():
+def test_colors_and_numbers():
   """EnvPool's [B, 3, H, W] is [B, H, W, 3] here; gymnasium's float64 is float32."""
   picture = np.arange(2 * 3 * 4 * 5, dtype=np.uint8).reshape(2, 3, 4, 5)
   frame, single = player(4, 5, 3)._frame(picture)

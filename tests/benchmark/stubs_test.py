@@ -14,7 +14,7 @@ from muzero_jax.search.puct import Puct
 from muzero_jax.types import Example, Model, Root, Sample
 from tests import builders
 
-# Each step adds 1 to the latent, which is reward and value at once.
+# Each step adds 1 to the hidden state, which is reward and value at once.
 COUNTING = Model(
   init=lambda key: (),
   encode=lambda params, frames: frames[:, 0, :1],
@@ -46,8 +46,8 @@ def test_without_a_tree_there_is_nothing_to_leave_out():
 @pytest.mark.parametrize("kind", [Gumbel, Puct])
 @pytest.mark.parametrize("width", [2, 8])
 def test_a_free_model_serves_a_tree(key, kind, width):
-  """Trees grow as with a real model: deeper than one step, yet not one line; latents keep shape and
-  dtype.
+  """Trees grow as with a real model: deeper than one step, yet not one line; hidden states keep
+  shape and dtype.
   """
   model = free_model(COUNTING, num_actions=3)
   hidden, _ = model.step((), jnp.zeros((2, width, 2), jnp.bfloat16), jnp.arange(2))

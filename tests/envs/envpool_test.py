@@ -327,8 +327,8 @@ def test_continuous_actions_and_states_that_are_a_number_are_refused(task):
 
 @pytest.mark.parametrize("color", [False, True])
 @pytest.mark.parametrize("size", [84, 96])
-def test_sizes_and_colours(size, color):
-  """Grey frames are [H, W], coloured ones [H, W, 3] with EnvPool's own [3, H, W] behind them."""
+def test_sizes_and_colors(size, color):
+  """Gray frames are [H, W], color ones [H, W, 3] with EnvPool's own [3, H, W] behind them."""
   environment = ours(frame_height=size, frame_width=size, color=color)
   shape = (size, size, 3) if color else (size, size)
   assert environment.spec.frame_shape == shape

@@ -132,7 +132,7 @@ def test_greedy_and_sampled_evaluations_are_told_apart(write):
     aggregate.newest(folder, "random", "machado", "sampled")
 
 
-def test_games_without_references_have_returns_but_no_normalised_score(write):
+def test_games_without_references_have_returns_but_no_normalized_score(write):
   result = read(write("a", [4.0, 6.0], task="Catch-bsuite", seed=0), write("b", [1.0], seed=0))
   catch, pong = result["tasks"]
   assert catch["mean"] == 5.0 and "hns" not in catch and catch["mean_sd"] is None and "hns" in pong

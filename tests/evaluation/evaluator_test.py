@@ -312,7 +312,7 @@ def test_the_iqm_of_an_uneven_number_of_games():
   assert scores.summary([3.0], "none")["iqm"] == 3.0
 
 
-def test_the_human_normalised_score_of_pong():
+def test_the_human_normalized_score_of_pong():
   """Random -20.7, human 14.6 (Mnih et al. 2015): a mean of 10 is (10 + 20.7) / (14.6 + 20.7) = 30.7
   / 35.3.
   """

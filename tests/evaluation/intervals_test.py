@@ -75,7 +75,7 @@ def test_intervals_of_a_row():
   assert set(scores.summary([0.0, 1.0], "unheard-of")["intervals"]) == {"mean", "median", "iqm"}
 
 
-def test_normalised_by_hand():
+def test_normalized_by_hand():
   """Breakout: random 1.7, human 30.5; a score of 16.1 is half way, 59.3 is twice a human."""
   for score, expected in ((1.7, 0.0), (16.1, 0.5), (30.5, 1.0), (59.3, 2.0)):
     np.testing.assert_allclose(intervals.normalized(score, 1.7, 30.5), expected, atol=1e-12)

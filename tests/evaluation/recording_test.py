@@ -65,7 +65,7 @@ def test_a_game_is_recorded_with_what_the_agent_thinks(games):
 
 
 def recorded(values, policies, rewards) -> Recording:
-  """A single episode that ends; gamma 1/2."""
+  """A single episode that ends; discount 1/2."""
   pixel = Packed.of(np.zeros((1, 1), np.uint8))
   last = len(values) - 1
   steps = [

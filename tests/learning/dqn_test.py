@@ -15,7 +15,7 @@ from muzero_jax.envs.pure import PureEnvironment
 
 PRESETS = pathlib.Path(__file__).parents[2] / "launch" / "presets"
 GAMES, BATCH, TICKS, PERIOD, WARMUP = 32, 128, 1500, 50, 64
-GAMMA, EPSILON, RATE, ACTIONS = 0.99, 0.1, 2e-3, 3
+DISCOUNT, EPSILON, RATE, ACTIONS = 0.99, 0.1, 2e-3, 3
 
 
 def network(params, frames):
@@ -54,7 +54,7 @@ def textbook(key):
     rows = jnp.arange(BATCH)
     best = network(params, batch["next"]).argmax(-1)
     after = network(target, batch["next"])[rows, best]
-    goal = jax.lax.stop_gradient(batch["reward"] + GAMMA * batch["goes_on"] * after)
+    goal = jax.lax.stop_gradient(batch["reward"] + DISCOUNT * batch["goes_on"] * after)
     error = network(params, batch["frame"])[rows, batch["action"]] - goal
     return jnp.mean(batch["counts"] * optax.huber_loss(error))
 

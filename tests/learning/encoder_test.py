@@ -15,7 +15,7 @@ from muzero_jax.networks.scalars import Support
 from muzero_jax.replay.augmentation import shift
 from muzero_jax.targets.returns import lambda_returns
 
-GAMMA, GAMES, STEPS, PIXELS = 0.988, 16, 900, 48
+DISCOUNT, GAMES, STEPS, PIXELS = 0.988, 16, 900, 48
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def played():
     lives = info["lives"]
   nothing = jnp.zeros((STEPS, GAMES))  # values, for nothing bootstraps
   returns = jax.vmap(lambda_returns, 1, 1)(
-    jnp.array(rewards, jnp.float32), GAMMA * ~jnp.array(ends), nothing, nothing + 1
+    jnp.array(rewards, jnp.float32), DISCOUNT * ~jnp.array(ends), nothing, nothing + 1
   )
   return np.array(seen), np.asarray(returns)
 

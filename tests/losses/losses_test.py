@@ -403,10 +403,10 @@ def test_target_side_carries_no_gradient(key, full):
   """
   one, made, (_, own, gradients) = example(3), targets(3, UNROLL), full
   hidden = jax.random.normal(key, (3, UNROLL + 1, STACK * FEATURES))
-  value, (encoder, parameters, latents) = gradients(jnp.float32(1.5), own, hidden, one, made)
+  value, (encoder, parameters, hidden_states) = gradients(jnp.float32(1.5), own, hidden, one, made)
   assert encoder == 0
   assert gradients(jnp.float32(-1.5), own, hidden, one, made)[0] != value
-  assert (np.abs(latents[:, 1:]).max(-1) > 0).all() and not latents[:, 0].any()
+  assert (np.abs(hidden_states[:, 1:]).max(-1) > 0).all() and not hidden_states[:, 0].any()
   assert any(bool(jnp.any(x != 0)) for x in jax.tree.leaves(parameters["predictor"]))
 
 
@@ -439,7 +439,7 @@ def test_projector_learns_from_the_unrolled_side_only(key, plain):
   jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), found, expected)
 
 
-def test_constant_latents_give_no_nan(full):
+def test_constant_hidden_states_give_no_nan(full):
   """A constant hidden state gives no NaN: it is scaled to zeros, and the similarity of a zero
   vector has a finite gradient.
   """
@@ -455,7 +455,7 @@ def test_constant_latents_give_no_nan(full):
   assert all(np.isfinite(x).all() for x in jax.tree.leaves(found))
 
 
-def test_masked_constant_latents_give_no_nan(full):
+def test_masked_constant_hidden_states_give_no_nan(full):
   """A masked step cannot spoil the gradient of the others: its hidden state may be anything,
   constant too.
   """
@@ -575,7 +575,7 @@ def test_policy_gradient_moves_the_policy_only():
   np.testing.assert_array_equal(value, np.zeros(value.shape))
 
 
-def test_normalise_by_hand():
+def test_normalize_by_hand():
   """Where the mask is 1: 1 and 5, standard deviation 2. Nothing to divide by is no error."""
   np.testing.assert_allclose(
     normalize(jnp.array([[1.0, 9.0, 5.0]]), jnp.array([[1, 0, 1.0]])),

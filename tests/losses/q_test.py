@@ -21,7 +21,7 @@ from tests import builders
 from tests.learner_common import Fixed, linear_model, sample
 
 A, FEATURES = 3, 4
-# The latent times a matrix; the loss is half the squared error. Without dynamics to speak of.
+# The hidden state times a matrix; the loss is half the squared error. Without dynamics to speak of.
 MODEL = linear_model()._replace(
   init=lambda key: {
     "e": jax.random.normal(key, (FEATURES, 5)),

@@ -165,7 +165,7 @@ def test_a_batch_is_what_its_elements_are_alone(name):
 
 
 @pytest.mark.parametrize("name", list(RUN))
-def test_latents_are_scaled_to_unit_range(name):
+def test_hidden_states_are_scaled_to_unit_range(name):
   _, params, (encode, step, _) = build(name)
   hidden = encode(disturbed(params), frames(name))
   for hidden_state in (hidden, step(disturbed(params), hidden, jnp.arange(3))[0]):
@@ -188,7 +188,7 @@ def test_actions_and_every_frame_of_the_stack_matter(name):
 
 
 @pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
-def test_black_frames_and_constant_latents_give_no_nan(name):
+def test_black_frames_and_constant_hidden_states_give_no_nan(name):
   """A constant hidden state gives no NaN: through the whole network, forwards and backwards."""
   model, params, _ = build(name)
   black = jnp.zeros_like(frames(name, 2))

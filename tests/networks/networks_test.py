@@ -40,9 +40,9 @@ def shapes(size, shape, dtype=jnp.float32, make=resnet, num=2):
   )
 
 
-def check_shapes(found, latent, dtype):
+def check_shapes(found, expected, dtype):
   params, hidden, later, reward, policy, value = found
-  assert hidden.shape == later.shape == (2, *latent)
+  assert hidden.shape == later.shape == (2, *expected)
   assert hidden.dtype == later.dtype == dtype  # the unroll's scan carries it
   assert (reward.shape, policy.shape, value.shape) == ((2, 11), (2, ACTIONS), (2, 11))
   assert {x.dtype for x in (reward, policy, value)} == {
@@ -59,7 +59,7 @@ CHANNELS = {"tiny": 32, "small": 64, "efficientzero": 64, "muzero": 256}
 @pytest.mark.parametrize("pixels", [84, 96])
 @pytest.mark.parametrize("size", ["tiny", "small", "efficientzero"])
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_latents_are_six_by_six(size, pixels, dtype):
+def test_hidden_states_are_six_by_six(size, pixels, dtype):
   """84 and 96 pixels both give 6x6; heads are float32 under either trunk; no norm layer holds batch
   statistics.
   """
@@ -67,11 +67,11 @@ def test_latents_are_six_by_six(size, pixels, dtype):
 
 
 @pytest.mark.parametrize("pixels", [84, 96])
-def test_latents_of_the_largest_size(pixels):
+def test_hidden_states_of_the_largest_size(pixels):
   check_shapes(shapes("muzero", (pixels, pixels), jnp.bfloat16), (6, 6, 256), jnp.bfloat16)
 
 
-def test_colour_frames():
+def test_color_frames():
   check_shapes(shapes("efficientzero", (96, 96, 3)), (6, 6, 64), jnp.float32)
 
 
@@ -81,14 +81,14 @@ def test_grid_keeps_the_boards_size():
 
 
 @pytest.mark.parametrize("size", list(WIDTHS))
-def test_latents_of_the_mlp(size):
+def test_hidden_states_of_the_mlp(size):
   check_shapes(shapes(size, (10, 5), make=mlp), (WIDTHS[size],), jnp.float32)
   check_shapes(shapes(size, (10, 5), jnp.bfloat16, make=mlp), (WIDTHS[size],), jnp.bfloat16)
 
 
 @pytest.mark.parametrize("size", list(VECTOR_SIZES))
 @pytest.mark.parametrize("shape", [(48, 48), (84, 84), (96, 96, 3)])
-def test_latents_of_the_vector_network(size, shape):
+def test_hidden_states_of_the_vector_network(size, shape):
   check_shapes(shapes(size, shape, make=vector), (VECTOR_SIZES[size].width,), jnp.float32)
   check_shapes(
     shapes(size, shape, jnp.bfloat16, make=vector), (VECTOR_SIZES[size].width,), jnp.bfloat16
@@ -117,12 +117,12 @@ def test_the_gradient_of_the_maximum_is_shared_by_equal_entries_and_never_0_over
   np.testing.assert_array_equal(lost, np.zeros((2, 3)))
 
 
-def test_scale_latent_by_hand():
+def test_scale_hidden_by_hand():
   found = scale_hidden(jnp.array([[2.0, 4.0, 3.0], [-1.0, 1.0, -1.0]]))
   np.testing.assert_array_equal(found, [[0, 1, 0.5], [0, 1, 0]])
 
 
-def test_scale_latent_is_per_example_over_the_whole_map():
+def test_scale_hidden_is_per_example_over_the_whole_map():
   hidden = jnp.arange(16.0).reshape(2, 2, 2, 2)
   found = scale_hidden(hidden)
   np.testing.assert_allclose(found[0].ravel(), np.arange(8) / 7, rtol=1e-6)
@@ -130,7 +130,7 @@ def test_scale_latent_is_per_example_over_the_whole_map():
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
-def test_constant_latent_gives_no_nan(dtype):
+def test_constant_hidden_state_gives_no_nan(dtype):
   """Hidden state min-max scaling has an epsilon: a constant hidden state gives no NaN, nor does its
   gradient.
   """

@@ -10,7 +10,7 @@ from tests.fakes import DIGITS
 from tests.networks.common import ACTIONS, SUPPORT
 
 FRAMES = jax.ShapeDtypeStruct((1, 1), jnp.uint8)
-# Its latent is the digit that the frame shows.
+# Its hidden state is the digit that the frame shows.
 PLAIN = DIGITS._replace(
   init=lambda key: {"scale": jax.random.uniform(key)},
   encode=lambda params, frames: DIGITS.encode(params["scale"], frames),

@@ -115,12 +115,12 @@ def test_priorities_are_the_error_to_the_power_alpha():
   """Errors 0, 3, 8, 15 with a floor of 1: 1, 4, 9, 16 to the power 1/2: 1, 2, 3, 4 of 10."""
   replay = add_rows(RING.init(), 4)  # row 0 is complete
   empty = jnp.zeros((C, B))
-  replay_chances = Priorities(
+  replay_priorities = Priorities(
     empty.at[0].set(1.0).at[1].set(1.0), empty[:, 0].at[0].set(2.0).at[1].set(2.0), jnp.float32(1)
   )
   sampler = Prioritized(exponent=0.5, floor=1.0)
   updated = UPDATE(
-    sampler, replay_chances, sampled(replay, [0, 1, 2, 3]), jnp.array([0.0, -3.0, 8.0, 15.0])
+    sampler, replay_priorities, sampled(replay, [0, 1, 2, 3]), jnp.array([0.0, -3.0, 8.0, 15.0])
   )
   np.testing.assert_allclose(updated.priority[:2], [[1, 2], [3, 4]], rtol=1e-6)
   np.testing.assert_allclose(updated.row_priority[:2], [3, 7], rtol=1e-6)
@@ -145,7 +145,7 @@ def test_importance_weights_by_hand():
   np.testing.assert_allclose(sample.weight, [expected[i] for i in sample.index.tolist()], rtol=1e-6)
 
 
-def test_importance_weights_are_normalised_by_the_batchs_largest():
+def test_importance_weights_are_normalized_by_the_batchs_largest():
   """Only priority 4 and 16 there: 1/2 and 1/4 over 1/2."""
   replay = add_rows(RING.init(), 8)
   replay = dataclasses.replace(

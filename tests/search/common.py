@@ -120,7 +120,7 @@ def statistics(error=1.0, skill=0.0):
 
 KEY = jax.random.key(0)
 A = 4
-GAMMA = 0.9
+DISCOUNT = 0.9
 
 
 def arbitrary_model():
@@ -183,9 +183,9 @@ def bandit_model():
 BANDIT = bandit_model()
 
 SEARCHES = {
-  "gumbel": Gumbel(MODEL, GAMMA, 8),
-  "puct": Puct(MODEL, GAMMA, 8),
-  "none": NoSearch(MODEL, GAMMA),
+  "gumbel": Gumbel(MODEL, DISCOUNT, 8),
+  "puct": Puct(MODEL, DISCOUNT, 8),
+  "none": NoSearch(MODEL, DISCOUNT),
   "random": Random(),
 }
 
@@ -214,7 +214,7 @@ def paying(*rewards, error=1.0, skill=0.0):
 
 
 def tree_by_hand(**changes) -> SearchTree:
-  """Root (v 1) -right-> 1 (r 2, v 4) -left-> 2 (r -1, v 8); root -left-> 3 (r 0, v 2); gamma 1/2.
+  """Root (v 1) -right-> 1 (r 2, v 4) -left-> 2 (r -1, v 8); root -left-> 3 (r 0, v 2); γ 1/2.
 
   Simulation 1 backs 4 up: Q 2 + 4/2 = 4. Simulation 2 backs 8 up: node 1 gets -1 + 8/2 = 3, the
   root 2 + 3/2 = 3.5. Simulation 3: the root gets 0 + 2/2 = 1.

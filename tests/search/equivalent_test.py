@@ -12,7 +12,7 @@ from muzero_jax.search.equivalent import Classes, Equivalent, representatives
 from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.puct import Puct
 from muzero_jax.types import Root
-from tests.search.common import GAMMA, KEY, assert_counts, equal_roots, plain, run
+from tests.search.common import DISCOUNT, KEY, assert_counts, equal_roots, plain, run
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_every_prediction_counts():
     first = jnp.where(kind == 2, logits[4], 0.0)
     return jnp.stack([first, jnp.zeros_like(first)], -1), value[:, None]
 
-  classes = Classes(plain(step, predict), GAMMA, 0.0)
+  classes = Classes(plain(step, predict), DISCOUNT, 0.0)
   root = Root(jnp.full((1, 4), 0.5), jnp.zeros((1, 6)), jnp.zeros(1))
   found = classes.distances({}, root)[0]
   np.testing.assert_allclose(found[0], [0, 0, 0.3, 0.36, 0.25, 0.1], atol=1e-5)
@@ -99,7 +99,7 @@ def test_mass_is_shared_back():
   its probability; in evaluation for the likelier one.
   """
   prior = np.array([1 / 2, 1 / 4, 1 / 16, 3 / 16])
-  search = Equivalent(Told(2), Classes(corridor([0.0, 0, 1, 1]), GAMMA, 0.01))
+  search = Equivalent(Told(2), Classes(corridor([0.0, 0, 1, 1]), DISCOUNT, 0.01))
   root = equal_roots(4000, np.log(prior))
   decision = run(search, KEY, root)
   np.testing.assert_allclose(decision.policy, np.tile(prior, (4000, 1)), rtol=1e-5)
@@ -120,10 +120,10 @@ def test_simulations_go_deeper():
   was not searched has its share.
   """
   model = corridor(PONG)
-  search = Gumbel(model, GAMMA, 8)
+  search = Gumbel(model, DISCOUNT, 8)
   root = equal_roots(20, np.zeros(6))
   assert (run(search, KEY, root).depth == 2).all()
-  decision = run(Equivalent(search, Classes(model, GAMMA, 0.01)), KEY, root)
+  decision = run(Equivalent(search, Classes(model, DISCOUNT, 0.01)), KEY, root)
   assert (decision.depth == 4).all()
   policy = decision.policy
   np.testing.assert_allclose(policy[:, [0, 2, 3]], policy[:, [1, 4, 5]], rtol=1e-5)
@@ -136,7 +136,8 @@ def test_pucts_noise_stays_within_the_legal():
   """Visits, in twelfths, are those of three actions, and the noise is theirs alone."""
   model = corridor(PONG)
   search = Equivalent(
-    Puct(model, GAMMA, 12, dirichlet_fraction=1.0, improvement="act"), Classes(model, GAMMA, 0.01)
+    Puct(model, DISCOUNT, 12, dirichlet_fraction=1.0, improvement="act"),
+    Classes(model, DISCOUNT, 0.01),
   )
   decision = run(search, KEY, equal_roots(200, np.zeros(6)))
   np.testing.assert_allclose(decision.policy[:, [0, 2, 3]], decision.policy[:, [1, 4, 5]])

@@ -9,7 +9,7 @@ import pytest
 from muzero_jax.search.gumbel import Gumbel
 from tests.search.common import (
   BANDIT,
-  GAMMA,
+  DISCOUNT,
   KEY,
   SEARCHES,
   assert_counts,
@@ -27,7 +27,8 @@ def test_gumbel_noise_samples_from_the_prior():
   """
   prior = np.array([0.5, 0.3, 0.15, 0.05])
   assert_counts(
-    run(Gumbel(constant_model(0.0), GAMMA, 8), KEY, equal_roots(4000, np.log(prior))).action, prior
+    run(Gumbel(constant_model(0.0), DISCOUNT, 8), KEY, equal_roots(4000, np.log(prior))).action,
+    prior,
   )
 
 
@@ -36,12 +37,12 @@ def test_a_prior_to_a_power_below_1_is_forgotten():
   taken follow. A difference of Q of epsilon, 51 visits' worth of 0.1 each, that stays for ever adds
   up to 5.1 / (1 - 1/2) = 10.2 of logits, and not without bound.
   """
-  search = Gumbel(constant_model(0.0, 2), GAMMA, 2, prior_exponent=0.5)
+  search = Gumbel(constant_model(0.0, 2), DISCOUNT, 2, prior_exponent=0.5)
   decision = run(search, KEY, equal_roots(4000, np.log([16.0, 1.0])))
   np.testing.assert_allclose(decision.policy, np.tile([0.8, 0.2], (4000, 1)), rtol=1e-5)
   assert_counts(decision.action, [0.8, 0.2])
   search, logits = (
-    Gumbel(BANDIT, GAMMA, 3, epsilon=1e-3, prior_exponent=0.5, gumbel_scale=0.0),
+    Gumbel(BANDIT, DISCOUNT, 3, epsilon=1e-3, prior_exponent=0.5, gumbel_scale=0.0),
     jnp.zeros((1, 3)),
   )
   for _ in range(30):
@@ -56,7 +57,7 @@ def test_gumbels_policy_target_has_no_noise():
   """
   prior = np.array([0.5, 0.3, 0.15, 0.05], np.float32)
   policies = run(
-    Gumbel(constant_model(0.0), GAMMA, 8), KEY, equal_roots(4000, np.log(prior))
+    Gumbel(constant_model(0.0), DISCOUNT, 8), KEY, equal_roots(4000, np.log(prior))
   ).policy
   np.testing.assert_allclose(policies, np.broadcast_to(prior, policies.shape), rtol=1e-5)
 
@@ -78,7 +79,7 @@ def test_the_value_is_that_of_the_improved_policy(tree):
   the best two again. The mean over visits, (0.97 + 1 + 1) / 9 = 0.33, would teach the value that it
   is a third. The policy takes the best one almost always: its logit is 0.1 * (50 + 2) = 5.2 above
   the others', so it has e^5.2 / (e^5.2 + 5) = 181.272 / 186.272 = 0.97316."""
-  search = Gumbel(rewarded_bandit(6), GAMMA, 8, tree=tree)
+  search = Gumbel(rewarded_bandit(6), DISCOUNT, 8, tree=tree)
   decision = run(search, KEY, equal_roots(20, np.zeros(6), value=0.97), paying(1, 0, 0, 0, 0, 0))
   np.testing.assert_allclose(decision.value, 0.97316, atol=1e-4)
   np.testing.assert_allclose(
@@ -100,7 +101,7 @@ def test_the_value_is_that_of_the_improved_policy(tree):
 def test_gumbels_q_is_measured_by_the_error_of_values(tree, qtransform, error, skill, nats):
   """Q is 1, 0, 0, 0: the first action's log-odds rise by 1 / scale, whatever the visits. Without
   skill the policy is the prior."""
-  search = Gumbel(rewarded_bandit(4), GAMMA, 8, qtransform=qtransform, tree=tree)
+  search = Gumbel(rewarded_bandit(4), DISCOUNT, 8, qtransform=qtransform, tree=tree)
   policy = run(
     search, KEY, equal_roots(8, np.zeros(4)), paying(1, 0, 0, 0, error=error, skill=skill)
   ).policy
@@ -111,7 +112,7 @@ def test_gumbels_q_is_measured_by_the_error_of_values(tree, qtransform, error, s
 
 
 def test_gumbels_q_over_the_tree():
-  """Two actions pay 1 and 0, every one after them 8, gamma 1/2; each is tried twice. Values of the
+  """Two actions pay 1 and 0, every one after them 8, γ 1/2; each is tried twice. Values of the
   children: (0 + 8) / 2 = 4, so Q = 1 + 4 / 2 = 3, and 2. By the root's own extremes, 1 apart, the
   first is 0.1 * (50 + 2) = 5.2 above; but the tree's are 2 and 8, so it is a sixth of that. The
   floor of 12 makes it a twelfth."""
@@ -137,7 +138,7 @@ def test_gumbels_q_over_the_tree():
 def test_sampling_takes_actions_as_often_as_the_policy_says():
   """Q is 1, 0, 0 and all are visited: odds of e to 1 to 1, whatever the noise of the search."""
   shares = np.exp([1.0, 0, 0]) / (np.e + 2)
-  search = Gumbel(rewarded_bandit(3), GAMMA, 6, qtransform="advantage", acting="sample")
+  search = Gumbel(rewarded_bandit(3), DISCOUNT, 6, qtransform="advantage", acting="sample")
   decision = run(search, KEY, equal_roots(4000, np.zeros(3)), paying(1, 0, 0))
   np.testing.assert_allclose(decision.policy, np.tile(shares, (4000, 1)), rtol=1e-4)
   assert_counts(decision.action, shares)
@@ -152,7 +153,7 @@ def test_sampling_takes_actions_that_were_not_considered():
   it is taken; the survivor of the halving it would be always."""
   best = np.e / (np.e + 2)
   search = Gumbel(
-    rewarded_bandit(3), GAMMA, 2, max_considered=1, qtransform="advantage", acting="sample"
+    rewarded_bandit(3), DISCOUNT, 2, max_considered=1, qtransform="advantage", acting="sample"
   )
   params, root = paying(1, 1, 1, error=1 / 3), equal_roots(4000, np.zeros(3))
   decision = run(search, KEY, root, params)

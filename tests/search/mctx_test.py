@@ -12,7 +12,7 @@ from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.puct import Puct
 from muzero_jax.search.qtransforms import puct_over_tree
 from tests.search.common import (
-  GAMMA,
+  DISCOUNT,
   KEY,
   MODEL,
   ROOT,
@@ -29,7 +29,7 @@ def for_mctx(params, key, action, hidden):
   del params, key
   hidden, reward = MODEL.step({}, hidden, action)
   logits, value = MODEL.predict({}, hidden)
-  discount = jnp.full(action.shape[0], GAMMA)
+  discount = jnp.full(action.shape[0], DISCOUNT)
   return mctx.RecurrentFnOutput(
     reward=reward[:, 0], discount=discount, prior_logits=logits, value=value[:, 0]
   ), hidden
@@ -67,7 +67,7 @@ def test_gumbel_is_mctx(tree, considered):
     gumbel_scale=0.7,
   )
   settings["tree"] = tree
-  decision = run(Gumbel(MODEL, GAMMA, simulations, **settings), KEY, ROOT)
+  decision = run(Gumbel(MODEL, DISCOUNT, simulations, **settings), KEY, ROOT)
   transform = functools.partial(
     mctx.qtransform_completed_by_mix_value, value_scale=0.2, maxvisit_init=30.0, epsilon=0.05
   )
@@ -108,7 +108,7 @@ def test_puct_is_mctx(qtransform, function, temperature):
   )
   decision = run(
     Puct(
-      MODEL, GAMMA, 20, qtransform=qtransform, temperature=temperature, epsilon=0.05, **settings
+      MODEL, DISCOUNT, 20, qtransform=qtransform, temperature=temperature, epsilon=0.05, **settings
     ),
     KEY,
     ROOT,
@@ -129,7 +129,7 @@ def test_puct_is_mctx(qtransform, function, temperature):
 def test_the_qtransform_is_a_setting_that_matters():
   """The two transforms search differently somewhere among the roots."""
   node, tree = (
-    run(Puct(MODEL, GAMMA, 8, qtransform=q).for_evaluation(), KEY, ROOT).policy
+    run(Puct(MODEL, DISCOUNT, 8, qtransform=q).for_evaluation(), KEY, ROOT).policy
     for q in ("node", "tree")
   )
   assert (node != tree).any()

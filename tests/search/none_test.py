@@ -8,7 +8,7 @@ from muzero_jax.search.none import NoSearch
 from muzero_jax.types import Root
 from tests.search.common import (
   BANDIT,
-  GAMMA,
+  DISCOUNT,
   KEY,
   assert_counts,
   equal_roots,
@@ -19,7 +19,7 @@ from tests.search.common import (
 
 
 def cmpo(**settings):
-  """Prior 1/2, 1/4, 1/4; rewards 0, 1, 0; the values behind are 2, 0, 4; gamma 1/2."""
+  """Prior 1/2, 1/4, 1/4; rewards 0, 1, 0; the values behind are 2, 0, 4; discount 1/2."""
   rewards, values = jnp.array([0.0, 1.0, 0.0]), jnp.array([2.0, 0.0, 4.0])
 
   def step(params, hidden, action):
@@ -76,5 +76,5 @@ def test_no_search_measures_advantages_by_the_error_of_values(qtransform, error,
 def test_no_search_samples_from_the_prior():
   prior = [0.5, 0.3, 0.2]
   assert_counts(
-    run(NoSearch(BANDIT, GAMMA), KEY, equal_roots(4000, np.log(prior)), [0, 0, 9]).action, prior
+    run(NoSearch(BANDIT, DISCOUNT), KEY, equal_roots(4000, np.log(prior)), [0, 0, 9]).action, prior
   )

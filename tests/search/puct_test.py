@@ -8,7 +8,7 @@ import pytest
 from muzero_jax.search.puct import Puct
 from tests.search.common import (
   BANDIT,
-  GAMMA,
+  DISCOUNT,
   KEY,
   ROOT,
   SEARCHES,
@@ -41,7 +41,7 @@ def test_pucts_target_is_the_visit_distribution_whatever_the_temperature(tempera
 
 def test_pucts_temperature_acts_on_the_action():
   """Equal roots without noise: at temperature 1 each action is taken as often as it was visited."""
-  search = Puct(BANDIT, GAMMA, 9).for_reanalysis()
+  search = Puct(BANDIT, DISCOUNT, 9).for_reanalysis()
   decision = run(search, KEY, equal_roots(4000, np.log([0.5, 0.3, 0.2])), [0, 0.1, 1])
   shares = decision.policy[0]
   assert (decision.policy == shares).all() and 0 < shares[1] < 1
@@ -52,7 +52,7 @@ def test_pucts_temperature_acts_on_the_action():
 def test_pucts_value_is_the_mean_of_q_over_visits(tree):
   """Q is 1 for the action that pays and 0 for the others: the share of visits. The root's own 0.97
   is no part of it."""
-  search = Puct(rewarded_bandit(6), GAMMA, 8, tree=tree)
+  search = Puct(rewarded_bandit(6), DISCOUNT, 8, tree=tree)
   decision = run(search, KEY, equal_roots(20, np.zeros(6), value=0.97), paying(1, 0, 0, 0, 0, 0))
   visits = decision.policy[:, 0] * 8
   np.testing.assert_allclose(visits, np.round(visits), atol=1e-5)

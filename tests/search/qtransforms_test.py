@@ -11,7 +11,7 @@ from muzero_jax.types import Statistics
 from tests.search.common import statistics, tree_of
 
 A = 4
-GAMMA = 0.9
+DISCOUNT = 0.9
 
 
 def small_tree(scale=1.0):
@@ -128,11 +128,11 @@ def test_puct_over_the_tree_is_muzeros_min_max():
   rewards, values = random.randn(6, A), 10 * random.randn(6, A)
   stats = MinMaxStats()
   for i, a in zip(*visits.nonzero(), strict=True):
-    stats.update(rewards[i, a] + GAMMA * values[i, a])
-  tree = tree_of(visits, rewards, values, GAMMA)
+    stats.update(rewards[i, a] + DISCOUNT * values[i, a])
+  tree = tree_of(visits, rewards, values, DISCOUNT)
   for i in range(6):
     expected = [
-      stats.normalize(rewards[i, a] + GAMMA * values[i, a]) if visits[i, a] else 0.0
+      stats.normalize(rewards[i, a] + DISCOUNT * values[i, a]) if visits[i, a] else 0.0
       for a in range(A)
     ]
     np.testing.assert_allclose(
@@ -144,7 +144,7 @@ def test_puct_over_the_tree_is_muzeros_min_max():
 @pytest.mark.parametrize("visits", [np.zeros((3, A)), np.eye(3, A)])
 def test_puct_over_the_tree_without_extremes(visits, unvisited):
   """Nothing visited, or all Q the same (7): finite zeros, no 0 / 0."""
-  tree = tree_of(visits, np.full((3, A), 7.0), np.zeros((3, A)), GAMMA)
+  tree = tree_of(visits, np.full((3, A), 7.0), np.zeros((3, A)), DISCOUNT)
   scores = puct_over_tree(tree, jnp.int32(0), epsilon=0.02, unvisited=unvisited)
   np.testing.assert_array_equal(scores, np.zeros(A))
 
@@ -162,7 +162,7 @@ def test_sigma_over_the_tree_by_hand():
 
 
 def test_sigma_over_the_tree_before_any_visit():
-  tree = tree_of(np.zeros((1, A)), np.zeros((1, A)), np.zeros((1, A)), GAMMA)
+  tree = tree_of(np.zeros((1, A)), np.zeros((1, A)), np.zeros((1, A)), DISCOUNT)
   np.testing.assert_array_equal(
     qtransforms.GUMBEL["tree"](tree, jnp.int32(0), epsilon=0.02, **SIGMA), np.zeros(A)
   )

@@ -10,7 +10,7 @@ import pytest
 
 from muzero_jax.search import regularized
 from muzero_jax.search.puct import Puct
-from tests.search.common import BANDIT, GAMMA, KEY, assert_counts, equal_roots, run, tree_of
+from tests.search.common import BANDIT, DISCOUNT, KEY, assert_counts, equal_roots, run, tree_of
 
 policy = jax.jit(regularized.regularized)
 
@@ -98,7 +98,7 @@ def test_an_action_of_the_tree_is_a_sample_from_it():
 
 def searched(improvement):
   """12 simulations, with noise; Q are rewards, and their extremes scale them to what they are."""
-  return Puct(BANDIT, GAMMA, 12, improvement=improvement, pb_c_base=HUGE)
+  return Puct(BANDIT, DISCOUNT, 12, improvement=improvement, pb_c_base=HUGE)
 
 
 ROOTS = equal_roots(400, np.log(PRIOR))

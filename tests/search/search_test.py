@@ -16,7 +16,7 @@ from muzero_jax.search.random import Random
 from muzero_jax.types import Model, Root
 from tests.search.common import (
   BANDIT,
-  GAMMA,
+  DISCOUNT,
   KEY,
   ROOT,
   SEARCHES,
@@ -166,7 +166,7 @@ def test_the_tree_runs_on_plain_scalars_with_a_discount_for_each_root():
     return hidden + 1, jnp.tile(down, (hidden.shape[0], 1))
 
   model = Model(None, None, predict, step, support.decode, None)
-  output, (hidden, depth) = RecurrentFn(model, GAMMA)(
+  output, (hidden, depth) = RecurrentFn(model, DISCOUNT)(
     {}, KEY, jnp.zeros(3, jnp.int32), (jnp.zeros((3, D)), jnp.array([0.0, 1.0, 4.0]))
   )
   low, high = 5.0, 6.0  # by bisection
@@ -178,11 +178,11 @@ def test_the_tree_runs_on_plain_scalars_with_a_discount_for_each_root():
   assert output.value.shape == output.reward.shape == output.discount.shape == (3,)
   np.testing.assert_allclose(output.value, np.full(3, low), rtol=1e-5)
   np.testing.assert_allclose(output.reward, np.full(3, -low), rtol=1e-5)
-  np.testing.assert_allclose(output.discount, np.full(3, GAMMA), rtol=1e-6)
+  np.testing.assert_allclose(output.discount, np.full(3, DISCOUNT), rtol=1e-6)
   np.testing.assert_array_equal(hidden, 1)
   # One simulation of one action, which the policy then takes: reward + gamma * value.
-  decision = run(Puct(model, GAMMA, 1), KEY, equal_roots(3, np.zeros(A), value=2.0))
-  np.testing.assert_allclose(decision.value, np.full(3, -low + GAMMA * low), rtol=1e-5)
+  decision = run(Puct(model, DISCOUNT, 1), KEY, equal_roots(3, np.zeros(A), value=2.0))
+  np.testing.assert_allclose(decision.value, np.full(3, -low + DISCOUNT * low), rtol=1e-5)
 
 
 def test_log_prob():
@@ -210,7 +210,9 @@ def corridor():
   )
 
 
-@pytest.mark.parametrize("search", [Gumbel(corridor(), GAMMA, 40), Puct(corridor(), GAMMA, 200)])
+@pytest.mark.parametrize(
+  "search", [Gumbel(corridor(), DISCOUNT, 40), Puct(corridor(), DISCOUNT, 200)]
+)
 def test_a_reward_two_steps_away_is_found(search):
   """Worth 0.9 * 1 against 0.1 at once, which is what one step of looking ahead would take."""
   root = Root(jnp.zeros((8, 1)), jnp.zeros((8, 3)), jnp.zeros(8))
@@ -218,7 +220,7 @@ def test_a_reward_two_steps_away_is_found(search):
   np.testing.assert_array_equal(decision.action, 0)
   np.testing.assert_array_equal(decision.policy.argmax(-1), 0)
   assert (0.1 < decision.value).all() and (decision.value < 0.9).all()
-  short = NoSearch(corridor(), GAMMA).for_evaluation()
+  short = NoSearch(corridor(), DISCOUNT).for_evaluation()
   np.testing.assert_array_equal(run(short, KEY, root).action, 2)
 
 

@@ -16,7 +16,7 @@ from tests import builders
 from tests.fakes import DIGITS
 
 N = 2
-# A frame is the number of its state, and so is the latent. Parameters: Q[state, action].
+# A frame is the number of its state, and so is the hidden state. Parameters: Q[state, action].
 MODEL = DIGITS._replace(
   encode=lambda params, frames: frames[:, -1].astype(jnp.float32),
   q=QHead(

@@ -16,8 +16,8 @@ from tests import builders
 
 UNROLL, N = 3, 2
 LENGTH = UNROLL + N + 1  # steps t .. t+5
-GAMMA = 0.5  # every sum below is exact in binary
-RETURNS = Returns(n_step=N, discount=GAMMA, clip_rewards=False)
+DISCOUNT = 0.5  # every sum below is exact in binary
+RETURNS = Returns(n_step=N, discount=DISCOUNT, clip_rewards=False)
 
 
 def example(reward, value, *, discount=(), last=(), first=(), unroll=UNROLL, stack=1):
@@ -39,7 +39,7 @@ def example(reward, value, *, discount=(), last=(), first=(), unroll=UNROLL, sta
 
 
 @functools.partial(jax.jit, static_argnames=("unroll", "n", "discount", "td_lambda", "clip"))
-def targets(one, unroll=UNROLL, n=N, discount=GAMMA, td_lambda=1.0, clip=False):
+def targets(one, unroll=UNROLL, n=N, discount=DISCOUNT, td_lambda=1.0, clip=False):
   return reward_and_value(
     one, one.value, unroll=unroll, returns=Returns(n, discount, td_lambda, clip)
   )
