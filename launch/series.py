@@ -108,14 +108,15 @@ def train(runs: list[Config], pace: Pace) -> None:
       progress.show(share, f"{text}{pace.left(seeds - (1 - share) * len(waiting))}")
 
     code = call(config, seeds, show)
-  log = Path(f"{config.workdir}.log")
-  last = (log.read_text(errors="replace").strip().splitlines() or [""])[-1]
+  printed = Path(f"{config.workdir}.log").read_text(errors="replace").strip().splitlines()
   if code:
+    last = printed[-1] if printed else ""
     raise ConfigError(f"the run in {config.workdir} ended with exit code {code}: {last}")
   update(1.0)
   pace.over += seeds
   took = duration(time.monotonic() - begun)
-  print(f"{title}: {last.partition(' (')[0]} ({took}{pace.left()})", flush=True)
+  score = next((line for line in reversed(printed) if ": mean return " in line), "done")
+  print(f"{title}: {score.partition(' (')[0]} ({took}{pace.left()})", flush=True)
 
 
 def done(runs: list[Config]) -> float:

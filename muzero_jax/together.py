@@ -85,7 +85,7 @@ def _train(runs: list[Training], folder: Any) -> int:
   for run in runs:
     run.end()
   report = page.write([run.folder for run in runs], folder / "report.html")
-  print(f"{summary(runs)}  report: {report}", flush=True)
+  print(f"{summary(runs)}\nreport: {report}", flush=True)
   return 0
 
 

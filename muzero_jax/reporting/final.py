@@ -33,8 +33,8 @@ def finish(scoring: Scoring, params: Params, env_steps: int) -> None:
     if scoring.config.video and not video.exists():
       scoring.record(params, env_steps)
     board.write(scoring.folder)
-    places = f"curve: {curve}" + (f"  video: {video}" if video.exists() else "")
-    places += f"  report: {page.write([scoring.folder])}"
+    places = [f"curve: {curve}", *([f"video: {video}"] if video.exists() else [])]
+    places.append(f"report: {page.write([scoring.folder])}")
   except (OSError, ConfigError, StorageError) as error:
     print(sentence(rows["trained"], rows["random"]), flush=True)
     raise StorageError(
@@ -42,8 +42,8 @@ def finish(scoring: Scoring, params: Params, env_steps: int) -> None:
       "run the same command again."
     ) from error
   expected = references.sentence(history.read(scoring.folder), env_steps)
-  said = [sentence(rows["trained"], rows["random"]), expected, places]
-  print("  ".join(filter(None, said)), flush=True)
+  said = [sentence(rows["trained"], rows["random"]), expected, *places]
+  print("\n".join(filter(None, said)), flush=True)
 
 
 def _scores(scoring: Scoring, params: Params, env_steps: int) -> dict[str, dict[str, Any] | None]:
