@@ -1,6 +1,6 @@
 """Combinations of settings that are refused, each in a sentence with the flag and a remedy."""
 
-from muzero_jax.config import Config, ConfigError, has_q_head, values
+from muzero_jax.config import Config, ConfigError, has_q_head
 
 # Kinds of environments written in JAX: their states are arrays, which can be saved, and several
 # seeds can be trained side by side.
@@ -12,7 +12,7 @@ Rules = list[tuple[bool, str]]
 
 def check(config: Config) -> None:
   """Raises ConfigError for the first combination of settings that is not allowed."""
-  for rules in (environment, learning, searching, q_head):
+  for rules in (environment, examples, losses, searching, q_head):
     for broken, sentence in rules(config):
       if broken:
         raise ConfigError(sentence)
@@ -46,20 +46,9 @@ def environment(config: Config) -> Rules:
   ]
 
 
-def learning(config: Config) -> Rules:
-  """Of losses and targets."""
-  terms = (
-    "reward",
-    "value_prefix",
-    "value",
-    "policy",
-    "policy_gradient",
-    "q",
-    "q_search",
-    "custom",
-  )
+def examples(config: Config) -> Rules:
+  """Of the replay, and the targets of what is drawn from it."""
   targets = config.targets
-  halving = config.search.kind == "gumbel" and config.search.acting == "halving"
   return [
     (
       config.replay.anneal and config.replay.kind != "prioritized",
@@ -67,23 +56,13 @@ def learning(config: Config) -> Rules:
       "--replay.kind=prioritized.",
     ),
     (
-      not any(values(config)[f"loss.{name}"] for name in terms),
-      "--loss.reward, --loss.value, --loss.policy and --loss.policy_gradient are all 0: nothing "
-      "would be learned.",
-    ),
-    (
-      config.loss.policy_gradient > 0 and halving,
-      "--loss.policy_gradient needs the probability of the action taken, which sequential halving "
-      "does not give: use --search.acting=sample, or --search.kind=none or puct.",
-    ),
-    (
-      config.targets.correction != "none" and config.targets.bootstrap != "target",
-      f"--targets.correction={config.targets.correction} compares with the policy of the target "
+      targets.correction != "none" and targets.bootstrap != "target",
+      f"--targets.correction={targets.correction} compares with the policy of the target "
       "network: use --targets.bootstrap=target.",
     ),
     (
-      config.targets.correction != "none" and halving,
-      f"--targets.correction={config.targets.correction} needs the probability of the action "
+      targets.correction != "none" and acts_by_halving(config),
+      f"--targets.correction={targets.correction} needs the probability of the action "
       "taken, which sequential halving does not give: use --search.acting=sample, or "
       "--search.kind=none or puct.",
     ),
@@ -102,36 +81,68 @@ def learning(config: Config) -> Rules:
       "--targets.novelty needs a predictor that knows old frames, which is not learned: set "
       "--loss.novelty.",
     ),
+  ]
+
+
+def losses(config: Config) -> Rules:
+  """Of the loss terms."""
+  loss = config.loss
+  terms = (
+    "reward",
+    "value_prefix",
+    "value",
+    "policy",
+    "policy_gradient",
+    "q",
+    "q_search",
+    "custom",
+  )
+  return [
     (
-      config.loss.value_prefix > 0 and config.loss.reward > 0,
+      not any(getattr(loss, name) for name in terms),
+      "--loss.reward, --loss.value, --loss.policy and --loss.policy_gradient are all 0: nothing "
+      "would be learned.",
+    ),
+    (
+      loss.policy_gradient > 0 and acts_by_halving(config),
+      "--loss.policy_gradient needs the probability of the action taken, which sequential halving "
+      "does not give: use --search.acting=sample, or --search.kind=none or puct.",
+    ),
+    (
+      loss.value_prefix > 0 and loss.reward > 0,
       "--loss.value_prefix takes the place of single rewards, which would not be learned: use "
       "--loss.reward=0.",
     ),
     (
-      config.loss.value_prefix > 0 and not config.targets.discount,
+      loss.value_prefix > 0 and not config.targets.discount,
       "--loss.value_prefix finds rewards by dividing by the discount: use a --targets.discount "
       "above 0.",
     ),
     (
-      config.loss.reconstruction > 0 and config.learner.shift > 0,
+      loss.reconstruction > 0 and config.learner.shift > 0,
       "--loss.reconstruction cannot show frames that are shifted at random: use --learner.shift=0.",
     ),
     (
-      config.loss.pretrain > 0 and not (config.loss.reconstruction or config.loss.consistency),
+      loss.pretrain > 0 and not (loss.reconstruction or loss.consistency),
       "--loss.pretrain needs a loss without rewards: use --loss.reconstruction or "
       "--loss.consistency.",
     ),
     (
-      0 < config.loss.reconstruction_until < config.loss.pretrain and not config.loss.consistency,
+      0 < loss.reconstruction_until < loss.pretrain and not loss.consistency,
       "--loss.pretrain lasts longer than --loss.reconstruction_until, so that nothing would be "
       "learned in between: lower it.",
     ),
     (
-      config.loss.short_value > 0 and config.loss.short_discount >= config.targets.discount,
-      f"--loss.short_discount={config.loss.short_discount}: the second value must have the shorter "
+      loss.short_value > 0 and loss.short_discount >= config.targets.discount,
+      f"--loss.short_discount={loss.short_discount}: the second value must have the shorter "
       "horizon, a discount below --targets.discount.",
     ),
   ]
+
+
+def acts_by_halving(config: Config) -> bool:
+  """Whether actions are winners of sequential halving, whose probability is not known."""
+  return config.search.kind == "gumbel" and config.search.acting == "halving"
 
 
 def searching(config: Config) -> Rules:
