@@ -19,6 +19,8 @@ LONG = (
   "tests/learning/",
   "tests/integration/",
   "tests/agents_test.py",
+  "tests/runs/damage_test.py",
+  "tests/search/mctx_own_test.py",
   "tests/benchmark/flops_test.py",
   "tests/benchmark/sweep_test.py",
   "tests/benchmark/workloads_test.py",

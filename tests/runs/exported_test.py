@@ -53,6 +53,7 @@ def file(agent, tmp_path):
   return tmp_path / "catch.npz"
 
 
+@pytest.mark.long
 def test_another_process_acts_in_the_same_way_from_the_file_alone(agent, file, tmp_path):
   program = (
     "import muzero_jax, numpy as np; boards = np.load('boards.npy');"

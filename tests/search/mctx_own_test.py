@@ -60,10 +60,9 @@ def as_mctx_is_tested():
 
 @pytest.mark.parametrize(
   ("grower", "name"),
-  [(batched.search, name) for name in GUMBEL + PUCT]
+  [(batched.search, name) for name in [*GUMBEL, *PUCT, LARGE]]
   # In rounds, compiling this one and the large one takes a minute each.
-  + [(in_rounds, name) for name in GUMBEL if "gumbel_muzero_reward" not in name]
-  + [pytest.param(batched.search, LARGE, marks=pytest.mark.long)],
+  + [(in_rounds, name) for name in GUMBEL if "gumbel_muzero_reward" not in name],
 )
 def test_mctxs_own_tests(grower, name, monkeypatch, as_mctx_is_tested):
   module = f"mctx._src.tests.{name.split('.')[0]}"

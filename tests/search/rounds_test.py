@@ -166,7 +166,7 @@ def alike(one, other):
     pytest.param("tree", 6, 8, 16, 0.85, marks=pytest.mark.long),
     pytest.param("advantage", 6, 8, 16, 0.85, marks=pytest.mark.long),
     pytest.param("node", 18, 16, 16, 1.0, marks=pytest.mark.long),
-    ("node", 6, 16, 4, 0.9),
+    pytest.param("node", 6, 16, 4, 0.9, marks=pytest.mark.long),
     pytest.param("node", 18, 50, 16, 0.65, marks=pytest.mark.long),
   ],
 )
