@@ -62,6 +62,7 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
 
 def test_seeds_of_games_in_jax_are_trained_side_by_side(tmp_path):
   """Not those of EnvPool's games, nor different games; a gap between the seeds parts them."""
+  pytest.importorskip("gymnax")
   words = ["suite", f"--workdir={tmp_path}", "--games=minatar", "--seeds=3"]
   _, runs = suite.planned([*words, "--preset=minatar_breakout"])
   groups = series.groups(runs)
