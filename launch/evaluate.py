@@ -1,7 +1,9 @@
 """Plays full episodes with the newest checkpoints of runs, and prints their scores.
 
-muzero-jax evaluate --workdir=DIR[,DIR...] --episodes=N [--protocol=100k|machado] [--json=FILE]
-muzero-jax evaluate --aggregate --workdir=DIR[,DIR...] [--protocol=100k|machado] [--json=FILE]
+muzero-jax evaluate --workdir=DIR[,DIR...] --episodes=N [--protocol=100k|machado]
+    [--acting=greedy|sampled] [--json=FILE]
+muzero-jax evaluate --aggregate --workdir=DIR[,DIR...] [--protocol=100k|machado]
+    [--acting=greedy|sampled] [--json=FILE]
 
 The scores are appended to evaluations.jsonl in each run's folder; for the file of an exported
 agent (launch.export), in the folder FILE.results beside it. Several runs are combined into

@@ -99,8 +99,7 @@ def seated(config: Config, agent: Any) -> tuple[Any, Any, tuple[str, ...]]:
     given = dict(evaluator=evaluator, params=agent.params, discount=agent.config.targets.discount)
   seat = Seat(environment, key, renderer=renderer, **given)
   count = environment.spec.num_actions
-  playable = actions.playable(config.env.kind, config.env.task, count)
-  keyboard = Keyboard(playable, count)
+  keyboard = Keyboard(actions.playable(config.env.kind, config.env.task, count), count)
   names = build.action_names(agent.config, agent.spec.num_actions) if agent else ()
   return seat, keyboard, names
 

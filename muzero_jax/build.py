@@ -267,7 +267,7 @@ def check_task(config: Config) -> None:
 
 def is_atari(config: Config) -> bool:
   """Whether the run's environments are Atari games of EnvPool."""
-  return config.env.kind == "envpool" and envpool.is_atari(config.env.task)
+  return actions.is_atari(config.env.kind, config.env.task)
 
 
 def atari(config: Config) -> envpool.Atari:

@@ -34,7 +34,7 @@ def names(kind: str, task: str, num_actions: int) -> tuple[str, ...]:
     return ("left", "stay", "right")
   if kind in ("envpool", "gymnasium") and task in _CONTROL:
     return _CONTROL[task]
-  if not _is_atari(kind, task):
+  if not is_atari(kind, task):
     return ()
   known = ALL if num_actions == len(ALL) else _MINIMAL.get(task, ())
   return known if len(known) == num_actions else ()
@@ -47,7 +47,7 @@ def playable(kind: str, task: str, num_actions: int) -> dict[str, int]:
   Arguments as in `names`.
   """
   known = names(kind, task, num_actions)
-  used = _MINIMAL.get(task, known) if _is_atari(kind, task) else known
+  used = _MINIMAL.get(task, known) if is_atari(kind, task) else known
   return {name: number for number, name in enumerate(known) if name in used}
 
 
@@ -56,5 +56,6 @@ def equivalent(kind: str, task: str) -> tuple[tuple[int, ...], ...]:
   return _EQUIVALENT.get(task, ()) if kind == "envpool" else ()
 
 
-def _is_atari(kind: str, task: str) -> bool:
+def is_atari(kind: str, task: str) -> bool:
+  """Whether this environment is an Atari game of EnvPool. Arguments as in `names`."""
   return kind == "envpool" and envpool.is_atari(task)

@@ -63,9 +63,8 @@ def newest(folder: str, agent: str, protocol: str, acting: str = "auto") -> Run:
     words += "" if acting == "auto" else f" --acting={acting}"
     words += " --random" if agent == "random" else ""
     raise ConfigError(
-      f"--workdir={folder}: no evaluation of the {agent} "
-      f"player{'' if protocol == 'auto' else f' under protocol {protocol}'}"
-      f"{'' if acting == 'auto' else f', {acting},'} in it; "
+      f"--workdir={folder}: no {'' if acting == 'auto' else f'{acting} '}evaluation of the {agent} "
+      f"player{'' if protocol == 'auto' else f' under protocol {protocol}'} in it; "
       f"make one with python -m launch.evaluate --workdir={folder}{words}."
     )
   return Run(folder, config, rows[-1])

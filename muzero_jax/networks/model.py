@@ -104,8 +104,9 @@ class Network(Protocol):
   """Makes the modules of one kind of network: `mlp`, `vector`, `resnet` or `hadamax`."""
 
   def __call__(self, size: str, num_actions: int, bins: int, dtype: Any, platform: str) -> Modules:
-    """Makes them; `size` is one of those that the kind comes in, other arguments are as in
-    `make_model`.
+    """Makes them, of one of the sizes that the kind has.
+
+    Scalars (rewards and values) are logits over `bins`; other arguments are as in `make_model`.
     """
     ...
 

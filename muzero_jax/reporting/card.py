@@ -89,8 +89,8 @@ def _scores(agent: Agent, rows: list[dict[str, Any]], task: str) -> list[str]:
   brackets = f"In brackets: {', '.join(sorted(levels))} bootstrap intervals over games. "
   lines += [
     "",
-    f"{brackets if levels else ''}Scores are sums of unclipped rewards over whole games, without "
-    "exploration, of one training run (one seed): another run may come out differently.",
+    f"{brackets if levels else ''}Scores are sums of unclipped rewards over whole games, of "
+    "one training run (one seed): another run may come out differently.",
   ]
   for protocol in dict.fromkeys(row.get("protocol", "") for row in rows):
     lines.append(f"Protocol {protocol}: {_rules(protocol)}.")

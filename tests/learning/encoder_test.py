@@ -45,8 +45,8 @@ def played():
 
 
 @pytest.mark.usefixtures("compiled_as_usual")
-@pytest.mark.parametrize("make, size", [(resnet.resnet, "tiny"), (vector.vector, "nano")])
-def test_the_value_of_random_play_is_learned_from_pixels(played, make, size):
+@pytest.mark.parametrize("network, size", [(resnet.resnet, "tiny"), (vector.vector, "nano")])
+def test_the_value_of_random_play_is_learned_from_pixels(played, network, size):
   """1,500 gradient steps of 64 shifted examples; then values explain 15 % of how returns vary in
   later steps.
 
@@ -54,7 +54,7 @@ def test_the_value_of_random_play_is_learned_from_pixels(played, make, size):
   """
   stacks, returns = played
   support = Support(10)
-  model = make_model(make, size, 4, support, jax.ShapeDtypeStruct(stacks.shape[2:], np.uint8))
+  model = make_model(network, size, 4, support, jax.ShapeDtypeStruct(stacks.shape[2:], np.uint8))
   params, optimizer = model.init(jax.random.key(0)), optax.adam(1e-3)
   half = STEPS * 2 // 3
   frames, wanted = jnp.asarray(stacks[:half]), jnp.asarray(returns[:half])

@@ -19,7 +19,7 @@ from tests.networks.common import (
   SUPPORT,
 )
 
-# What really runs: name -> maker, size, shape of a frame.
+# What really runs: name -> network, size, shape of a frame.
 RUN = {
   "resnet-tiny": (resnet, "tiny", (84, 84)),
   "resnet-grid": (resnet, "grid", (10, 10, 2)),
@@ -29,14 +29,19 @@ RUN = {
 }
 
 
+def made(name, dtype):
+  """The model."""
+  network, size, shape = RUN[name]
+  kind = jnp.float32 if len(shape) == 1 else jnp.uint8
+  return make_model(
+    network, size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), kind), dtype
+  )
+
+
 @functools.cache
 def build(name, dtype=jnp.float32):
   """The model, its parameters and its functions compiled once."""
-  make, size, shape = RUN[name]
-  kind = jnp.float32 if len(shape) == 1 else jnp.uint8
-  model = make_model(
-    make, size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), kind), dtype
-  )
+  model = made(name, dtype)
   params = jax.jit(model.init)(jax.random.key(0))
   return model, params, tuple(jax.jit(f) for f in (model.encode, model.step, model.predict))
 
@@ -236,10 +241,7 @@ def test_heads_are_float32_under_a_bfloat16_trunk(name):
   """Softmax over the support in float32, whatever the trunk's precision: so are the layers that
   make its logits.
   """
-  make, size, shape = RUN[name]
-  model = make_model(
-    make, size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16
-  )
+  model = made(name, jnp.bfloat16)
   params = build(name)[1]
   hidden = jax.eval_shape(model.encode, params, frames(name))
   assert hidden.dtype == jnp.bfloat16
@@ -254,10 +256,7 @@ def test_heads_are_float32_under_a_bfloat16_trunk(name):
 
 @pytest.mark.parametrize("name", ["resnet-grid", "mlp"])
 def test_bfloat16_trunk_computes_about_the_same(name):
-  make, size, shape = RUN[name]
-  model = make_model(
-    make, size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), jnp.bfloat16
-  )
+  model = made(name, jnp.bfloat16)
   _, params, (encode, _, _) = build(name)
   narrow = jax.jit(model.encode)(params, frames(name)).astype(jnp.float32)
   assert np.mean(np.abs(narrow - encode(params, frames(name)))) < 0.02
@@ -278,10 +277,7 @@ def test_two_keys_give_two_networks():
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 def test_parameters_cast_beforehand_give_the_same_numbers(name, dtype):
   """To the bit, for `step` and `predict`; in float32 nothing is cast, and other entries stay."""
-  make, size, shape = RUN[name]
-  model = make_model(
-    make, size, ACTIONS, SUPPORT, jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8), dtype
-  )
+  model = made(name, dtype)
   params = disturbed(build(name)[1]) | {"statistics": jnp.float32(1 / 3)}
   before = model.cast(params)
   assert before["statistics"].dtype == jnp.float32

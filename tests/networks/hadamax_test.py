@@ -49,7 +49,7 @@ def test_shapes(size, shape, dtype):
 
 def test_the_published_size():
   """84 -> 21 -> 11 -> 11 pixels of 64 channels enter a layer of 512."""
-  params = shapes("small", (84, 84), make=hadamax)[0]["representation"]["params"]
+  params = shapes("small", (84, 84), network=hadamax)[0]["representation"]["params"]
   assert params["Dense_0"]["kernel"].shape == (11 * 11 * 64, 512)
   kernels = [params[f"Block_{i}"]["Conv_1"]["kernel"].shape for i in range(3)]
   assert kernels == [(8, 8, STACK, 32), (4, 4, 32, 64), (3, 3, 64, 64)]

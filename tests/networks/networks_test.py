@@ -18,12 +18,12 @@ from tests.networks.common import (
 )
 
 
-def shapes(size, shape, dtype=jnp.float32, make=resnet, num=2):
+def shapes(size, shape, dtype=jnp.float32, network=resnet, num=2):
   """Parameters, hidden state, stepped hidden state, reward, policy and value logits, abstractly;
   uint8 frames.
   """
   stack = jax.ShapeDtypeStruct((STACK, *shape), jnp.uint8)
-  model = models.make_model(make, size, ACTIONS, SUPPORT, stack, dtype)
+  model = models.make_model(network, size, ACTIONS, SUPPORT, stack, dtype)
 
   def run(key, frames, action):
     params = model.init(key)
@@ -82,16 +82,16 @@ def test_grid_keeps_the_boards_size():
 
 @pytest.mark.parametrize("size", list(WIDTHS))
 def test_hidden_states_of_the_mlp(size):
-  check_shapes(shapes(size, (10, 5), make=mlp), (WIDTHS[size],), jnp.float32)
-  check_shapes(shapes(size, (10, 5), jnp.bfloat16, make=mlp), (WIDTHS[size],), jnp.bfloat16)
+  check_shapes(shapes(size, (10, 5), network=mlp), (WIDTHS[size],), jnp.float32)
+  check_shapes(shapes(size, (10, 5), jnp.bfloat16, network=mlp), (WIDTHS[size],), jnp.bfloat16)
 
 
 @pytest.mark.parametrize("size", list(VECTOR_SIZES))
 @pytest.mark.parametrize("shape", [(48, 48), (84, 84), (96, 96, 3)])
 def test_hidden_states_of_the_vector_network(size, shape):
-  check_shapes(shapes(size, shape, make=vector), (VECTOR_SIZES[size].width,), jnp.float32)
+  check_shapes(shapes(size, shape, network=vector), (VECTOR_SIZES[size].width,), jnp.float32)
   check_shapes(
-    shapes(size, shape, jnp.bfloat16, make=vector), (VECTOR_SIZES[size].width,), jnp.bfloat16
+    shapes(size, shape, jnp.bfloat16, network=vector), (VECTOR_SIZES[size].width,), jnp.bfloat16
   )
 
 
