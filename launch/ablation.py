@@ -25,6 +25,12 @@ class Options(Config):
   """The settings of a run, and the variants and seeds to train."""
 
   seeds: int = option(5, "seeds of each variant: --seed and the following ones", minimum=1)
+  parallel: int = option(
+    1,
+    "seeds trained at the same time, each with a GPU of its own if there are so many; those of "
+    "environments written in JAX are trained together in any case",
+    minimum=1,
+  )
   vary: tuple = option(
     (),
     "a setting and its values, NAME=VALUE,VALUE,...: a variant for each value. It can be given "
@@ -54,8 +60,7 @@ def main(argv: list[str]) -> None:
   for name, config in plan.variants.items():
     places = {seed: f"{options.workdir}/{ablation.folder_name(name)}/{seed}" for seed in seeds}
     runs = [dataclasses.replace(config, seed=seed, workdir=place) for seed, place in places.items()]
-    for group in series.groups(runs):
-      series.train(group, pace)
+    series.train(series.groups(runs), pace, options.parallel)
     rows[name] = ablation.score(list(places.values()))
     print(ablation.table(rows), flush=True)
     write(options.workdir, rows, plan, list(seeds))

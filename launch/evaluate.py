@@ -109,7 +109,7 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
     StorageError: the row cannot be written there.
   """
   from muzero_jax.evaluation import protocols, scores, scoring
-  from muzero_jax.runs import exported, jsonl
+  from muzero_jax.runs import exported, jsonl, progress
 
   found = exported.load(folder)
   config = protocols.acting_as(found.config, options.acting)
@@ -126,7 +126,7 @@ def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
   print(
     f"returns, protocol {row['protocol']}: {' '.join(f'{score:g}' for score in row['returns'])}"
   )
-  print(scores.details(row), scores.sentence(row), sep="\n", flush=True)
+  print(*map(progress.fitted, (scores.details(row), scores.sentence(row))), sep="\n", flush=True)
   path = found.folder / "evaluations.jsonl"
   try:
     found.folder.mkdir(exist_ok=True)

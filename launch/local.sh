@@ -11,11 +11,13 @@ if ! [[ ${1:-} =~ ^[1-9][0-9]*$ ]]; then
 fi
 count=$1
 shift
-port=$(.venv/bin/python -c 'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
+port=$(.venv/bin/python -c \
+  'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
 pids=()
 for ((i = 0; i < count; i++)); do
   if command -v nvidia-smi >/dev/null; then export CUDA_VISIBLE_DEVICES=$i; fi
-  .venv/bin/python -m launch.train "$@" --coordinator="127.0.0.1:$port" --processes="$count" --process="$i" &
+  .venv/bin/python -m launch.train "$@" \
+    --coordinator="127.0.0.1:$port" --processes="$count" --process="$i" &
   pids+=($!)
 done
 # Processes that a script starts in the background ignore Ctrl-C.

@@ -109,7 +109,8 @@ def speed(config: Config) -> float:
   from muzero_jax import build
   from muzero_jax.evaluation.scoring import FRAMES_PER_SECOND
 
-  return FRAMES_PER_SECOND / config.env.frame_skip if build.is_atari(config) else 0.0
+  frames = build.frames_per_step(config)
+  return FRAMES_PER_SECOND / frames if frames else 0.0
 
 
 if __name__ == "__main__":

@@ -57,7 +57,7 @@ def main(argv: list[str]) -> None:
   one = scaling.OneDevice(
     env_steps_per_second=options.steps_per_second,
     updates_per_step=options.learner.updates_per_step,
-    frames_per_step=options.env.frame_skip if build.is_atari(options) else 1,
+    frames_per_step=max(build.frames_per_step(options), 1),
     parameters=memory.nbytes(jax.eval_shape(learner.init, jax.random.key(0)).params),
     state=sizes["parameters"] + sizes["optimizer"],
     replay=sizes["replay"],

@@ -5,7 +5,8 @@
 find_python() {
   local name
   for name in ${PYTHON:-} python3.12 python3.11 python3 python; do
-    if "$name" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+    if "$name" -c \
+      'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
       echo "$name"
       return
     fi
@@ -19,7 +20,11 @@ install() {
   python=$(find_python) || exit 1
   if [ ! -x .venv/bin/python ]; then
     echo "making .venv with $("$python" --version) ..."
-    "$python" -m venv .venv || { echo "error: $python cannot make a virtual environment (on Debian: apt install python3-venv)" >&2; exit 1; }
+    if ! "$python" -m venv .venv; then
+      echo "error: $python cannot make a virtual environment (on Debian: apt install" \
+        "python3-venv)" >&2
+      exit 1
+    fi
   fi
   if ! cat "$@" ${CONSTRAINTS:+"$CONSTRAINTS"} | cmp -s - "$stamp"; then
     echo "installing the requirements into .venv (once; about a minute) ..."

@@ -3,8 +3,9 @@
 muzero-jax suite --games=atari26|atari57|minatar|NAME,... --preset=NAME --workdir=DIR [--seeds=5]
     [--flag=value ...]
 
-The runs, in DIR/GAME/SEED, are trained one after the other, each in a separate process; the seeds
-of a game written in JAX are trained side by side in one process. The command can be stopped and
+The runs, in DIR/GAME/SEED, are trained one after the other, each in a separate process, or
+--parallel=N of them at the same time; the seeds of a game written in JAX are trained side by side
+in one process. The command can be stopped and
 started again: finished runs are not repeated, and an interrupted run is resumed. When all are
 finished it prints the scores over games and writes DIR/suite.json and DIR/report.html. With
 --index=I only the I-th run is trained, so that a cluster's scheduler can start all of them;
@@ -34,6 +35,9 @@ class Options(Config):
     "atari57: those with published scores of random play and people; minatar: those of gymnax",
   )
   seeds: int = option(5, "seeds of each game: --seed and the following ones", minimum=1)
+  parallel: int = option(
+    1, "processes at the same time, each with a GPU of its own if there are so many", minimum=1
+  )
   index: int = option(-1, "train only this run, counted from 0, and score nothing; -1: all")
   submit: str = option(
     "",
@@ -58,8 +62,7 @@ def main(argv: list[str]) -> None:
   asked = runs if options.index < 0 else runs[options.index : options.index + 1]
   pace = series.Pace(len(asked))
   print(f"{len(runs)} runs" + (f", of which number {options.index}" * (options.index >= 0)))
-  for group in series.groups(asked):
-    series.train(group, pace)
+  series.train(series.groups(asked), pace, options.parallel)
   if options.index < 0:
     score(options.workdir, [config.workdir for config in runs])
 

@@ -11,5 +11,6 @@ if [ $# -lt 3 ]; then
 fi
 name=$1 zone=$2
 shift 2
-exec gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all --command="cd muzero_jax && exec \
+exec gcloud compute tpus tpu-vm ssh "$name" --zone="$zone" --worker=all \
+  --command="cd muzero_jax && exec \
 .venv/bin/python -m launch.train --coordinator=auto $(printf '%q ' "$@")"

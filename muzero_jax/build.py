@@ -220,6 +220,10 @@ def make_environment(
     from muzero_jax.envs import gymnax  # an optional dependency
 
     return pure.PureEnvironment(gymnax.make(env.task), num_envs)
+  if env.kind == "jaxtari":
+    from muzero_jax.envs import jaxtari  # an optional dependency
+
+    return pure.PureEnvironment(jaxtari.make(env.task, atari(config)), num_envs)
   if env.kind == "gymnasium":
     from muzero_jax.envs import gymnasium  # an optional dependency
 
@@ -252,7 +256,7 @@ def restarts(config: Config) -> bool:
 
 
 def check_task(config: Config) -> None:
-  """Checks that EnvPool or gymnax has the run's task; nothing is started. Others are not checked.
+  """Checks that EnvPool, gymnax or JAXtari has the run's task; nothing is started.
 
   Raises:
     GameError: it has not.
@@ -263,11 +267,21 @@ def check_task(config: Config) -> None:
     from muzero_jax.envs import gymnax  # an optional dependency
 
     gymnax.check_task(config.env.task)
+  if config.env.kind == "jaxtari":
+    from muzero_jax.envs import jaxtari  # an optional dependency
+
+    jaxtari.check_task(config.env.task)
 
 
 def is_atari(config: Config) -> bool:
   """Whether the run's environments are Atari games of EnvPool."""
   return actions.is_atari(config.env.kind, config.env.task)
+
+
+def frames_per_step(config: Config) -> int:
+  """Frames, of 1/60 s, per agent step of an Atari game, be it rewritten in JAX; 0 for others."""
+  timed = is_atari(config) or config.env.kind == "jaxtari"
+  return config.env.frame_skip if timed else 0
 
 
 def atari(config: Config) -> envpool.Atari:

@@ -47,12 +47,12 @@ class Env:
   kind: str = option(
     "envpool",
     "library that implements the environment; custom: your own (docs/library.md)",
-    choices=("envpool", "catch", "gymnax", "gymnasium", "custom"),
+    choices=("envpool", "catch", "gymnax", "jaxtari", "gymnasium", "custom"),
   )
   task: str = option(
     "Pong-v5",
-    "name of the environment in EnvPool, gymnax or gymnasium; custom: MODULE:FUNCTION; catch: "
-    "unused",
+    "name of the environment in EnvPool, gymnax, JAXtari or gymnasium; custom: MODULE:FUNCTION; "
+    "catch: unused",
   )
   num_envs: int = option(64, "environments per device", minimum=1)
   total_envs: int = option(
@@ -450,7 +450,7 @@ class Loss:
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
-  """The learner."""
+  """Batch size, update rate, target network, resets, augmentation."""
 
   batch_size: int = option(64, "examples per device and gradient step", minimum=1)
   total_batch_size: int = option(
@@ -462,8 +462,8 @@ class Learner:
   )
   reset_every: int = option(
     0,
-    "gradient steps between resets of heads, and in part of encoder and dynamics (BBF), but for "
-    "the end of the run, of this length, too; 0: never",
+    "gradient steps between resets of the heads and, in part, of encoder and dynamics (BBF); none "
+    "in the last so many gradient steps of a run; 0: never",
     minimum=0,
   )
   shift: int = option(
@@ -567,8 +567,8 @@ class Config:
   )
   resume: str = option(
     "episodes",
-    "how a run goes on whose games are not written in JAX; episodes: with new ones; exact: all "
-    "actions are saved, and played again to where the games were (docs/resuming.md)",
+    "how a run resumes whose environments are not written in JAX; episodes: with new episodes; "
+    "exact: where it was, by playing all actions again, which are saved (docs/resuming.md)",
     choices=("episodes", "exact"),
   )
   skip_nonfinite: int = option(

@@ -255,8 +255,8 @@ def check_losses(losses: dict[str, Array], sample: Sample) -> None:
     chex.assert_type(loss, jnp.float32, custom_message=f"of the loss term {name}")
 
 
-# Metrics with this prefix are not averages, but what is known about the gradient step at which the
-# learner stopped. All other steps report zeros, so that the sum over steps is that of this one:
+# Metrics with this prefix are not averages: they describe the gradient step at which the learner
+# stopped because it diverged. All other steps report zeros, so that sums over steps are this one's:
 #   found, f32[4]: 1, and its loss, the norm of its gradient, and the largest absolute value of a
 #     parameter after it, over all devices
 #   terms, f32[T]: the sum of each loss term over the batch of this device
@@ -289,9 +289,9 @@ def batch_statistics(sample: Sample, targets: Targets, error: Array) -> Statisti
 
 
 def forget(state: T) -> T:
-  """The state of an optimizer with Adam's moments, and their count, as at the beginning.
+  """The state of an optimizer with Adam's moments and their count reset to zero.
 
-  The schedule of the learning rate goes on.
+  The schedule of the learning rate is not reset.
   """
 
   def is_adam(x: Any) -> bool:
@@ -301,7 +301,7 @@ def forget(state: T) -> T:
 
 
 def chosen(first: Array, one: T, other: T) -> T:
-  """One of two pytrees: `one` if `first` (bool[]), else `other`."""
+  """`jnp.where(first, one, other)` of two pytrees; `first` is bool[]."""
   return jax.tree.map(lambda a, b: jnp.where(first, a, b), one, other)
 
 

@@ -4,7 +4,7 @@ from muzero_jax.config import Config, ConfigError, has_q_head
 
 # Kinds of environments written in JAX: their states are arrays, which can be saved, and several
 # seeds can be trained side by side.
-IN_JAX = ("catch", "gymnax", "custom")
+IN_JAX = ("catch", "gymnax", "jaxtari", "custom")
 
 # Each is whether it is broken, and the sentence for it.
 Rules = list[tuple[bool, str]]
@@ -19,7 +19,7 @@ def check(config: Config) -> None:
 
 
 def environment(config: Config) -> Rules:
-  """Of the environment, its network, its evaluation and how it goes on."""
+  """Rules about the environment, its network, its evaluation and how a run resumes."""
   return [
     (
       config.env.kind == "catch"
@@ -47,7 +47,7 @@ def environment(config: Config) -> Rules:
 
 
 def examples(config: Config) -> Rules:
-  """Of the replay, and the targets of what is drawn from it."""
+  """Rules about the replay and the targets."""
   targets = config.targets
   return [
     (
@@ -85,7 +85,7 @@ def examples(config: Config) -> Rules:
 
 
 def losses(config: Config) -> Rules:
-  """Of the loss terms."""
+  """Rules about the loss terms."""
   loss = config.loss
   terms = (
     "reward",
@@ -146,7 +146,7 @@ def acts_by_halving(config: Config) -> bool:
 
 
 def searching(config: Config) -> Rules:
-  """Of the search and what is put around it."""
+  """Rules about the search and what is wrapped around it."""
   search = config.search
   return [
     (
@@ -200,7 +200,7 @@ def searching(config: Config) -> Rules:
 
 
 def q_head(config: Config) -> Rules:
-  """Of the Q head, and of acting by it."""
+  """Rules about the Q head and acting by it."""
   acts, bootstrap = config.search.kind == "q", config.targets.bootstrap
   around = [
     name

@@ -34,7 +34,7 @@ from muzero_jax.reporting.final import finish
 from muzero_jax.runs import actions, diverged, metrics, signals, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.jsonl import forget
-from muzero_jax.runs.progress import FILLING, Screen, ScreenLike
+from muzero_jax.runs.progress import FILLING, Screen, ScreenLike, fitted
 from muzero_jax.runs.saved import Saved
 from muzero_jax.runs.signals import Stop, Stopped
 from muzero_jax.runs.state import State, begin
@@ -95,7 +95,8 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
         workdir.compare(config, folder)
       run = build.build(config, actions.begun(config, saved) if saved else 0)
       if not quiet:
-        print(memory.plan(run), memory.shares(run), *actions.caution(run), sep="\n", flush=True)
+        for said in (memory.plan(run), memory.shares(run), *actions.caution(run)):
+          print(fitted(said), flush=True)
       return Training(config, folder, run, checkpoints, saved, stop)
 
     training = checkpoints.load(prepare) or prepare()
@@ -210,7 +211,7 @@ class Training:
     self.stop.before_exit = self.checkpoints.close
     self.begin()
     self._say_when_learning_resumes()
-    self._check_warmup()
+    self.check_warmup()
     if self.ticks < self.total:
       with self.reporter() as reporter:
         self._rounds(reporter)
@@ -257,7 +258,7 @@ class Training:
       now = self.warm <= self.ticks
       print(f"learning resumes {'at once, from the saved replay' if now else when}", flush=True)
 
-  def _check_warmup(self) -> None:
+  def check_warmup(self) -> None:
     """Says it if the run ends before its first gradient step."""
     if self.warm >= self.total > self.ticks and self.config.learner.updates_per_step:
       steps = (self.warm - self.ticks) * self.run.width
@@ -433,7 +434,7 @@ class Training:
       screen=screen or Screen(total, self.env_steps),
       start=self.env_steps,
       simulations=self.run.loop.search.simulations,
-      frames=self.config.env.frame_skip if self.scoring.atari else 1,
+      frames=max(build.frames_per_step(self.config), 1),
       devices=self.run.devices.size,
       updates=int(self.state.shared.learner.step),
       skipped=int(self.state.shared.learner.skipped),

@@ -1,7 +1,6 @@
 """The data types that components exchange, and the function types that components implement.
 
-Read this file first: every other module refers to these types. Letters in shapes, here and in all
-other modules:
+Letters in shapes, here and in all other modules:
 
   B: environments
   S: stacked frames that the network sees
@@ -222,7 +221,8 @@ class Model(NamedTuple):
   # f32[N, members]; see `networks/ensemble.py`
   ensemble: Callable[[Params, Array], tuple[Array, Array]] | None = None
   q: QHead | None = None  # see `networks/q.py`
-  # hidden states [N, ...] -> the part of them that frames decide, and not the way from the root
+  # hidden states [N, ...] -> the part of them that an encoder could find from frames, without what
+  # depends on the path from the root (the LSTM's state of a value prefix)
   core: Callable[[Array], Array] = unchanged
   # frames [N, *frame_shape] -> how novel they are, f32[N]; see `networks/novelty.py`
   novelty: Callable[[Params, Array], Array] | None = None

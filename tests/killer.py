@@ -106,7 +106,8 @@ def state(folder: pathlib.Path) -> list[np.ndarray]:
   return bits(saved(folder))
 
 
-def main() -> None:
+def main() -> int:
+  """Returns the exit code: 1 if any array of the two runs differs."""
   jax.config.update("jax_num_cpu_devices", 2)
   numbers = list(itertools.takewhile(str.isdecimal, sys.argv[1:]))
   kills, seed, longest = (int(x) for x in [*numbers, *("1", "0", "20")[len(numbers) :]])
@@ -121,7 +122,8 @@ def main() -> None:
   pairs = list(zip(state(folder / "whole"), state(folder / "killed"), strict=True))
   same = sum(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
   print(f"{same} of {len(pairs)} arrays are equal, bit for bit; the runs are in {folder}")
+  return int(same < len(pairs))
 
 
 if __name__ == "__main__":
-  main()
+  sys.exit(main())

@@ -32,6 +32,7 @@ HOMES = {
   "envpool": ["envs/envpool.py"],
   "gymnax": ["envs/gymnax.py"],
   "gymnasium": ["envs/gymnasium.py"],
+  "jaxtari": ["envs/jaxtari.py"],
   "orbax": ["runs/storage.py"],
   "absl": ["flags.py"],
   "tensorboardX": ["runs/events.py", "reporting/board.py"],
@@ -43,7 +44,7 @@ HOMES = {
   "tqdm": ["runs/progress.py"],
   "wandb": ["reporting/tracker.py"],
 }
-OPTIONAL = ("gymnax", "gymnasium", "pygame", "wandb")  # extras in pyproject.toml
+OPTIONAL = ("gymnax", "gymnasium", "jaxtari", "pygame", "wandb")  # extras in pyproject.toml
 MODULES = sorted((ROOT / "muzero_jax").rglob("*.py"))
 
 

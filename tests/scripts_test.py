@@ -1,4 +1,4 @@
-"""The scripts that start several processes, without the systems that they are for."""
+"""The shell scripts, without the systems that they are for."""
 
 import pathlib
 import subprocess
@@ -9,9 +9,9 @@ import yaml
 LAUNCH = pathlib.Path(__file__).parents[1] / "launch"
 
 
-@pytest.mark.parametrize("name", ["local.sh", "slurm.sbatch", "tpu_pod.sh"])
-def test_scripts_parse(name):
-  subprocess.run(["bash", "-n", LAUNCH / name], check=True)
+@pytest.mark.parametrize("path", [*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")])
+def test_scripts_parse(path):
+  subprocess.run(["bash", "-n", path], check=True)
 
 
 @pytest.mark.parametrize(
@@ -24,6 +24,29 @@ def test_scripts_parse(name):
 def test_what_is_missing_is_said(name, words, said):
   call = subprocess.run([LAUNCH / name, *words], capture_output=True, text=True, check=False)
   assert call.returncode == 2 and call.stderr.startswith(f"error: {said}")
+
+
+def test_the_quick_start_trains_catch_and_then_pong(tmp_path):
+  """With flags, Pong only. The interpreter of its environment is a script that prints its words."""
+  for name in ("run.sh", "setup.sh"):
+    (tmp_path / "launch").mkdir(exist_ok=True)
+    (tmp_path / "launch" / name).write_text((LAUNCH / name).read_text())
+  (tmp_path / "launch" / "run.sh").chmod(0o755)
+  python = tmp_path / ".venv" / "bin" / "python"
+  python.parent.mkdir(parents=True)
+  python.write_text('#!/bin/bash\necho "$@"\n')
+  python.chmod(0o755)
+  (tmp_path / "requirements.txt").write_text("jax\n")
+
+  def said(*words):
+    call = [tmp_path / "launch" / "run.sh", *words]
+    lines = subprocess.run(call, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [line for line in lines if line.startswith("-m launch.")]
+
+  catch, pong = said()
+  assert catch == "-m launch.train --preset=catch --video --workdir=runs/catch"
+  assert pong == "-m launch.train --preset=quickstart --workdir=runs/quickstart"
+  assert said("--seed=1") == [f"{pong} --seed=1"]
 
 
 def test_the_tpu_script_quotes_flags(tmp_path):

@@ -1,6 +1,10 @@
 """A suite of games: which runs it plans, and how it goes on."""
 
 import dataclasses
+import re
+import subprocess
+import sys
+import time
 
 import pytest
 
@@ -39,13 +43,14 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
   """Two games and two seeds; the trainer is replaced by one that writes finished runs."""
   trained = []
 
-  def train(runs, pace):
-    (config,) = runs
-    trained.append((config.env.task, config.seed))
-    mean = {"Pong-v5": -20.7, "Breakout-v5": 30.5}[config.env.task]  # random play, and a human
-    row = score(mean, task=config.env.task, returns=[mean])
-    changed = {"env__task": config.env.task, "seed": config.seed}
-    write_run(tmp_path / config.env.task / str(config.seed), metric_rows([mean]), [row], **changed)
+  def train(groups, pace, parallel):
+    for (config,) in groups:
+      trained.append((config.env.task, config.seed))
+      mean = {"Pong-v5": -20.7, "Breakout-v5": 30.5}[config.env.task]  # random play, and a human
+      row = score(mean, task=config.env.task, returns=[mean])
+      changed = {"env__task": config.env.task, "seed": config.seed}
+      place = tmp_path / config.env.task / str(config.seed)
+      write_run(place, metric_rows([mean]), [row], **changed)
 
   monkeypatch.setattr(series, "train", train)
   suite.main(words(tmp_path, "--games=Pong-v5,Breakout-v5", "--seeds=2", "--index=3"))
@@ -58,6 +63,65 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
   said = capsys.readouterr().out
   assert "Pong-v5" in said and "Breakout-v5" in said
   assert (tmp_path / "suite.json").exists() and (tmp_path / "report.html").exists()
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch):
+  """Two runs of Pong; `launch.train` is replaced by a program that is given to `start`."""
+  _, runs = suite.planned(words(tmp_path, "--games=Pong-v5", "--seeds=2"))
+
+  def start(program):
+    def popen(command, stdout, **more):
+      seed = re.search(r"/(\d)\.flags", command[-1]).group(1)
+      return process([sys.executable, "-c", program, seed, str(tmp_path)], stdout=stdout, **more)
+
+    process = subprocess.Popen
+    monkeypatch.setattr(series.subprocess, "Popen", popen)
+    return series.groups(runs), series.Pace(2)
+
+  return start
+
+
+def test_runs_beside_each_other(jobs, tmp_path, capsys):
+  """Each waits until the other has begun, so that one after the other would not end."""
+  groups, pace = jobs(
+    "import pathlib, sys, time\n"
+    "seed, place = int(sys.argv[1]), pathlib.Path(sys.argv[2])\n"
+    "(place / f'begun{seed}').touch()\n"
+    "while not (place / f'begun{1 - seed}').exists(): time.sleep(0.02)\n"
+    "print(f'Pong-v5 after 9 steps: mean return {seed}.00 of 3 episodes (protocol 100k).')\n"
+  )
+  series.train(groups, pace, parallel=2)
+  said = capsys.readouterr().out
+  for number, seed in ((1, 0), (2, 1)):
+    assert f"run {number} of 2: {tmp_path}/Pong-v5/{seed}: Pong-v5 after 9 steps: mean ret" in said
+  assert pace.over == 2 and "3 episodes" in said
+
+
+def test_an_error_ends_the_others(jobs, capsys):
+  """Seed 0 would run for a minute; it is asked to end, and waited for."""
+  groups, pace = jobs(
+    "import sys, time\nif sys.argv[1] == '1': sys.exit('error: no room')\ntime.sleep(60)\n"
+  )
+  begun = time.monotonic()
+  with pytest.raises(ConfigError, match="Pong-v5/1 ended with exit code 1: error: no room"):
+    series.train(groups, pace, parallel=2)
+  assert time.monotonic() - begun < 30
+
+
+@pytest.mark.parametrize(
+  ("visible", "parallel", "number", "gpu", "memory"),
+  [("0,1,2", 2, 1, "1", None), ("4,5", 3, 2, "4", "0.450"), ("0,1", 1, 0, None, None)],
+)
+def test_each_process_gets_a_gpu(visible, parallel, number, gpu, memory, monkeypatch):
+  """The third process of two GPUs shares the first one, of which each then takes 0.45."""
+  monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+  variables = series.own_device(number, parallel)
+  assert variables.get("CUDA_VISIBLE_DEVICES") == gpu
+  assert variables.get("XLA_CLIENT_MEM_FRACTION") == memory
+  monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+  monkeypatch.setattr(series, "attached_gpus", lambda: 0)
+  assert series.own_device(number, parallel) == {}
 
 
 def test_seeds_of_games_in_jax_are_trained_side_by_side(tmp_path):

@@ -22,7 +22,7 @@ def test_a_warm_up_that_never_ends_is_said(ticks, warm, updates, said, capsys):
   """Of a run of 100 ticks of 8 environments."""
   config = SimpleNamespace(learner=SimpleNamespace(updates_per_step=updates))
   run = SimpleNamespace(width=8)
-  Training._check_warmup(SimpleNamespace(ticks=ticks, warm=warm, total=100, config=config, run=run))
+  Training.check_warmup(SimpleNamespace(ticks=ticks, warm=warm, total=100, config=config, run=run))
   printed = capsys.readouterr().out
   assert said in printed and bool(said) == bool(printed)
 

@@ -82,7 +82,7 @@ def rates(run: Experiment, tick: float) -> dict[str, Any]:
   rate, updates = run.width / tick, run.loop.updates / run.loop.every / tick
   return dict(
     env_steps_per_second=rate,
-    frames_per_second=rate * (config.env.frame_skip if build.is_atari(config) else 1),
+    frames_per_second=rate * max(build.frames_per_step(config), 1),
     simulations_per_second=rate * simulations,
     updates_per_second=updates,
     samples_per_second=updates * config.learner.batch_size * run.devices.size,

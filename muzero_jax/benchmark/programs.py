@@ -132,7 +132,7 @@ def turn(loop: Loop, tick: Array) -> Array:
 
 
 def forced(tree: Any) -> Array:
-  """0.0, but such that the compiler must compute every array of the pytree in full."""
+  """A zero that depends on every array of the pytree, so that XLA cannot leave any out."""
   arrays = [x.astype(jnp.int32) if x.dtype == bool else x for x in jax.tree.leaves(tree)]
   return sum((ordering.never(x).astype(jnp.float32) for x in arrays), jnp.float32(0))
 

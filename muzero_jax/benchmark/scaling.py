@@ -45,7 +45,7 @@ class Row:
   reduce_seconds: float  # time of the all-reduce of an update
   efficiency: float  # agent steps per second, as a share of as many single devices'
   env_steps_per_second: float  # on all devices
-  replay: float  # bytes on all devices
+  replay: float  # bytes on each device
   checkpoint: float  # bytes, without the replay
   checkpoint_seconds: float
   limit: str  # what costs most of the efficiency: "all-reduce", or "emulators"
@@ -85,7 +85,7 @@ def row(one: OneDevice, network: Network, devices: int, cores_per_device: float)
     reduce_seconds=seconds,
     efficiency=efficiency,
     env_steps_per_second=devices * efficiency * one.env_steps_per_second,
-    replay=float(devices * one.replay),
+    replay=float(one.replay),
     checkpoint=float(one.state),
     checkpoint_seconds=one.state / network.disk,
     limit="emulators" if fed < waiting else "all-reduce" if devices > 1 else "the device",
@@ -96,7 +96,7 @@ def table(rows: list[Row]) -> str:
   """Formats rows as a Markdown table."""
   lines = [
     "| devices | hosts | agent steps/s | of ideal | limited by | all-reduce of an update | "
-    "busy cores per device | replay | checkpoint |",
+    "busy cores per device | replay per device | checkpoint |",
     "|---|---|---|---|---|---|---|---|---|",
   ]
   lines += [

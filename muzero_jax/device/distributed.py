@@ -135,9 +135,9 @@ def _check(coordinator: str, processes: int, process: int) -> None:
 def _notified():
   """Within this context, JAX connects so that `lost` is called when another process is lost.
 
-  Otherwise JAX would end this process with a traceback of C++. It has an argument for that, which
-  `jax.distributed.initialize` does not pass on. And where it is passed, jaxlib 0.10 fails to
-  convert the argument of the function, and calls what C++ calls when it cannot go on.
+  Otherwise JAX would end this process with a traceback of C++. The client has an argument for a
+  callback, `missed_heartbeat_callback`, which `jax.distributed.initialize` does not offer. jaxlib
+  0.10 then fails to call it and ends the process by `std::terminate`, whose handler is set, too.
   """
   global _keep
   from jax._src import distributed as runtime
@@ -167,7 +167,7 @@ def is_first() -> bool:
 
 
 def agreed(value: Any) -> Any:
-  """What process 0 calls this with; all call it, and it returns when all have.
+  """Broadcasts the value of process 0 to all processes; it returns when all have called it.
 
   Args:
     value: can be written as JSON.

@@ -67,7 +67,7 @@ class Screen(Protocol):
 
 
 class Seat:
-  """A person's place at an environment.
+  """Steps one environment with the actions of a person.
 
   Args:
     environment: of one environment.

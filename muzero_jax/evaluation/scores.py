@@ -76,6 +76,17 @@ def task_name(kind: str, task: str) -> str:
   return kind if kind == "catch" or task == Env.task else f"{kind}:{task}"
 
 
+def remade(kind: str) -> str:
+  """What to know about scores of games that are not the original ones; "" for others.
+
+  Args:
+    kind: the setting --env.kind.
+  """
+  if kind != "jaxtari":
+    return ""
+  return "JAXtari's games are Atari games rewritten in JAX: their scores are not those of Atari."
+
+
 def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -> str:
   """Describes an evaluation in one sentence.
 

@@ -168,7 +168,8 @@ class Scoring:
         most=most,
         progress=lambda steps, score: playing.show(steps, f"step {steps:,}, score {score:g}"),
       )
-    fps = fps or (FRAMES_PER_SECOND / self.config.env.frame_skip if self.atari else SLOW)
+    frames = build.frames_per_step(self.config)
+    fps = fps or (FRAMES_PER_SECOND / frames if frames else SLOW)
     path = self.folder / "video" / f"{env_steps}.mp4"
     drawn = None if plain else Canvas(recorded, self.task, names, self._search.simulations)
     try:

@@ -1,6 +1,6 @@
 """An ensemble of value heads with random priors (Osband, Aslanides and Cassirer 2018, "Randomized
-Prior Functions for Deep Reinforcement Learning"): how far they are apart says what has not been
-learned. Noise of returns, which all members average alike, is no part of it.
+Prior Functions for Deep Reinforcement Learning"): their disagreement estimates what has not
+been learned. Noise of returns, which all members average alike, does not add to it.
 """
 
 from collections.abc import Callable

@@ -51,7 +51,7 @@ def initializer(
 
 
 def fixed_parameters(module: nn.Module, x: Array | jax.ShapeDtypeStruct) -> Params:
-  """Parameters of a module that are never trained, as NumPy arrays: always the same ones."""
+  """Random parameters of a module that are never trained: f32 arrays, the same in every run."""
   random = np.random.RandomState(0)
 
   def one(leaf: jax.ShapeDtypeStruct) -> np.ndarray:

@@ -20,9 +20,9 @@ from muzero_jax.types import Array, Model, Params, Root, applied
 def largest(x: Array, axes: tuple[int, ...]) -> Array:
   """The maximum over `axes`, which are kept with size 1.
 
-  Its gradient is that of `jnp.max`, shared by all entries that are equal to the maximum. But where
-  none is, it is 0 and not 0/0: XLA may compute `x` a second time for the comparison, in another
-  kernel with other rounding.
+  Its gradient is that of `jnp.max`, shared by all entries that are equal to the maximum. If none is
+  equal, it is 0 and not 0/0: XLA may compute `x` again for the comparison, in a kernel that rounds
+  in another way.
   """
   return jnp.max(x, axes, keepdims=True)
 

@@ -46,8 +46,8 @@ def with_value_prefix(
   width: int = 64,
 ) -> Model:
   """The same model with value prefixes. Its hidden states are vectors: that of the model, and the
-  state of the LSTM. Whoever steps the model finds rewards, as before, but without a gradient; it is
-  the loss of the value prefix that trains them. The other parameters are initialized as without.
+  state of the LSTM. `step` still returns rewards, but without a gradient: only the loss of the
+  value prefix trains them. The other parameters are initialized as without it.
 
   The prefix after j steps is the sum over i < j of discount^i times the reward of step i + 1. The
   reward of the j-th step is the difference to the prefix before, over discount^(j - 1).

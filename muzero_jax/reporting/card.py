@@ -9,7 +9,7 @@ from muzero_jax import __version__, build
 from muzero_jax import config as configs
 from muzero_jax.config import Config
 from muzero_jax.evaluation import intervals, protocols
-from muzero_jax.evaluation.scores import references, task_name
+from muzero_jax.evaluation.scores import references, remade, task_name
 from muzero_jax.runs.restore import Agent
 
 # What each protocol is, in words that need no other document.
@@ -42,8 +42,8 @@ def text(agent: Agent, known: dict[str, Any], name: str) -> str:
 
 def _about(agent: Agent, known: dict[str, Any], task: str) -> list[str]:
   config, spec = agent.config, agent.spec
-  frames = agent.env_steps * config.env.frame_skip
-  atari = f" ({frames:,} frames of the emulator)" if build.is_atari(config) else ""
+  frames = agent.env_steps * build.frames_per_step(config)
+  played = f" ({frames:,} frames)" if frames else ""
   shape = " x ".join(map(str, spec.frame_shape))
   size = sum(np.size(leaf) for leaf in jax.tree.leaves(agent.params))
   simulations = agent.search.simulations
@@ -51,7 +51,7 @@ def _about(agent: Agent, known: dict[str, Any], task: str) -> list[str]:
   versions = ", ".join(f"{package} {version}" for package, version in known["versions"].items())
   facts = {
     "game": f"{task} ({config.env.kind})",
-    "trained for": f"{agent.env_steps:,} agent steps{atari}, seed {config.seed}",
+    "trained for": f"{agent.env_steps:,} agent steps{played}, seed {config.seed}",
     "sees": f"{config.env.stack} x {shape}, {np.dtype(spec.frame_dtype).name}",
     "actions": ", ".join(build.action_names(config, spec.num_actions)) or str(spec.num_actions),
     "search": f"{config.search.kind}{depth}",
@@ -75,7 +75,7 @@ def _scores(agent: Agent, rows: list[dict[str, Any]], task: str) -> list[str]:
   if not rows:
     return lines[:1]
   shown = [name for name in _STATISTICS if any(name in row for row in rows)]
-  header = ["player", "protocol", "games", *(_STATISTICS[name] for name in shown)]
+  header = ["player", "protocol", "episodes", *(_STATISTICS[name] for name in shown)]
   lines += [f"| {' | '.join(header)} |", "|---" * len(header) + "|"]
   for row in rows:
     bounds = row.get("intervals", {})
@@ -86,10 +86,10 @@ def _scores(agent: Agent, rows: list[dict[str, Any]], task: str) -> list[str]:
     cells = [player, str(row.get("protocol", "")), str(row.get("episodes", "")), *scores]
     lines.append(f"| {' | '.join(cells)} |")
   levels = {f"{row['level']:.0%}" for row in rows if "level" in row}
-  brackets = f"In brackets: {', '.join(sorted(levels))} bootstrap intervals over games. "
+  brackets = f"In brackets: {', '.join(sorted(levels))} bootstrap intervals over episodes. "
   lines += [
     "",
-    f"{brackets if levels else ''}Scores are sums of unclipped rewards over whole games, of "
+    f"{brackets if levels else ''}Scores are sums of unclipped rewards over whole episodes, of "
     "one training run (one seed): another run may come out differently.",
   ]
   for protocol in dict.fromkeys(row.get("protocol", "") for row in rows):
@@ -98,6 +98,8 @@ def _scores(agent: Agent, rows: list[dict[str, Any]], task: str) -> list[str]:
   if published:
     known = ", ".join(f"{name} {score:g}" for name, score in published.items())
     lines.append(f"Published (no-op starts, no sticky actions): {known}.")
+  if remark := remade(agent.config.env.kind):
+    lines.append(remark)
   return lines
 
 

@@ -8,6 +8,7 @@ from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.reporting import board, page, references
 from muzero_jax.reporting.plots import draw_curve
 from muzero_jax.runs import history, jsonl
+from muzero_jax.runs.progress import fitted
 from muzero_jax.types import Params
 
 
@@ -36,14 +37,14 @@ def finish(scoring: Scoring, params: Params, env_steps: int) -> None:
     places = [f"curve: {curve}", *([f"video: {video}"] if video.exists() else [])]
     places.append(f"report: {page.write([scoring.folder])}")
   except (OSError, ConfigError, StorageError) as error:
-    print(sentence(rows["trained"], rows["random"]), flush=True)
+    print(fitted(sentence(rows["trained"], rows["random"])), flush=True)
     raise StorageError(
       f"Not all outputs of the run in {scoring.folder} could be written ({error}): make room, and "
       "run the same command again."
     ) from error
   expected = references.sentence(history.read(scoring.folder), env_steps)
-  said = [sentence(rows["trained"], rows["random"]), expected, *places]
-  print("\n".join(filter(None, said)), flush=True)
+  said = [*map(fitted, filter(None, (sentence(rows["trained"], rows["random"]), expected)))]
+  print(*said, *places, sep="\n", flush=True)
 
 
 def _scores(scoring: Scoring, params: Params, env_steps: int) -> dict[str, dict[str, Any] | None]:
@@ -63,6 +64,6 @@ def _scores(scoring: Scoring, params: Params, env_steps: int) -> dict[str, dict[
       continue
     rows[agent] = row = scoring.evaluate(params, env_steps, agent)
     if row:
-      print(f"{agent} player: {details(row)}", flush=True)
+      print(fitted(f"{agent} player: {details(row)}"), flush=True)
       scoring.keep(row)
   return rows

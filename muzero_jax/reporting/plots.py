@@ -68,9 +68,9 @@ def draw(axes: Axes, chart: Chart) -> None:
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
   _dress(axes)
   # A dictionary, so that a label that several groups have gets one entry in the legend.
-  labelled = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-  if labelled:
-    axes.legend(labelled.values(), labelled.keys(), framealpha=0, labelcolor=GRAY, fontsize="small")
+  labeled = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+  if labeled:
+    axes.legend(labeled.values(), labeled.keys(), framealpha=0, labelcolor=GRAY, fontsize="small")
 
 
 def draw_growth(path: Path, found: dict[str, dict[str, dict[str, float]]]) -> None:

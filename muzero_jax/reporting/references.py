@@ -1,7 +1,7 @@
 """Learning curves to compare a run with: of presets, from runs of our own, and of published agents.
 
-`references/PRESET.csv` has a row for each interval in which training games ended: seed, agent steps
-at its end, and the mean return of these games, as metrics.jsonl has them.
+`references/PRESET.csv` has a row for each interval in which training episodes ended: seed, agent
+steps at its end, and the mean return of these episodes, as metrics.jsonl has them.
 
 `published.csv` has the mean return of training episodes of DQN, Rainbow and IQN in Dopamine (Castro
 et al. 2018; Apache-2.0) on 55 Atari games, by millions of frames: of the last million before that
@@ -29,7 +29,7 @@ _OTHER = ("seed", "env.backend", "env.num_threads", *configs.FREE)
 
 @dataclasses.dataclass(frozen=True)
 class Reference:
-  """The curves of a preset, one for each seed: agent steps, and returns of training games."""
+  """The curves of a preset, one for each seed: agent steps, and returns of training episodes."""
 
   preset: str
   seeds: list[Line]

@@ -163,7 +163,7 @@ def _read(path: Path) -> dict[str, Any]:
   known = {"id": secrets.token_hex(4), "env_steps": 0, "evaluated": 0, "video": ""}
   try:
     found = json.loads(path.read_text())
-  except (OSError, ValueError):
+  except (OSError, ValueError, RecursionError):
     return known
   fits = isinstance(found, dict) and all(
     type(found.get(name)) is type(value) for name, value in known.items()

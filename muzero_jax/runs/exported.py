@@ -205,5 +205,7 @@ def _check(known: Any) -> None:
   sizes = [known["env_steps"], spec["num_actions"], *spec["frame_shape"]]
   if not all(type(size) is int and 0 <= size < 2**53 for size in sizes):
     raise ValueError("a size in it is no number")
+  if not 1 <= len(spec["frame_shape"]) <= 3 or not all(sizes[1:]):
+    raise ValueError("it has no actions, or no frames")
   if np.dtype(spec["frame_dtype"]).kind not in "iuf" or not isinstance(known["config"], dict):
     raise ValueError("it has no settings, or frames of another type")

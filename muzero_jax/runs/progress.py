@@ -1,6 +1,8 @@
 """Shows the progress of long tasks: a bar on a terminal, elsewhere a line now and then."""
 
+import shutil
 import sys
+import textwrap
 import time
 from typing import Any, Protocol
 
@@ -31,6 +33,13 @@ def on_terminal() -> bool:
   return distributed.is_first() and bool(sys.stderr and sys.stderr.isatty())
 
 
+def fitted(text: str) -> str:
+  """The text in lines that fit the terminal, broken between words; elsewhere as it is."""
+  if not on_terminal():
+    return text
+  return textwrap.fill(text, shutil.get_terminal_size().columns, subsequent_indent="  ")
+
+
 class Progress:
   """A context that shows how far one thing is.
 
@@ -59,6 +68,10 @@ class Progress:
     return self
 
   def __exit__(self, *_: Any) -> None:
+    self.close()
+
+  def close(self) -> None:
+    """Removes the bar."""
     self._bar.close()
 
   def show(self, done: float, text: str) -> None:

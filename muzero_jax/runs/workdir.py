@@ -19,8 +19,9 @@ from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 
 # What a run's folder holds under these names must be files, and folders, respectively.
-_FILES = (".lock", "config.json", "metrics.jsonl", "evaluations.jsonl", "curve.png", "report.html")
-_FOLDERS = ("checkpoints", "damaged", "diverged", "video")
+_RESULTS = ("metrics.jsonl", "evaluations.jsonl", "curve.png", "report.html", "wandb.json")
+_FILES = (".lock", "config.json", *_RESULTS)
+_FOLDERS = ("checkpoints", "damaged", "diverged", "video", "evaluations", "wandb")
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "envpool", "orbax-checkpoint", "numpy")
 
 

@@ -57,7 +57,7 @@ def harvest(state: State) -> mctx.Tree:
 
 
 def transplant(state: State, room: State) -> State:
-  """The same tree with as many nodes as `room`; those that do not fit are left out."""
+  """Copies the tree into one with as many nodes as `room`; nodes that do not fit are dropped."""
 
   def move(x, y):
     return jax.lax.dynamic_update_slice(x, y[tuple(map(slice, x.shape))], [0] * x.ndim)
@@ -67,17 +67,17 @@ def transplant(state: State, room: State) -> State:
 
 @dataclasses.dataclass(frozen=True)
 class Grower:
-  """Simulations of a tree search, several at a time: W of them start with different actions at the
-  root, so that they meet nowhere below it.
+  """W simulations of a tree search at once. They start with different actions at the root, so that
+  their paths are disjoint below it.
 
-  That they do not know of each other makes no difference to the actions chosen in them, unless
-  these depend on other branches of the tree (`rounds.search`).
+  The actions chosen in them are those of one simulation after the other, unless they depend on
+  other branches of the tree (`rounds.search`).
   """
 
   params: Params
   recurrent_fn: mctx.RecurrentFn
   inside: mctx.InteriorActionSelectionFn
-  bound: int  # no node may be, or could be, deeper than this many steps
+  bound: int  # largest depth of a node, in steps from the root
 
   def __call__(
     self,

@@ -13,12 +13,12 @@ HALVINGS = 24  # of the interval that holds beta: as fine as float32
 
 
 def inverse_temperature(q: Array, omega: float) -> Array:
-  """The beta of that policy, softmax(beta q), for Q f32[..., A]; f32[...].
+  """The inverse temperature beta at which softmax(beta q) has the expectation mm_omega(q).
 
-  It is the root of f(beta) = sum_a exp(beta (q_a - mm)) (q_a - mm), found by bisection. f increases
-  with beta; f(0) <= 0 because mm is at least the mean of q. And f(omega) >= 0, because under
-  softmax(omega q), of entropy H, the expectation of q is mm + (ln A - H) / omega. So the root lies
-  in 0 .. omega, where no exponent is larger than ln A.
+  Beta, f32[...] for q f32[..., A], is the root of f(beta) = sum_a exp(beta (q_a - mm)) (q_a - mm),
+  found by bisection. f increases with beta; f(0) <= 0 because mm is at least the mean of q. And
+  f(omega) >= 0, because under softmax(omega q), of entropy H, the expectation of q is
+  mm + (ln A - H) / omega. So the root lies in 0 .. omega, where no exponent is larger than ln A.
   """
   excess = q - mellowmax(q, omega)[..., None]
 

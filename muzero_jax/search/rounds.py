@@ -26,7 +26,7 @@ from muzero_jax.types import Array, Key, Params
 
 @dataclasses.dataclass(frozen=True)
 class Halving:
-  """Sequential halving: mctx's choice of an action at the root, and the same for a round at once.
+  """Sequential halving at the root: one action at a time, as in mctx, or those of a whole round.
 
   The fields are the arguments of `mctx.gumbel_muzero_root_action_selection`.
   """

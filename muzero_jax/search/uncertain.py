@@ -109,7 +109,7 @@ def by_policy(key: Key, root: Root) -> Decision:
 
 @dataclasses.dataclass(frozen=True)
 class Calibrated:
-  """Whether uncertainties are the errors that follow. A `Monitor`.
+  """Metrics that compare predicted uncertainty with the errors that follow. A `Monitor`.
 
   A step enters once the n steps after it are in the replay; value and uncertainty are those of the
   current network. With e the return less the value and U the uncertainty:

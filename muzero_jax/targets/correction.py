@@ -29,7 +29,7 @@ from muzero_jax.types import Array, Example, Model, Params, record
 
 @record
 class Trust:
-  """How far the returns of an example count, in 0..1; 1 where nothing is corrected."""
+  """Truncated importance ratios of an example, in 0..1; 1 where nothing is corrected."""
 
   # f32[..., L]   factor of lambda at steps t .. t+L-1: how far a return goes on through a step
   trace: Array

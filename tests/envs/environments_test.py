@@ -1,6 +1,8 @@
 """What every environment must do, whoever makes it: the convention of `envs/base.py`."""
 
 import importlib.metadata
+import pathlib
+import tempfile
 
 import chex
 import jax
@@ -27,6 +29,16 @@ def minatar():
   return pure.PureEnvironment(gymnax.make("Breakout-MinAtar"), NUM_ENVS)
 
 
+def jaxtari_pong():
+  pytest.importorskip("jaxtari")
+  from muzero_jax.envs import jaxtari
+  from tests.envs.jaxtari_test import install_sprites
+
+  with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+    install_sprites(pathlib.Path(folder), patch)
+    return pure.PureEnvironment(jaxtari.make("pong", SHORT), NUM_ENVS)
+
+
 def cart_pole():
   pytest.importorskip("gymnasium")
   from muzero_jax.envs import gymnasium
@@ -41,6 +53,7 @@ MAKERS = {
   "envpool_catch": lambda: pool("Catch-v0", "ffi"),
   "envpool_cart_pole": lambda: pool("CartPole-v1", "ffi"),
   "minatar_breakout": minatar,
+  "jaxtari_pong": jaxtari_pong,
   "gymnasium_cart_pole": cart_pole,
 }
 
@@ -65,7 +78,11 @@ def play(environment, ignored=0):
   return state, jax.device_get(times)
 
 
-@pytest.fixture(scope="module", params=list(MAKERS))
+SLOW = ("jaxtari_pong",)  # to compile
+PARAMS = [pytest.param(name, marks=[pytest.mark.long] if name in SLOW else []) for name in MAKERS]
+
+
+@pytest.fixture(scope="module", params=PARAMS)
 def played(request):
   """A maker, an environment that it made, and what happened in it."""
   environment = MAKERS[request.param]()

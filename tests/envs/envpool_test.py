@@ -375,3 +375,24 @@ def test_a_task_whose_library_is_missing_is_one_sentence(monkeypatch):
   assert str(caught.value) == (
     "--env.task=CoinrunEasy-v0: cannot be loaded (it requires the Qt runtime)."
   )
+
+
+@pytest.mark.parametrize(
+  ("task", "actions", "shape"),
+  [
+    ("CartPole-v1", 2, (4,)),
+    ("Acrobot-v1", 3, (6,)),
+    ("MountainCar-v0", 3, (2,)),
+    ("LunarLander-v3", 4, (8,)),
+    ("HighwayFast-v0", 5, (5, 5)),
+    ("Blackjack-v1", 2, (3,)),
+    ("Catch-v0", 3, (10, 5)),
+  ],
+)
+def test_the_tasks_that_the_documents_name(task, actions, shape):
+  """Games without an emulator; the first step of each."""
+  environment = envpool.make(task, 2, seed=SEED, backend="callback", num_threads=1)
+  assert environment.spec.num_actions == actions
+  _, time = environment.recv(environment.reset(KEY))
+  assert time.first.all() and not time.last.any()
+  assert environment.spec.frame_shape == time.frame.shape[1:]

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from launch import cli
+from launch import cli, export
 from launch import evaluate as command
 from muzero_jax import build
 from muzero_jax import config as configs
@@ -231,7 +231,7 @@ def test_the_command_refuses_before_it_plays(write):
 
 @pytest.mark.long
 def test_two_runs_are_played_and_summed_up(make_config, tmp_path, capsys):
-  """Runs that are saved before they have learned anything."""
+  """Runs that are saved before they have learned anything, named by the folder they are in."""
   for seed in (0, 1):
     folder = tmp_path / str(seed)
     folder.mkdir()
@@ -240,14 +240,14 @@ def test_two_runs_are_played_and_summed_up(make_config, tmp_path, capsys):
     with Checkpoints(folder) as checkpoints:
       checkpoints.save(256, {}, build.build(config).shared(), {"nothing": np.zeros(1)})
   path = tmp_path / "result.json"
-  command.main(
-    ["evaluate", f"--workdir={tmp_path}/0,{tmp_path}/1", "--episodes=5", f"--json={path}"]
-  )
+  command.main(["evaluate", f"--workdir={tmp_path}", "--episodes=5", f"--json={path}"])
   said = capsys.readouterr().out
   assert (
     said.count("returns, protocol own: ") == said.count("(protocol own, 5 episodes, 1 seed;") == 2
   )
   (catch,) = json.loads(path.read_text())["tasks"]
   assert (catch["task"], catch["seeds"], catch["episodes"]) == ("catch", 2, 10)
+  assert export.main(["export", f"--workdir={tmp_path}/0"]) is None
+  assert "agent.npz (0." in capsys.readouterr().out and (tmp_path / "0" / "agent.md").exists()
   played = [jsonl.read(tmp_path / str(seed) / "evaluations.jsonl")[-1] for seed in (0, 1)]
   assert [run["mean"] for run in catch["runs"]] == [np.mean(row["returns"]) for row in played]

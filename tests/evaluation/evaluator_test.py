@@ -273,6 +273,7 @@ def test_stuck_episodes_in_words():
     ("catch", "Pong-v5", "catch"),
     ("gymnax", "Breakout-MinAtar", "Breakout-MinAtar"),
     ("gymnax", "Breakout-v5", "gymnax:Breakout-v5"),
+    ("jaxtari", "pong", "jaxtari:pong"),
     ("gymnasium", "Pong-v5", "gymnasium"),
     ("gymnasium", "Breakout-v5", "gymnasium:Breakout-v5"),
     ("gymnasium", "CartPole-v1", "CartPole-v1"),

@@ -6,6 +6,7 @@ import pathlib
 import subprocess
 import sys
 
+import imageio.v3
 import pytest
 
 from muzero_jax.runs import jsonl
@@ -71,6 +72,7 @@ def test_pong_trains_and_says_where_everything_is(pong):
     assert -21 <= score <= 21
   video, curve = folder / "video" / "400.mp4", folder / "curve.png"
   assert video.stat().st_size > 10_000 and curve.exists()
+  assert imageio.v3.immeta(video)["fps"] == 15  # true speed: 60 frames, four of them a step
   assert "Search trees" in (folder / "report.html").read_text()
   score, *places = said.strip().splitlines()[-4:]
   assert "mean return" in score and "random play" in score
@@ -102,6 +104,13 @@ def test_evaluate_and_video(pong):
   assert len(jsonl.read(folder / "evaluations.jsonl")[-1]["returns"]) == 3
   said = call("video", folder, "--seed=1", "--plain", "--steps=30")
   assert ".mp4 (an episode of 30 steps" in said and "cut off there by --steps" in said
+
+
+def test_a_person_plays_beside_the_agent(pong, monkeypatch):
+  """In a window that nobody sees."""
+  pytest.importorskip("pygame")
+  monkeypatch.setenv("SDL_VIDEODRIVER", "dummy")
+  assert "score 0 in 5 steps, not over" in call("play", pong[0], "--steps=5")
 
 
 def test_probe(pong, tmp_path):

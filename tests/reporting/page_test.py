@@ -209,6 +209,16 @@ def test_a_game_without_published_scores(tmp_path):
     )
   )
   assert "no published scores" in page.text and "0.50,  episodes after 1 steps" in page.text
+  assert "rewritten in JAX" not in page.text
+
+
+def test_scores_of_games_that_were_rewritten_say_so(tmp_path):
+  page = read_page(
+    write_run(
+      tmp_path / "run", metric_rows([0]), [score(3.0)], env__kind="jaxtari", env__task="pong"
+    )
+  )
+  assert "rewritten in JAX: their scores are not those of Atari" in page.text
 
 
 def test_a_run_that_just_began(tmp_path):

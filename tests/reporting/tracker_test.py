@@ -104,10 +104,11 @@ def test_what_cannot_be_sent_is_said_once(wandb, tmp_path):
 
 def test_a_file_of_something_else_begins_a_new_stream(wandb, tmp_path):
   folder = write_run(tmp_path / "run")
-  for text in ("[]", '{"id": 3}', "torn {", json.dumps({"id": "a", "env_steps": True})):
+  texts = ("[]", '{"id": 3}', "torn {", json.dumps({"id": "a", "env_steps": True}), "[" * 100_000)
+  for text in texts:
     (folder / tracker.STATE).write_text(text)
     opened(folder)
-  assert len({settings["id"] for settings in wandb.begun}) == 4
+  assert len({settings["id"] for settings in wandb.begun}) == 5
 
 
 def test_rows_of_metrics_reach_it(wandb, tmp_path):
@@ -135,3 +136,17 @@ def test_without_the_library_or_an_account_there_is_one_sentence(monkeypatch, tm
 def test_it_may_be_chosen_when_a_run_goes_on():
   before = Config()
   assert configs.differences(before, configs.replace(before, {"tracker": "wandb"})) == []
+
+
+@pytest.mark.long
+def test_the_library_itself_without_a_network(tmp_path, monkeypatch):
+  """Offline, in its own process and file: the rows of before and after the run was tracked."""
+  pytest.importorskip("wandb")
+  monkeypatch.setenv("WANDB_MODE", "offline")
+  folder = write_run(tmp_path / "run", metric_rows([-1.25]), [score(-2.0)])
+  own = opened(folder, start=1000)
+  own.add(metric_rows([-1.25, 0.5])[1])
+  own.show()
+  own.close()
+  [stream] = folder.glob("wandb/offline-run-*/run-*.wandb")
+  assert b"episode/return" in stream.read_bytes() and b"-1.25" in stream.read_bytes()

@@ -123,6 +123,8 @@ def test_an_archive_of_arrays_is_no_agent(tmp_path):
     (lambda known: known["config"].update({"env.colours": 3}), "no setting --env.colours"),
     (lambda known: known["config"].update({"env.stack": 3}), "not those of the network"),
     (lambda known: known["spec"].update(num_actions="many"), "a size in it is no number"),
+    (lambda known: known["spec"].update(frame_shape=[]), "it has no actions, or no frames"),
+    (lambda known: known["spec"].update(num_actions=0), "it has no actions, or no frames"),
     (lambda known: known.pop("spec"), "is no agent, or is damaged"),
   ],
 )
@@ -143,7 +145,7 @@ def test_the_card_says_what_it_is_and_how_well_it_plays(agent):
   assert "| actions | left, stay, right |" in said
   assert "| this agent | own | 4 | 0.50 [-0.50, 1.00] | 1.00 | 1.00 |" in said
   assert "| random | own | 4 | 0.50 [-0.50, 1.00] |" in said
-  assert "95% bootstrap intervals over games" in said
+  assert "95% bootstrap intervals over episodes" in said
   assert "Protocol own: the environment as in training; actions without exploration." in said
   assert 'load_agent("catch.npz")' in said and "\n--env.kind=catch\n" in said
   assert str(agent.folder) not in said and "--workdir=catch.npz" in said

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from muzero_jax.runs import metrics
+from tests.runs.events_test import reporter
 
 
 def test_sums_of_rounds():
@@ -15,6 +16,20 @@ def test_sums_of_rounds():
     {"a": (1.0, 2.0), "c": (3.0, 4.0)}, {"a": (2.0, 2.0), "b": (0.0, 0.0), "d": (5.0, 1.0)}
   )
   assert metrics.means(total) == {"a": 0.75, "c": 0.75, "d": 5.0}
+
+
+def test_a_row_of_the_log(tmp_path, capsys):
+  """Half of 1,000 steps in 10 s: one rate, returns of whole and unfinished episodes, and the time
+  left.
+  """
+  with reporter(tmp_path, 0, seconds=2.0) as begun:
+    begun.env_steps, begun._since = 500, (500, 4, 10.0)
+    begun.pending = {"episode/return": (6.0, 3.0), "episode/unfinished": (-2.0, 1.0)}
+    begun.pending |= {"loss/total": (1.0, 2.0)}
+    begun._screen.advance(500, 10.0)
+    begun.write()
+  row = "       500 steps       2.0 s  return 2  unfinished -2  loss 0.5  steps/s 50  10 s left\n"
+  assert capsys.readouterr().out == row
 
 
 def test_memory_held_grows_with_what_is_held():

@@ -97,3 +97,13 @@ def _with(terminal, columns):
     made(self, *words, **look)
 
   return init
+
+
+def test_long_lines_break_between_words(monkeypatch):
+  """On a terminal only: a log has one line."""
+  monkeypatch.setenv("COLUMNS", "20")
+  assert progress.fitted("two devices with 32 environments") == "two devices with 32 environments"
+  monkeypatch.setattr(progress, "on_terminal", lambda: True)
+  assert progress.fitted("two devices with 32 environments") == (
+    "two devices with 32\n  environments"
+  )

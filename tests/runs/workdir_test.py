@@ -143,6 +143,7 @@ def test_things_of_the_wrong_kind_in_the_folder(tmp_path):
     "metrics.jsonl": lambda path: path.mkdir(),
     "evaluations.jsonl": lambda path: path.symlink_to("nowhere"),
     "checkpoints": lambda path: path.write_text(""),
+    "evaluations": lambda path: path.write_text(""),
   }.items():
     make(tmp_path / name)
     with pytest.raises(ConfigError, match=f"{name}: is not a (file|folder); remove it"):

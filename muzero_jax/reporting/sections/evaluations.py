@@ -7,7 +7,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from muzero_jax.evaluation import intervals
-from muzero_jax.evaluation.scores import references
+from muzero_jax.evaluation.scores import references, remade
 from muzero_jax.reporting import charts
 from muzero_jax.reporting.elements import note, number, table, tag
 from muzero_jax.runs import history, jsonl
@@ -69,7 +69,9 @@ def _published(groups: Sequence[Group]) -> list[Element]:
   """A table of last evaluations and published scores, for the games that have the latter."""
   known = references()
   if not any(group.task in known for group in groups):
-    return [note("There are no published scores to compare with.")]
+    kinds = sorted({str(run.settings.get("env.kind")) for group in groups for run in group.runs})
+    remarks = filter(None, map(remade, kinds))
+    return [note(" ".join(["There are no published scores to compare with.", *remarks]))]
   shown = [
     group
     for group in groups
