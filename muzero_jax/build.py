@@ -61,6 +61,7 @@ from muzero_jax.search.horizons import TwoHorizons, mixed
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
 from muzero_jax.search.q import QSearch
+from muzero_jax.search.q_prior import QPrior, with_q_prior
 from muzero_jax.search.uncertain import Calibrated, Focused, Optimistic, optimistic
 from muzero_jax.targets import bootstrap, correction, policy
 from muzero_jax.targets import q as q_targets
@@ -368,8 +369,9 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
     model: the network.
     platform: of the devices: "cpu", "gpu" or "tpu".
   """
-  share = config.search.second_share
+  share, temperature = config.search.second_share, config.search.q_prior
   planning = mixed(model, share) if share else model
+  planning = with_q_prior(planning, temperature) if temperature else planning
   search = make_plain_search(config, planning, platform)
   bonus, simulations = config.search.optimism, 2 * config.search.num_simulations
   if bonus:
@@ -380,6 +382,7 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
     search = Focused(make_plain_search(deep, planning, platform), search, planning)
   if config.search.equivalence:
     search = Equivalent(search, make_classes(config, planning))
+  search = QPrior(search, planning) if temperature else search
   return TwoHorizons(search, planning) if share else search
 
 

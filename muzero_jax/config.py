@@ -261,6 +261,12 @@ class Search:
   q_epsilon: float = option(
     0.1, "q with q_acting=epsilon: share of random actions", minimum=0, maximum=1
   )
+  q_prior: float = option(
+    0.0,
+    "gumbel, puct, none: the prior is softmax(Q / this) of the Q head (--loss.q; units of return), "
+    "in place of the policy network's; 0: never",
+    minimum=0,
+  )
   q_temperature: float = option(
     0.1,
     "boltzmann: temperature, in units of return; mellowmax, when acting and as bootstrap: 1 / "

@@ -204,12 +204,16 @@ def q_head(config: Config) -> Rules:
   acts, bootstrap = config.search.kind == "q", config.targets.bootstrap
   around = [
     name
-    for name in ("equivalence", "second_share", "focus", "optimism")
+    for name in ("equivalence", "second_share", "focus", "optimism", "q_prior")
     if getattr(config.search, name)
   ]
   unrolled = ("reward", "value_prefix", "consistency", "distillation")
   without, still = not has_q_head(config), config.targets.unroll == 0
   return [
+    (
+      config.search.q_prior > 0 and without,
+      "--search.q_prior needs a Q head that is trained: use --loss.q=1.",
+    ),
     (acts and without, "--search.kind=q needs a Q head that is trained: use --loss.q=1."),
     (
       bootstrap.startswith("q_") and without,

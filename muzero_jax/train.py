@@ -9,8 +9,6 @@ evaluated, process 0 does alone.
 
 import contextlib
 import dataclasses
-import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,7 +29,7 @@ from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting import board, tracker
 from muzero_jax.reporting.final import finish
-from muzero_jax.runs import actions, diverged, metrics, signals, workdir
+from muzero_jax.runs import actions, diverged, metrics, signals, storage, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.jsonl import forget
 from muzero_jax.runs.progress import FILLING, Screen, ScreenLike, fitted
@@ -131,14 +129,6 @@ def _opened(config: Config) -> tuple[Path, contextlib.AbstractContextManager]:
     )
   distributed.wait()
   return folder, lock
-
-
-def reason(error: Exception) -> str:
-  """What the operating system said, in the message of an error of it or of orbax's storage."""
-  code = re.search(r"os_error_code='(\d+)'", str(error))
-  if code:
-    return os.strerror(int(code[1]))
-  return getattr(error, "strerror", None) or str(error).partition("\n")[0]
 
 
 def compiled(run: Callable, state: State, devices: Mesh) -> Any:
@@ -464,12 +454,12 @@ class Training:
       self.checkpoints.save(self.env_steps, progress, self.state.shared, small, replay, chosen)
       if self.ticks >= self.total or self.stop.signal:
         self.checkpoints.wait()
-    except (OSError, ValueError) as error:  # orbax's storage reports a full disk as a ValueError
+    except storage.ERRORS as error:
       if distributed.is_loss(error):
         raise
       self.problem = (
         f"the checkpoint at {self.env_steps:,} steps cannot be saved in {self.folder} "
-        f"({reason(error)})"
+        f"({storage.reason(error)})"
       )
       if distributed.processes() > 1:  # only this one may have noticed
         raise StorageError(f"{self.problem}: make room, and start all processes again.") from error

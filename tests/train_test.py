@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from muzero_jax import train
+from muzero_jax.runs import storage
 from muzero_jax.train import Training
 
 
@@ -46,7 +46,7 @@ def test_it_is_said_when_learning_resumes(ticks, warm, said, capsys):
 
 
 def test_the_reason_is_what_the_system_said():
-  assert train.reason(OSError(30, "Read-only file system", "x")) == "Read-only file system"
-  storage = ValueError("RESOURCE_EXHAUSTED: Failed to write\nmore [os_error_code='28']")
-  assert train.reason(storage) == "No space left on device"
-  assert train.reason(ValueError("first line\nsecond")) == "first line"
+  assert storage.reason(OSError(30, "Read-only file system", "x")) == "Read-only file system"
+  full = ValueError("RESOURCE_EXHAUSTED: Failed to write\nmore [os_error_code='28']")
+  assert storage.reason(full) == "No space left on device"
+  assert storage.reason(ValueError("first line\nsecond")) == "first line"

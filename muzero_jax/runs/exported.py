@@ -144,8 +144,15 @@ def read(name: str | Path) -> Agent:
   dtype = np.dtype(given["frame_dtype"]).type
   spec = Spec(1, given["num_actions"], tuple(given["frame_shape"]), dtype)
   platform = targets.local().platform
-  model = build.make_model(config, spec, platform)
-  like = {**jax.eval_shape(model.init, jax.random.key(0)), "statistics": no_statistics()}
+  try:
+    model = build.make_model(config, spec, platform)
+    like = {**jax.eval_shape(model.init, jax.random.key(0)), "statistics": no_statistics()}
+  except ConfigError:
+    raise
+  except (
+    Exception
+  ) as error:  # for frames that no network of this kind takes: flax raises many kinds
+    raise _damaged(path, error) from error
   if _types(arrays) != _types(trees.named(like)):
     raise ConfigError(
       f"{path}: its parameters are not those of the network that version {__version__} makes of "
@@ -180,11 +187,15 @@ def _contents(path: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
       f"{path}: cannot be read ({error.strerror or error}); name a file that launch.export wrote."
     ) from error
   except Exception as error:  # damage can show as nearly any error of zipfile, json or NumPy
-    reason = " ".join(str(error).split())[:80] or type(error).__name__
-    raise ConfigError(
-      f"{path}: is no agent, or is damaged ({reason}); name a file that launch.export wrote, or "
-      "another copy of it."
-    ) from error
+    raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ConfigError:
+  reason = " ".join(str(error).split())[:80] or type(error).__name__
+  return ConfigError(
+    f"{path}: is no agent, or is damaged ({reason}); name a file that launch.export wrote, or "
+    "another copy of it."
+  )
 
 
 def _array(archive: zipfile.ZipFile, name: str) -> np.ndarray:

@@ -1,5 +1,7 @@
 """Writes and reads pytrees of arrays with orbax; no other module knows it."""
 
+import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,7 @@ import jax
 import orbax.checkpoint as ocp
 from etils import epath
 
+ERRORS = (OSError, ValueError)  # of writing and reading: orbax reports a full disk as a ValueError
 _ITEMS = ("learner", "local", "replay", "actions", "progress")
 
 
@@ -82,6 +85,14 @@ def restore(folder: Path, tree: Any) -> Any:
   """
   with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
     return reader.restore(folder, args=ocp.args.StandardRestore(jax.tree.map(_abstract, tree)))
+
+
+def reason(error: Exception) -> str:
+  """What the operating system said, in the message of an error of it or of orbax's storage."""
+  code = re.search(r"os_error_code='(\d+)'", str(error))
+  if code:
+    return os.strerror(int(code[1]))
+  return getattr(error, "strerror", None) or str(error).partition("\n")[0]
 
 
 def silence() -> None:

@@ -1,5 +1,6 @@
 """Agents in one file: the same actions in another process, and one sentence about any damage."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -11,6 +12,8 @@ import zipfile
 import jax
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from muzero_jax import build
 from muzero_jax.config import ConfigError, StorageError
@@ -18,6 +21,7 @@ from muzero_jax.envs.base import Spec
 from muzero_jax.reporting import card
 from muzero_jax.runs import exported, workdir
 from muzero_jax.runs.restore import Agent
+from tests import fuzz
 from tests.conftest import catch_config
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -132,6 +136,20 @@ def test_an_agent_of_another_version_is_one_sentence(file, change, said):
   rewritten(file, change)
   with pytest.raises(ConfigError, match=said):
     exported.read(file)
+
+
+@settings(fuzz.fuzz, max_examples=25)
+@given(
+  st.sampled_from(["spec", "env_steps", "config", "frame_shape", "num_actions", "frame_dtype"]),
+  st.one_of(fuzz.VALUES, st.lists(st.integers(0, 2**40), max_size=4)),
+)
+def test_whatever_stands_in_it_is_one_sentence(file, name, value):
+  """Or an agent, where the value is that of another one that fits."""
+  intact = file.read_bytes()
+  rewritten(file, lambda known: (known if name in known else known["spec"]).update({name: value}))
+  with contextlib.suppress(ConfigError):
+    exported.read(file)
+  file.write_bytes(intact)
 
 
 def test_a_file_that_cannot_be_written(agent, tmp_path):
