@@ -85,7 +85,7 @@ def measure_parts(options: Options) -> dict[str, Any]:
 
   names = named(options)
   run = build.build(options)
-  print(memory.plan(run, replays=4))
+  print(memory.check(run, replays=4))
   found = figures.measure(run, names, options.ticks, options.repeats, profiled=options.profile)
   print(table(found))
   return found

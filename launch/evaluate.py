@@ -61,11 +61,14 @@ def main(argv: list[str]) -> None:
   if options.json:
     cli.write(options.json, "")  # an unwritable file is reported before anything is played
   if options.aggregate:
-    runs = [aggregate.newest(folder, agent, options.protocol, options.acting) for folder in folders]
+    runs = [
+      aggregate.last_evaluation(folder, agent, options.protocol, options.acting)
+      for folder in folders
+    ]
   else:
     runs = [
       dataclasses.replace(run, row=play(run.folder, agent, options))
-      for run in plan(folders, options)
+      for run in checked(folders, options)
     ]
   if options.aggregate or options.json or len(runs) > 1:
     result = aggregate.aggregate(runs)
@@ -74,11 +77,11 @@ def main(argv: list[str]) -> None:
       cli.write(options.json, json.dumps(result, indent=2) + "\n")
 
 
-def plan(folders: list[str], options: Options) -> list[Any]:
+def checked(folders: list[str], options: Options) -> list[Any]:
   """Checks that all runs can be evaluated, before the first episode is played.
 
   Returns:
-    The runs as `aggregate.Run`, whose rows have no scores yet.
+    The runs as `aggregate.Evaluated`, whose rows have no scores yet.
 
   Raises:
     ConfigError: a folder has no run or no checkpoint, the runs cannot be combined, or a run cannot
@@ -95,7 +98,7 @@ def plan(folders: list[str], options: Options) -> list[Any]:
       "protocol": protocols.for_protocol(config, options.protocol)[0],
       "task": scores.task_name(config.env.kind, config.env.task),
     }
-    runs.append(aggregate.Run(folder, config, row))
+    runs.append(aggregate.Evaluated(folder, config, row))
   aggregate.check(runs)
   for folder in folders:
     exported.check(folder)

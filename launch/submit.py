@@ -9,7 +9,7 @@ from launch import cli
 from muzero_jax.config import ConfigError
 
 
-class Run:
+class Job:
   """A job: a command with one number appended. One that is preempted, or out of time, goes on."""
 
   def __init__(self, command: list[str]):
@@ -51,7 +51,7 @@ def submit(
   try:
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
     executor.update_parameters(name="muzero", **parameters(options))
-    return executor.map_array(Run(command), indices)
+    return executor.map_array(Job(command), indices)
   except (RuntimeError, NameError, ValueError, TypeError, OSError) as error:
     raise ConfigError(
       f"--submit={cluster} --submit_options={options}: {str(error).splitlines()[0]}"

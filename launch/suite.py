@@ -158,7 +158,9 @@ def score(folder: str, folders: list[str]) -> None:
   from muzero_jax.evaluation import aggregate
   from muzero_jax.reporting import page
 
-  result = aggregate.aggregate([aggregate.newest(run, "trained", "auto") for run in folders])
+  result = aggregate.aggregate(
+    [aggregate.last_evaluation(run, "trained", "auto") for run in folders]
+  )
   print(aggregate.table(result))
   place = workdir.place(folder)
   cli.write(str(place / "suite.json"), json.dumps(result, indent=2) + "\n")

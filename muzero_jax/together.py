@@ -96,7 +96,9 @@ def summary(runs: list[Training]) -> str:
   text = f"{len(runs)} seeds of {first.scoring.task} after {first.env_steps:,} steps"
   if not first.config.evaluation.episodes:
     return text
-  means = [aggregate.newest(str(run.folder), "trained", "auto").row["mean"] for run in runs]
+  means = [
+    aggregate.last_evaluation(str(run.folder), "trained", "auto").row["mean"] for run in runs
+  ]
   each = ", ".join(f"{mean:.2f}" for mean in means)
   return f"{text}: mean return {statistics.fmean(means):.2f} ({each})"
 

@@ -93,7 +93,7 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
         workdir.compare(config, folder)
       run = build.build(config, actions.begun(config, saved) if saved else 0)
       if not quiet:
-        for said in (memory.plan(run), memory.shares(run), *actions.caution(run)):
+        for said in (memory.check(run), memory.shares(run), *actions.caution(run)):
           print(fitted(said), flush=True)
       return Training(config, folder, run, checkpoints, saved, stop)
 

@@ -68,6 +68,14 @@ def test_flags_reach_the_configuration():
   assert parse() == Config()
 
 
+def test_the_old_name_of_a_flag_is_understood_and_said(capsys):
+  config = parse("--env.colour", "--targets.trace=0.5")
+  assert config.env.color and config.targets.td_lambda == 0.5
+  said = capsys.readouterr().err
+  assert "note: --env.colour is now called --env.color; the old name will be removed.\n" in said
+  assert "note: --targets.trace is now called --targets.td_lambda" in said
+
+
 def test_later_flags_win_over_a_flagfile(tmp_path):
   (tmp_path / "a.flags").write_text("# a comment\n--env.num_envs=3\n--seed=4\n")
   config = parse(f"--flagfile={tmp_path}/a.flags", "--seed=5")

@@ -14,7 +14,7 @@ from muzero_jax.device import parallel
 GIB, MIB = 2**30, 2**20
 
 
-def plan(run: Experiment, replays: int = 1) -> str:
+def check(run: Experiment, replays: int = 1) -> str:
   """Describes in one sentence what a run needs memory for, and checks that there is enough.
 
   Args:

@@ -171,7 +171,7 @@ def loop_time(options: Config, ticks: int, repeats: int) -> Measure:
     config = configs.replace(options, changes)
     try:
       run = build.build(config)
-      memory.plan(run)
+      memory.check(run)
       count = run.loop.every * max(1, round(total / config.env.num_envs / run.loop.every))
       seconds = in_turn({"loop": Parts(run, count).loop()}, count, repeats)["loop"]
     except (ConfigError, RuntimeError) as error:

@@ -24,7 +24,7 @@ _NEEDED = {"task", "protocol", "env_steps", "episodes", *intervals.SUMMARIES}
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class Evaluated:
   """A run together with one of its evaluations."""
 
   folder: str  # as the user wrote it
@@ -32,7 +32,7 @@ class Run:
   row: dict[str, Any]  # of evaluations.jsonl
 
 
-def newest(folder: str, agent: str, protocol: str, acting: str = "auto") -> Run:
+def last_evaluation(folder: str, agent: str, protocol: str, acting: str = "auto") -> Evaluated:
   """Reads a run and its newest evaluation.
 
   Args:
@@ -67,10 +67,10 @@ def newest(folder: str, agent: str, protocol: str, acting: str = "auto") -> Run:
       f"player{'' if protocol == 'auto' else f' under protocol {protocol}'} in it; "
       f"make one with python -m launch.evaluate --workdir={folder}{words}."
     )
-  return Run(folder, config, rows[-1])
+  return Evaluated(folder, config, rows[-1])
 
 
-def check(runs: Sequence[Run]) -> None:
+def check(runs: Sequence[Evaluated]) -> None:
   """Checks that the runs can be combined into one result.
 
   Raises:
@@ -92,7 +92,7 @@ def check(runs: Sequence[Run]) -> None:
       )
 
 
-def aggregate(runs: Sequence[Run]) -> dict[str, Any]:
+def aggregate(runs: Sequence[Evaluated]) -> dict[str, Any]:
   """Combines runs into one result that can be written as JSON.
 
   Args:
@@ -125,7 +125,7 @@ def aggregate(runs: Sequence[Run]) -> dict[str, Any]:
   }
 
 
-def _task(task: str, runs: Sequence[Run], protocol: str) -> dict[str, Any]:
+def _task(task: str, runs: Sequence[Evaluated], protocol: str) -> dict[str, Any]:
   """The entry of one game: the scores of its seeds, and published scores."""
   reference = references().get(task)
   rows = []

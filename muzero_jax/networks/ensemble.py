@@ -64,10 +64,12 @@ def with_ensemble(
   def ensemble(params: Params, hidden: Array) -> tuple[Array, Array]:
     return apply(heads, params["ensemble"], hidden), scale * apply(prior, fixed, hidden)
 
-  return model._replace(init=init, ensemble=ensemble, log_variance=spread(model.decode, ensemble))
+  return model._replace(
+    init=init, ensemble=ensemble, log_variance=disagreement(model.decode, ensemble)
+  )
 
 
-def spread(
+def disagreement(
   decode: Callable[[Array], Array], ensemble: Callable[[Params, Array], tuple[Array, Array]]
 ) -> Callable[[Params, Array], Array]:
   """Makes `Model.log_variance`: the log of the variance of the members' values. Each is what its

@@ -223,7 +223,7 @@ class Ring:
     stacks = jax.vmap(lambda f, b: stack_at(f, b, self.stack - 1, self.stack))(frames, first)
     return stacks.reshape(self.num_envs, self.stack, *self.frame_shape)
 
-  def newest(self, replay: Replay) -> Array:
+  def last_frames(self, replay: Replay) -> Array:
     """The newest frame of every environment, u8[B, *frame_shape]."""
     frames = replay.frame[(replay.head - 1) % self.rows][..., : self.pixels]
     return frames.reshape(self.num_envs, *self.frame_shape)

@@ -176,7 +176,7 @@ def _others(groups: Sequence[Group], points: int) -> list[Line]:
   """Dashed lines to compare with: of our own runs of the presets, and of published agents up to
   the step that the longest run has reached.
   """
-  reached = [(run.newest("env_steps") or 0.0, run) for group in groups for run in group.runs]
+  reached = [(run.last("env_steps") or 0.0, run) for group in groups for run in group.runs]
   until, longest = max(reached, key=lambda pair: pair[0])
   published = references.published(longest.settings, until)
   return _expected(groups, points) + [
@@ -199,7 +199,7 @@ def _evaluations(run: Run, x: str, scale: float, shade: str) -> Dots:
 
 def _unit(groups: Sequence[Group]) -> tuple[float, str]:
   """The unit of time that suits the longest run: its length in seconds, and its name."""
-  longest = max(run.newest("seconds") or 0.0 for group in groups for run in group.runs)
+  longest = max(run.last("seconds") or 0.0 for group in groups for run in group.runs)
   return next((size, name) for least, size, name in _TIMES if longest >= least)
 
 

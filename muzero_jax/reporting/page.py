@@ -77,7 +77,7 @@ def page(runs: Sequence[Run]) -> str:
     *summary.section(runs, groups),
     *comparison.section(runs, groups),
     *evaluations.section(runs, groups),
-    *trees.section(video.newest(runs)),
+    *trees.section(video.last(runs)),
     *metrics.section(groups, points // 2),
     *settings.section(runs, groups),
   )

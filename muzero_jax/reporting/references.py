@@ -50,11 +50,11 @@ class Reference:
 
   def at(self, env_steps: int) -> list[float]:
     """The returns of the seeds at a number of agent steps (`newest`)."""
-    found = (newest(line, env_steps) for line in self.seeds)
+    found = (late(line, env_steps) for line in self.seeds)
     return [value for value in found if value is not None]
 
 
-def newest(line: Line, env_steps: int) -> float | None:
+def late(line: Line, env_steps: int) -> float | None:
   """The mean return over the last tenth of this many agent steps; None where no game ended then."""
   x, y = line
   inside = y[(x > 0.9 * env_steps) & (x <= 1.001 * env_steps)]
@@ -127,7 +127,7 @@ def sentence(run: Run, env_steps: int) -> str:
   """What a run with these settings has come to at this point, and what this one has; or ""."""
   reference = find(run.settings)
   expected = reference.at(env_steps) if reference else []
-  own = newest(run.line("env_steps", "episode/return"), env_steps)
+  own = late(run.line("env_steps", "episode/return"), env_steps)
   if not reference or not expected or own is None:
     return ""
   low, high = min(expected), max(expected)

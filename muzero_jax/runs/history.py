@@ -34,7 +34,7 @@ class Run:
   def task(self) -> str:
     return task_name(str(self.settings["env.kind"]), str(self.settings["env.task"]))
 
-  def newest(self, name: str) -> Any:
+  def last(self, name: str) -> Any:
     """The last value of a metric in `rows`, or None when it has none."""
     values = (row[name] for row in reversed(self.rows) if jsonl.is_number(row.get(name)))
     return next(values, None)

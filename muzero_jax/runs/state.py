@@ -113,7 +113,7 @@ def _played_again(run: Experiment, saved: Saved, replay: Replay, ticks: int) -> 
   environment, ring = run.loop.environment, run.loop.ring
   assert isinstance(environment, EnvPool)
   found = actions.restored(saved, environment.spec, ring.rows, ticks, run.devices)
-  newest = jax.jit(jax.vmap(ring.newest), out_shardings=parallel.divided(run.devices))(replay)
+  newest = jax.jit(jax.vmap(ring.last_frames), out_shardings=parallel.divided(run.devices))(replay)
   shown = actions.play(environment, found.chosen)
   if not np.array_equal(shown, parallel.parts(newest), equal_nan=True):
     raise actions.refused(

@@ -25,7 +25,7 @@ def test_sizes_by_hand(make_config):
 
 def test_the_plan_is_a_sentence_or_a_refusal(make_config, monkeypatch):
   run = build.build(make_config(replay__capacity=51_200))
-  said = memory.plan(run)
+  said = memory.check(run)
   assert (
     "each of 2 device(s): replay 0.00" in said
     and "51,200 steps on all" in said
@@ -36,17 +36,17 @@ def test_the_plan_is_a_sentence_or_a_refusal(make_config, monkeypatch):
   with pytest.raises(
     ConfigError, match=r"--replay\.capacity=51200: .* about (\d+) steps would fit"
   ) as refused:
-    memory.plan(run)
+    memory.check(run)
   fitting = int(str(refused.value).split("about ")[1].split()[0])
   for share, fits in ((1.0, True), (1.3, False)):
     other = build.build(make_config(replay__capacity=int(share * fitting) // 8 * 8))
     if fits:
-      assert memory.plan(other)
+      assert memory.check(other)
     else:
       with pytest.raises(ConfigError):
-        memory.plan(other)
+        memory.check(other)
   with pytest.raises(ConfigError, match="would fit"):  # two of them do not
-    memory.plan(build.build(make_config(replay__capacity=fitting // 8 * 8)), replays=2)
+    memory.check(build.build(make_config(replay__capacity=fitting // 8 * 8)), replays=2)
   monkeypatch.setattr(memory, "available", lambda _: 1000)
   with pytest.raises(ConfigError, match=r"besides the replay.*--env\.num_envs"):
-    memory.plan(run)
+    memory.check(run)

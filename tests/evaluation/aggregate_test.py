@@ -49,7 +49,9 @@ def write(tmp_path):
 
 
 def read(*folders, agent="trained", protocol="auto"):
-  return aggregate.aggregate([aggregate.newest(folder, agent, protocol) for folder in folders])
+  return aggregate.aggregate(
+    [aggregate.last_evaluation(folder, agent, protocol) for folder in folders]
+  )
 
 
 def test_seeds_and_games_by_hand(write):
@@ -108,9 +110,9 @@ def test_the_newest_evaluation_of_the_player_and_protocol_counts(write):
   folder = write("a", [1.0] * 9, [2.0, 4.0], env_steps=1000)
   write("a", [-20.0], agent="random", env_steps=2000)
   write("a", [9.0], protocol="machado", env_steps=2000)
-  assert aggregate.newest(folder, "trained", "100k").row["returns"] == [2.0, 4.0]
-  assert aggregate.newest(folder, "trained", "auto").row["returns"] == [9.0]
-  assert aggregate.newest(folder, "random", "auto").row["returns"] == [-20.0]
+  assert aggregate.last_evaluation(folder, "trained", "100k").row["returns"] == [2.0, 4.0]
+  assert aggregate.last_evaluation(folder, "trained", "auto").row["returns"] == [9.0]
+  assert aggregate.last_evaluation(folder, "random", "auto").row["returns"] == [-20.0]
 
 
 def test_greedy_and_sampled_evaluations_are_told_apart(write):
@@ -124,12 +126,16 @@ def test_greedy_and_sampled_evaluations_are_told_apart(write):
     ("100k", "auto", 1),
     ("100k", "sampled", 3),
   ):
-    assert aggregate.newest(folder, "trained", protocol, acting).row["returns"] == [expected]
+    assert aggregate.last_evaluation(folder, "trained", protocol, acting).row["returns"] == [
+      expected
+    ]
   other, greedy = write("b", [2.0], protocol="100k-sampled", seed=1), write("a", [1.0])
   with pytest.raises(ConfigError, match=r"protocol 100k-sampled and .*/a under 100k,"):
-    aggregate.check([aggregate.newest(name, "trained", "auto") for name in (other, greedy)])
+    aggregate.check(
+      [aggregate.last_evaluation(name, "trained", "auto") for name in (other, greedy)]
+    )
   with pytest.raises(ConfigError, match=r"--protocol=machado --acting=sampled --random\.$"):
-    aggregate.newest(folder, "random", "machado", "sampled")
+    aggregate.last_evaluation(folder, "random", "machado", "sampled")
 
 
 def test_games_without_references_have_returns_but_no_normalized_score(write):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from muzero_jax.losses.ensemble import ensemble
-from muzero_jax.networks.ensemble import member_logits, spread, with_ensemble
+from muzero_jax.networks.ensemble import disagreement, member_logits, with_ensemble
 from muzero_jax.networks.scalars import Support
 from muzero_jax.networks.uncertainty import uncertainty
 from muzero_jax.types import Context, Model
@@ -30,7 +30,9 @@ def plain() -> Model:
 def test_the_variance_by_hand():
   """Heads 1, 2 and priors 3, 6 are values 4 and 8, of which the variance is 4."""
   told = jnp.array([[[1.0], [2.0]]]), jnp.array([[3.0, 6.0]])
-  found = spread(lambda logits: logits[..., 0], lambda params, hidden: told)({}, jnp.zeros((1, 1)))
+  found = disagreement(lambda logits: logits[..., 0], lambda params, hidden: told)(
+    {}, jnp.zeros((1, 1))
+  )
   np.testing.assert_allclose(found, np.log(4), rtol=1e-6)
 
 

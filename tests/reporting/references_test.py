@@ -65,8 +65,8 @@ def test_means_over_seeds_by_hand():
   assert (BY_HAND.at(30), BY_HAND.at(20), BY_HAND.at(15)) == ([4, 8], [2, 4], [])
   assert BY_HAND.name == "preset by_hand, 2 seeds"
   line = (np.arange(1.0, 101.0), np.arange(100.0))
-  assert references.newest(line, 100) == np.mean(range(90, 100))
-  assert references.newest(line, 1000) is None
+  assert references.late(line, 100) == np.mean(range(90, 100))
+  assert references.late(line, 1000) is None
 
 
 @pytest.fixture

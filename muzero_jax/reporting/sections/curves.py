@@ -32,7 +32,7 @@ def section(groups: Sequence[Group], points: int, beside: Sequence[Element] = ()
 
 def _has_returns(groups: Sequence[Group]) -> bool:
   return any(
-    run.scores("trained") or run.newest("episode/return") is not None
+    run.scores("trained") or run.last("episode/return") is not None
     for group in groups
     for run in group.runs
   )

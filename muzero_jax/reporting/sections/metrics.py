@@ -58,5 +58,5 @@ def _newest_values(groups: Sequence[Group], names: Sequence[str]) -> list[Elemen
 
 
 def _newest(group: Group, name: str) -> str:
-  values = [value for run in group.runs if (value := run.newest(name)) is not None]
+  values = [value for run in group.runs if (value := run.last(name)) is not None]
   return number(float(np.mean(values))) if values else ""

@@ -30,7 +30,7 @@ def section(runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
 
 def _facts(run: Run) -> dict[str, str]:
   scores, random = run.scores("trained"), run.scores("random")
-  done, asked = run.newest("env_steps") or 0, run.settings["env_steps"]
+  done, asked = run.last("env_steps") or 0, run.settings["env_steps"]
   rates = [rate for rate in run.line("env_steps", "env_steps_per_second")[1] if np.isfinite(rate)]
   best = max(scores, key=lambda row: row["mean"], default=None)
   protocol = scores[-1].get("protocol", "") if scores else run.settings["evaluation.protocol"]
@@ -38,9 +38,9 @@ def _facts(run: Run) -> dict[str, str]:
     "game": run.task,
     "seed": str(run.settings["seed"]),
     "agent steps": number(done) + (f" of {number(asked)}" if done < asked else ""),
-    "wall-clock time": str(datetime.timedelta(seconds=round(run.newest("seconds") or 0))),
+    "wall-clock time": str(datetime.timedelta(seconds=round(run.last("seconds") or 0))),
     "agent steps/s (median)": number(float(np.median(rates))) if rates else "",
-    "newest training return": number(run.newest("episode/return")),
+    "newest training return": number(run.last("episode/return")),
     "last evaluation": _score(scores[-1]) if scores else "none yet",
     "best evaluation": f"{_score(best)} (of {len(scores)})" if best else "",
     "random play": _score(random[-1]) if random else "",

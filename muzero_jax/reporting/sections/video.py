@@ -14,7 +14,7 @@ MAX_BYTES = 20 * 2**20  # of a larger video only the name is shown
 
 def section(runs: Sequence[Run]) -> list[Element]:
   """The newest video of the first run that has one, or []."""
-  path = newest(runs)
+  path = last(runs)
   if not path:
     return []
   folder = path.parent.parent
@@ -27,7 +27,7 @@ def section(runs: Sequence[Run]) -> list[Element]:
   return [tag("figure", tag("figcaption", f"video {text}"), player)]
 
 
-def newest(runs: Sequence[Run]) -> Path | None:
+def last(runs: Sequence[Run]) -> Path | None:
   """The newest video of the first run that has one."""
   for run in runs:
     if videos := _complete(run.folder / "video"):
