@@ -331,6 +331,11 @@ def test_the_newest_video_is_embedded_unless_it_is_large(tmp_path, monkeypatch):
     assert shown["src"] == "data:video/mp4;base64," + base64.b64encode(b"film 1000.mp4").decode()
     assert "controls" in shown
     assert "1000.mp4 of run" in page.text
+    # Curve and video stand side by side, before everything else.
+    text = (tmp_path / "report.html").read_text()
+    body = text[text.index("<body") :]
+    marks = ['<div class="first"', "<figure", "<video", "<h2>Evaluations"]
+    assert sorted(marks, key=body.index) == marks
   monkeypatch.setattr(video, "MAX_BYTES", 3)
   page = read_page(folder)
   assert not page.all("video") and str(folder / "video" / "1000.mp4") in page.text
