@@ -220,16 +220,8 @@ def done(runs: list[Config]) -> float:
 
 def flag_file(config: Config, seeds: int) -> str:
   """The lines of a flag file for `launch.train` with these settings and so many seeds."""
-  defaults = configs.values(Config())
-  changed = {
-    name: value for name, value in configs.values(config).items() if value != defaults[name]
-  }
-  if seeds > 1:
-    changed |= {"seeds": seeds}
-  return "".join(
-    f"--{name}={str(value).lower() if isinstance(value, bool) else value}\n"
-    for name, value in changed.items()
-  )
+  words = configs.as_flags(config) + ([f"--seeds={seeds}"] if seeds > 1 else [])
+  return "".join(f"{word}\n" for word in words)
 
 
 @contextlib.contextmanager

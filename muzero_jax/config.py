@@ -710,6 +710,16 @@ def check_ranges(config: Any) -> None:
     _check_one(name, value, field)
 
 
+def as_flags(config: Config) -> list[str]:
+  """The settings that are not the defaults, as flags: --name=value."""
+  defaults = values(Config())
+  return [
+    f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
+    for name, value in values(config).items()
+    if value != defaults[name]
+  ]
+
+
 def has_q_head(config: Config) -> bool:
   """Whether the model has a Q head: whether a loss trains it."""
   return config.loss.q > 0 or config.loss.q_search > 0

@@ -101,10 +101,10 @@ def adapt(env: Any, atari: Atari) -> Game:
     del key  # the state has its own
 
     def repeat(carry, _):
-      _, state, total, *over = carry
+      _, state, total, terminated, truncated = carry
       new, reward, *ends = one(state, action)
       after = (state, stable(new), total + reward, *ends)
-      over = over[0] | over[1]
+      over = terminated | truncated
       return jax.tree.map(lambda old, new: jnp.where(over, old, new), carry, after), None
 
     false = jnp.zeros((), bool)

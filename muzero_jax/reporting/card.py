@@ -7,7 +7,6 @@ import numpy as np
 
 from muzero_jax import __version__, build
 from muzero_jax import config as configs
-from muzero_jax.config import Config
 from muzero_jax.evaluation import intervals, protocols
 from muzero_jax.evaluation.scores import references, remade, task_name
 from muzero_jax.runs.restore import Agent
@@ -36,7 +35,8 @@ def text(agent: Agent, known: dict[str, Any], name: str) -> str:
   lines += ["", "## Scores", "", *_scores(agent, known["evaluations"], task)]
   lines += ["", "## Use", "", *_use(agent, name)]
   lines += ["", "## Settings", "", f"Those that are not the defaults of version {__version__}:", ""]
-  lines += ["```", *_flags(agent.config), "```"]
+  flags = configs.as_flags(configs.replace(agent.config, {"workdir": ""}))
+  lines += ["```", *flags, "```"]
   return "\n".join(lines) + "\n"
 
 
@@ -128,13 +128,4 @@ def _use(agent: Agent, name: str) -> list[str]:
     "",
     f"    python -m launch.evaluate --workdir={name} --episodes=30",
     f"    python -m launch.video --workdir={name}",
-  ]
-
-
-def _flags(config: Config) -> list[str]:
-  defaults = configs.values(Config())
-  return [
-    f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
-    for name, value in configs.values(config).items()
-    if value != defaults[name] and name != "workdir"
   ]

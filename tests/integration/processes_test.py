@@ -50,12 +50,7 @@ class Pair:
   """Two processes of one run, with a device each; their outputs are in files."""
 
   def __init__(self, config: Config):
-    defaults = configs.values(Config())
-    words = [
-      f"--{name}={str(value).lower() if isinstance(value, bool) else value}"
-      for name, value in configs.values(config).items()
-      if value != defaults[name]
-    ]
+    words = configs.as_flags(config)
     with socket.socket() as free:
       free.bind(("127.0.0.1", 0))
       words += [f"--coordinator=127.0.0.1:{free.getsockname()[1]}", "--processes=2"]
