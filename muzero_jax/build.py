@@ -29,6 +29,7 @@ from muzero_jax.losses import (
   distillation,
   ensemble,
   entropy,
+  jump,
   muzero,
   policy_gradient,
   reconstruction,
@@ -46,6 +47,7 @@ from muzero_jax.networks.ensemble import with_ensemble
 from muzero_jax.networks.flat import Layout
 from muzero_jax.networks.heads import hidden_state
 from muzero_jax.networks.horizon import with_second_value
+from muzero_jax.networks.jump import with_jumps
 from muzero_jax.networks.novelty import with_novelty
 from muzero_jax.networks.prefix import with_value_prefix
 from muzero_jax.networks.q import with_q
@@ -57,6 +59,7 @@ from muzero_jax.replay.sampling import Prioritized, Sampler, Uniform
 from muzero_jax.search.base import Search
 from muzero_jax.search.equivalent import Classes, Equivalent
 from muzero_jax.search.gumbel import Gumbel
+from muzero_jax.search.hierarchy import Hierarchy, jumping
 from muzero_jax.search.horizons import TwoHorizons, mixed
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
@@ -345,6 +348,10 @@ def make_model(config: Config, spec: Spec, platform: str = "cpu") -> Model:
   if config.loss.uncertainty:
     kinds = {"head": with_uncertainty, "ensemble": with_ensemble}
     model = kinds[config.network.uncertainty](model, frames)
+  if config.loss.jump:
+    model = with_jumps(
+      model, spec.num_actions, frames, config.loss.jump_steps, config.network.macros
+    )
   model = with_novelty(model, frames) if config.loss.novelty else model
   of_q = support if config.network.q == "categorical" else None
   model = with_q(model, spec.num_actions, frames, of_q) if has_q_head(config) else model
@@ -380,10 +387,23 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
   if config.search.focus:
     deep = configs.replace(config, {"search.num_simulations": simulations})
     search = Focused(make_plain_search(deep, planning, platform), search, planning)
+  if config.search.goal_share:
+    planner = make_planner(config, planning, platform)
+    search = Hierarchy(search, planner, planning, config.search.goal_share)
   if config.search.equivalence:
     search = Equivalent(search, make_classes(config, planning))
   search = QPrior(search, planning) if temperature else search
   return TwoHorizons(search, planning) if share else search
+
+
+def make_planner(config: Config, model: Model, platform: str) -> Search:
+  """Makes the search over jumps, of the same kind as the search over single actions."""
+  simulations, discount = config.search.jump_simulations, config.targets.discount
+  changes = {
+    "search.num_simulations": simulations,
+    "targets.discount": discount**config.loss.jump_steps,
+  }
+  return make_plain_search(configs.replace(config, changes), jumping(model), platform)
 
 
 def make_classes(config: Config, model: Model) -> Classes:
@@ -597,6 +617,7 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
     "reconstruction": partial(
       reconstruction.reconstruction, stack=ring.stack, hidden=hidden, pixels=ring.pixels
     ),
+    "jump": partial(jump.jump, discount=config.targets.discount),
     "second_value": partial(
       second_value.second_value,
       returns=dataclasses.replace(make_returns(config), discount=config.targets.second_discount),

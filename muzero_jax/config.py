@@ -134,6 +134,9 @@ class Network:
     "scalar: a number for each action, with Huber's loss (DQN)",
     choices=("categorical", "scalar"),
   )
+  macros: int = option(
+    8, "number of macro actions of the model that jumps (--loss.jump)", minimum=2, maximum=256
+  )
   uncertainty: str = option(
     "head",
     "what predicts the value's uncertainty, with --loss.uncertainty; head: a head that learns its "
@@ -233,6 +236,14 @@ class Search:
     minimum=0,
     maximum=1,
   )
+  goal_share: float = option(
+    0.0,
+    "gumbel, puct, none: share of the policy that pursues a goal (--loss.jump) in the prior of the "
+    "root; the goal is found by a search over jumps",
+    minimum=0,
+    maximum=1,
+  )
+  jump_simulations: int = option(8, "goal_share: simulations of the search over jumps", minimum=1)
   optimism: float = option(
     0.0,
     "self-play: predicted uncertainties (--loss.uncertainty) that are added to the values of the "
@@ -399,6 +410,15 @@ class Loss:
   )
   short_discount: float = option(
     0.7, "short_value: its discount per agent step", minimum=0, maximum=1
+  )
+  jump: float = option(
+    0.0,
+    "weight of the loss of a second dynamics model, which jumps several steps by macro actions "
+    "that are learned",
+    minimum=0,
+  )
+  jump_steps: int = option(
+    5, "jump: agent steps of a jump, at most --targets.unroll", minimum=1, maximum=50
   )
   reconstruction: float = option(
     0.0,

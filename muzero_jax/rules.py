@@ -133,6 +133,15 @@ def losses(config: Config) -> Rules:
       "learned in between: lower it.",
     ),
     (
+      loss.jump > 0 and loss.jump_steps > config.targets.unroll,
+      f"--loss.jump_steps={loss.jump_steps}: jumps are learned from the unroll, which has "
+      f"{config.targets.unroll} steps: lower it, or raise --targets.unroll.",
+    ),
+    (
+      loss.jump > 0 and loss.value_prefix > 0,
+      "--loss.jump passes over the steps that a value prefix adds up: use --loss.value_prefix=0.",
+    ),
+    (
       loss.short_value > 0 and loss.short_discount >= config.targets.discount,
       f"--loss.short_discount={loss.short_discount}: the second value must have the shorter "
       "horizon, a discount below --targets.discount.",
@@ -179,6 +188,10 @@ def searching(config: Config) -> Rules:
       "--search.second_share needs a second value, which is not learned: set --loss.second_value.",
     ),
     (
+      search.goal_share > 0 and not config.loss.jump,
+      "--search.goal_share needs a model that jumps, which is not learned: set --loss.jump.",
+    ),
+    (
       (search.optimism > 0 or search.focus) and not config.loss.uncertainty,
       "--search.optimism and --search.focus need a predicted uncertainty, which is not learned: "
       "set --loss.uncertainty.",
@@ -204,7 +217,7 @@ def q_head(config: Config) -> Rules:
   acts, bootstrap = config.search.kind == "q", config.targets.bootstrap
   around = [
     name
-    for name in ("equivalence", "second_share", "focus", "optimism", "q_prior")
+    for name in ("equivalence", "second_share", "focus", "optimism", "q_prior", "goal_share")
     if getattr(config.search, name)
   ]
   unrolled = ("reward", "value_prefix", "consistency", "distillation")

@@ -196,6 +196,23 @@ class QHead(NamedTuple):
   loss: Callable[[Array, Array], Array]  # f32[..., outputs], targets of Q f32[...] -> f32[...]
 
 
+class JumpModel(NamedTuple):
+  """A dynamics model of macro actions, each of which stands for several steps: the part of a
+  `Model` that has it. Macro actions are weights f32[N, macros], one-hot except in gradients.
+  """
+
+  steps: int  # j, agent steps of a jump
+  macros: int  # number of macro actions
+  # actions i32[N, j] -> logits f32[N, macros] of the macro action that they are
+  code: Callable[[Params, Array], Array]
+  # hidden, macro action -> hidden j steps later, logits f32[N, bins] of the discounted rewards of
+  # these steps
+  step: Callable[[Params, Array, Array], tuple[Array, Array]]
+  prior: Callable[[Params, Array], Array]  # hidden -> logits f32[N, macros] of what self-play does
+  # hidden, goal [N, ...] -> logits f32[N, A] of the action to take on the way to that hidden state
+  reach: Callable[[Params, Array, Array], Array]
+
+
 class Model(NamedTuple):
   """A MuZero model as pure functions over one batch axis N."""
 
@@ -228,6 +245,7 @@ class Model(NamedTuple):
   novelty: Callable[[Params, Array], Array] | None = None
   # hidden -> logits f32[N, bins] of the value prefix; see `networks/prefix.py`
   prefix: Callable[[Params, Array], Array] | None = None
+  jump: JumpModel | None = None  # see `networks/jump.py`
 
 
 class SearchFn(Protocol):

@@ -198,6 +198,9 @@ def test_ideas_of_the_search_go_together(make_config):
     search__equivalence=0.02,
     search__second_share=0.5,
     search__focus=True,
+    search__goal_share=0.25,
+    loss__jump=1.0,
+    loss__jump_steps=2,
     loss__second_value=0.25,
     loss__uncertainty=0.25,
   )
@@ -205,5 +208,6 @@ def test_ideas_of_the_search_go_together(make_config):
   tick = parallel.pmapped(lambda shared, local, _: run.loop.tick(shared, local), run.devices)
   shared, _, metrics = jax.eval_shape(tick, jax.eval_shape(run.shared), run.local(), 1)
   names = {"search/classes", "search/uncertainty_slope", "loss/second_value", "loss/uncertainty"}
+  names |= {"loss/jump"}
   assert names < set(metrics)
-  assert {"second", "uncertainty"} < set(shared.learner.params["model"])
+  assert {"second", "uncertainty", "jump"} < set(shared.learner.params["model"])

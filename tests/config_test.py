@@ -168,6 +168,12 @@ def test_settings_that_do_not_go_together(settings):
     ({"search.kind": "none", "search.tree": "rounds"}, "--search.tree=rounds needs sequential"),
     ({"search.improvement": "all"}, "--search.improvement=all is for --search.kind=puct"),
     ({"search.equivalence": 0.1, "search.kind": "none"}, "--search.equivalence saves simulations"),
+    ({"search.goal_share": 0.5}, "--search.goal_share needs a model that jumps"),
+    ({"loss.jump": 1.0, "targets.unroll": 3}, "--loss.jump_steps=5: jumps are learned from"),
+    (
+      {"loss.jump": 1.0, "loss.value_prefix": 1.0, "loss.reward": 0.0},
+      "--loss.jump passes over the steps",
+    ),
     ({"search.second_share": 0.5}, "--search.second_share needs a second value"),
     ({"search.optimism": 0.5}, "--search.optimism and --search.focus need a predicted"),
     ({"search.focus": True}, "--search.optimism and --search.focus need a predicted"),
