@@ -12,12 +12,12 @@ runs are not repeated, and an interrupted run is resumed.
 
 import dataclasses
 
-from launch import cli, series
+from launch import cli
 from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError, option
-from muzero_jax.evaluation import ablation
-from muzero_jax.evaluation.ablation import BASE, VARIANTS, Plan
 from muzero_jax.runs import workdir
+from muzero_jax.studies import ablation, series
+from muzero_jax.studies.ablation import BASE, VARIANTS, Plan
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,7 +79,7 @@ def planned(argv: list[str]) -> tuple[Options, Plan]:
   options = flags.parse(argv, Options(), usage=__doc__)
   base = series.base(options)
   rules.check(base)
-  only, ideas = cli.listed(options.only), cli.listed(options.ideas)
+  only, ideas = flags.listed(options.only), flags.listed(options.ideas)
   if not (only or options.vary or ideas):
     only = list(VARIANTS)
   plan = ablation.plan(base, only=only, vary=options.vary, ideas=ideas)

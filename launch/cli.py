@@ -50,11 +50,6 @@ def use_devices(cpu_devices: int) -> None:
   jax.config.update("jax_num_cpu_devices", cpu_devices // processes)
 
 
-def listed(text: str) -> list[str]:
-  """The names in a text, with commas between; empty ones are left out."""
-  return [name.strip() for name in text.split(",") if name.strip()]
-
-
 def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
   """Splits the comma-separated names in a flag's value.
 
@@ -71,6 +66,7 @@ def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
     ConfigError: a name is not valid.
   """
   from muzero_jax.config import ConfigError
+  from muzero_jax.flags import listed
 
   names, known = listed(given), list(known)
   for name in names:

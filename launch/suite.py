@@ -15,14 +15,11 @@ finished it prints the scores over games and writes DIR/suite.json and DIR/repor
 import dataclasses
 import json
 
-from launch import cli, series, submit
-from muzero_jax import config as configs
+from launch import cli
 from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError, option
-from muzero_jax.evaluation import ablation
 from muzero_jax.runs import workdir
-
-MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "SpaceInvaders"))
+from muzero_jax.studies import ablation, games, series, submission
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +75,8 @@ def hand_over(options: Options, runs: list[Config], argv: list[str]) -> bool:
   if not waiting:
     return True
   folder = workdir.place(options.workdir) / "jobs"
-  command = submit.python("launch.suite", argv[1:])
-  jobs = submit.submit(command, waiting, folder, options.submit, options.submit_options)
+  command = submission.python("launch.suite", argv[1:])
+  jobs = submission.submit(command, waiting, folder, options.submit, options.submit_options)
   if options.submit == "slurm":
     print(f"submitted: {', '.join(job.job_id for job in jobs)}; output in {folder}")
     print("when they have ended: the same command without --submit scores, or trains what is left")
@@ -102,14 +99,8 @@ def planned(argv: list[str]) -> tuple[Options, list[Config]]:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   base = series.base(options)
-  runs = [
-    configs.replace(
-      base,
-      {"env.task": game, "seed": seed, "workdir": f"{options.workdir}/{game}/{seed}"},
-    )
-    for game in tasks(options.games, base.env.kind)
-    for seed in range(options.seed, options.seed + options.seeds)
-  ]
+  seeds = range(options.seed, options.seed + options.seeds)
+  runs = games.runs(base, games.tasks(options.games, base.env.kind), seeds)
   for config in runs:
     rules.check(config)
     build.check_task(config)
@@ -122,35 +113,6 @@ def planned(argv: list[str]) -> tuple[Options, list[Config]]:
       f"--index={options.index}: there are {len(runs)} runs; use 0 to {len(runs) - 1}."
     )
   return options, runs
-
-
-def tasks(games: str, kind: str) -> list[str]:
-  """The tasks that --games names.
-
-  Raises:
-    ConfigError: it names none, or games that the preset's environments do not have.
-  """
-  from muzero_jax.evaluation.scores import references
-
-  names = cli.listed(games)
-  if not names:
-    raise ConfigError("--games is missing: name games, or use atari26, atari57 or minatar.")
-  known = references()
-  sets = {
-    "atari26": ("envpool", [name for name, scores in known.items() if "muzero_100k" in scores]),
-    "atari57": ("envpool", list(known)),
-    "minatar": ("gymnax", list(MINATAR)),
-  }
-  found: list[str] = []
-  for name in names:
-    needed, members = sets.get(name, (kind, [name]))
-    if needed != kind:
-      raise ConfigError(
-        f"--games={name}: these are games of --env.kind={needed}, and the preset has {kind}; use a "
-        "preset with such an environment."
-      )
-    found += members
-  return list(dict.fromkeys(found))
 
 
 def score(folder: str, folders: list[str]) -> None:

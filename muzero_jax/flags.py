@@ -212,3 +212,8 @@ def _sentence(error: flags.Error) -> str:
     .split()
   )
   return text if text.endswith((".", "?")) else f"{text}."
+
+
+def listed(text: str) -> list[str]:
+  """The names in a text, with commas between; empty ones are left out."""
+  return [name.strip() for name in text.split(",") if name.strip()]

@@ -22,7 +22,7 @@ LAYERS = [
   ["evaluation.canvas", "evaluation.playing", "evaluation.keyboard"],
   ["evaluation.protocols", "evaluation.moments", "evaluation.video", "runs"],
   ["evaluation"],
-  ["reporting", "benchmark"],
+  ["reporting", "benchmark", "studies"],
   ["train"],
   ["together"],
   ["api"],
@@ -43,8 +43,16 @@ HOMES = {
   "scipy": ["evaluation/intervals.py"],
   "tqdm": ["runs/progress.py"],
   "wandb": ["reporting/tracker.py"],
+  "submitit": ["studies/submission.py"],
 }
-OPTIONAL = ("gymnax", "gymnasium", "jaxtari", "pygame", "wandb")  # extras in pyproject.toml
+OPTIONAL = (
+  "gymnax",
+  "gymnasium",
+  "jaxtari",
+  "pygame",
+  "submitit",
+  "wandb",
+)  # extras in pyproject.toml
 MODULES = sorted((ROOT / "muzero_jax").rglob("*.py"))
 
 

@@ -102,9 +102,9 @@ def test_other_parameters_are_initialized_as_without_jumps(model):
 
 
 def test_what_is_learned(model):
-  """On a ring of 12 places, actions go left or right, five times the same. After 1,200 gradient steps
-  jumps arrive where the actions did, left and right are different macro actions, and the policy
-  that pursues a goal goes towards it.
+  """On a ring of 12 places, actions go left or right, five times the same. After 1,200 gradient
+  steps jumps arrive where the actions did, left and right are different macro actions, and the
+  policy that pursues a goal goes towards it.
   """
   jumping = model[1]
   jumps, term = jumping.jump, jump(jumping, 0.9)

@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 
 from launch import ablation as command
-from launch import series
 from muzero_jax import config as configs
 from muzero_jax import flags
 from muzero_jax.config import Config, ConfigError
-from muzero_jax.evaluation import ablation
 from muzero_jax.runs import jsonl
+from muzero_jax.studies import ablation, series
 
 CATCH = flags.parse(["train", "--preset=catch"], Config())  # with 4 simulations
 

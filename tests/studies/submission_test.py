@@ -6,8 +6,9 @@ import sys
 
 import pytest
 
-from launch import submit, suite
+from launch import suite
 from muzero_jax.config import ConfigError
+from muzero_jax.studies import submission
 
 
 def words(folder, *more):
@@ -22,12 +23,12 @@ def words(folder, *more):
 
 
 def test_parameters_are_numbers_or_words():
-  assert submit.parameters("timeout_min=60, slurm_partition=gpu") == {
+  assert submission.parameters("timeout_min=60, slurm_partition=gpu") == {
     "timeout_min": 60,
     "slurm_partition": "gpu",
   }
   with pytest.raises(ConfigError, match=r"--submit_options=gpus: gpus is not NAME=VALUE"):
-    submit.parameters("gpus")
+    submission.parameters("gpus")
 
 
 def test_one_run_is_not_submitted(tmp_path):
@@ -51,7 +52,7 @@ def test_an_array_of_unfinished_runs(tmp_path, monkeypatch, capsys):
   note = "import sys, pathlib; pathlib.Path(sys.argv[-1][2:]).write_text(' '.join(sys.argv[1:-1]))"
   monkeypatch.chdir(tmp_path)
   monkeypatch.setattr(
-    submit, "python", lambda module, flags: [sys.executable, "-c", note, module, *flags]
+    submission, "python", lambda module, flags: [sys.executable, "-c", note, module, *flags]
   )
   monkeypatch.setattr(suite.ablation, "finished", lambda config: config.seed == 1)
   monkeypatch.setattr(suite, "score", lambda folder, folders: print("scored", len(folders)))

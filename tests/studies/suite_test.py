@@ -8,8 +8,9 @@ import time
 
 import pytest
 
-from launch import series, suite
+from launch import suite
 from muzero_jax.config import ConfigError
+from muzero_jax.studies import games, process, series
 from tests.reporting.common import metric_rows, score, write_run
 
 
@@ -18,10 +19,10 @@ def words(folder, *more):
 
 
 def test_sets_of_games():
-  assert len(suite.tasks("atari26", "envpool")) == 26
-  assert len(suite.tasks("atari57", "envpool")) == 57
-  assert suite.tasks("Pong-v5, atari26", "envpool").count("Pong-v5") == 1
-  assert suite.tasks("minatar", "gymnax")[1] == "Breakout-MinAtar"
+  assert len(games.tasks("atari26", "envpool")) == 26
+  assert len(games.tasks("atari57", "envpool")) == 57
+  assert games.tasks("Pong-v5, atari26", "envpool").count("Pong-v5") == 1
+  assert games.tasks("minatar", "gymnax")[1] == "Breakout-MinAtar"
 
 
 @pytest.mark.parametrize(
@@ -73,10 +74,10 @@ def jobs(tmp_path, monkeypatch):
   def start(program):
     def popen(command, stdout, **more):
       seed = re.search(r"/(\d)\.flags", command[-1]).group(1)
-      return process([sys.executable, "-c", program, seed, str(tmp_path)], stdout=stdout, **more)
+      return original([sys.executable, "-c", program, seed, str(tmp_path)], stdout=stdout, **more)
 
-    process = subprocess.Popen
-    monkeypatch.setattr(series.subprocess, "Popen", popen)
+    original = subprocess.Popen
+    monkeypatch.setattr(process.subprocess, "Popen", popen)
     return series.groups(runs), series.Pace(2)
 
   return start
@@ -116,12 +117,12 @@ def test_an_error_ends_the_others(jobs, capsys):
 def test_each_process_gets_a_gpu(visible, parallel, number, gpu, memory, monkeypatch):
   """The third process of two GPUs shares the first one, of which each then takes 0.45."""
   monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-  variables = series.own_device(number, parallel)
+  variables = process.own_device(number, parallel)
   assert variables.get("CUDA_VISIBLE_DEVICES") == gpu
   assert variables.get("XLA_CLIENT_MEM_FRACTION") == memory
   monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
-  monkeypatch.setattr(series, "attached_gpus", lambda: 0)
-  assert series.own_device(number, parallel) == {}
+  monkeypatch.setattr(process, "attached_gpus", lambda: 0)
+  assert process.own_device(number, parallel) == {}
 
 
 def test_seeds_of_games_in_jax_are_trained_side_by_side(tmp_path):
@@ -130,7 +131,7 @@ def test_seeds_of_games_in_jax_are_trained_side_by_side(tmp_path):
   words = ["suite", f"--workdir={tmp_path}", "--games=minatar", "--seeds=3"]
   _, runs = suite.planned([*words, "--preset=minatar_breakout"])
   groups = series.groups(runs)
-  assert [(group[0].env.task, len(group)) for group in groups] == [(x, 3) for x in suite.MINATAR]
+  assert [(group[0].env.task, len(group)) for group in groups] == [(x, 3) for x in games.MINATAR]
   assert [run.seed for run in groups[0]] == [0, 1, 2]
   assert list(map(len, series.groups([runs[0], runs[2], runs[3]]))) == [1, 1, 1]
   _, pong = suite.planned(["suite", f"--workdir={tmp_path}", "--games=Pong-v5", "--seeds=2"])

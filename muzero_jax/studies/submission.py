@@ -5,12 +5,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from launch import cli
+from muzero_jax import flags
 from muzero_jax.config import ConfigError
 
 
-class Job:
-  """A job: a command with one number appended. One that is preempted, or out of time, goes on."""
+class NumberedCommand:
+  """A job: a command with a number appended. One that is preempted, or out of time, goes on."""
 
   def __init__(self, command: list[str]):
     self.command = command
@@ -51,7 +51,7 @@ def submit(
   try:
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
     executor.update_parameters(name="muzero", **parameters(options))
-    return executor.map_array(Job(command), indices)
+    return executor.map_array(NumberedCommand(command), indices)
   except (RuntimeError, NameError, ValueError, TypeError, OSError) as error:
     raise ConfigError(
       f"--submit={cluster} --submit_options={options}: {str(error).splitlines()[0]}"
@@ -65,7 +65,7 @@ def parameters(text: str) -> dict[str, int | str]:
     ConfigError: a part of it is not NAME=VALUE.
   """
   found: dict[str, int | str] = {}
-  for word in cli.listed(text):
+  for word in flags.listed(text):
     name, sign, value = word.partition("=")
     if not sign or not name.isidentifier():
       raise ConfigError(

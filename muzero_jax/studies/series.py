@@ -1,0 +1,144 @@
+"""Trains runs in processes, the seeds of one agent together, and prints their progress."""
+
+import contextlib
+import dataclasses
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from muzero_jax import config as configs
+from muzero_jax import rules
+from muzero_jax.config import Config, ConfigError
+from muzero_jax.runs import signals
+from muzero_jax.runs.progress import duration
+from muzero_jax.studies.process import TrainingProcess, own_device
+
+PAUSE = 5.0  # seconds between two looks at how far runs are
+
+
+def base(options: Config) -> Config:
+  """The settings that all runs have, of a command whose options contain those of a run.
+
+  Raises:
+    ConfigError: the runs would have no folder, or no evaluation to be compared by.
+  """
+  if not options.workdir:
+    raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
+  if not options.evaluation.episodes:
+    raise ConfigError(
+      "--evaluation.episodes=0: the runs are compared by their evaluations; ask for one episode at "
+      "least."
+    )
+  return configs.of_run(options)
+
+
+@dataclasses.dataclass
+class Pace:
+  """How far all runs are, and how long they will take."""
+
+  runs: int
+  over: int = 0  # runs that are finished
+  trained: float = 0.0  # runs that this process has trained, with the done shares of current ones
+  seconds: float = 0.0  # that it took
+
+  def left(self, current: float = 0.0) -> str:
+    """The time left in words, if so much of the current runs is done; "" if it is not known yet."""
+    if self.trained <= 0:
+      return ""
+    rest = (self.runs - self.over - current) * self.seconds / self.trained
+    return f", about {duration(rest)} left" if rest > 0 else ""
+
+
+def groups(runs: Sequence[Config]) -> list[list[Config]]:
+  """The runs, in their order, in groups of those that can be trained side by side.
+
+  These are seeds of one agent in an environment written in JAX, in DIR/SEED. Others are alone.
+  """
+  found: list[list[Config]] = []
+  for run in runs:
+    before = found[-1][-1] if found else run
+    alike = configs.replace(run, {"seed": before.seed, "workdir": before.workdir}) == before
+    follows = (
+      run.seed == before.seed + 1 and Path(run.workdir).parent == Path(before.workdir).parent
+    )
+    if alike and follows and run.env.kind in rules.IN_JAX:
+      found[-1].append(run)
+    else:
+      found.append([run])
+  return found
+
+
+def train(groups: Sequence[list[Config]], pace: Pace, parallel: int = 1) -> None:
+  """Trains or resumes those runs that are not finished.
+
+  A signal ends all of them, after they have saved a checkpoint, and then this process.
+
+  Args:
+    groups: of runs; each gets a process.
+    pace: of all runs, of which these may be a part.
+    parallel: number of processes at the same time, each with a GPU of its own if there are so many.
+
+  Raises:
+    ConfigError: one of them ended with an error; the others are stopped.
+  """
+  begun, trained, seconds = time.monotonic(), pace.trained, pace.seconds
+  waiting = unfinished(groups, pace)
+  processes: dict[int, TrainingProcess] = {}  # by number, 0 .. parallel - 1
+  with stopped_together(processes):
+    while True:
+      for number in range(parallel):
+        if number not in processes and (process := next(waiting, None)):
+          processes[number] = process
+          process.start(own_device(number, parallel))
+      if not processes:
+        return
+      wait(list(processes.values()))
+      pace.seconds = seconds + time.monotonic() - begun
+      pace.trained = trained + sum(process.trained for process in processes.values())
+      for number, process in list(processes.items()):
+        if not process.ended:
+          process.show(pace.left(sum(process.over for process in processes.values())))
+          continue
+        score = process.score()
+        trained += process.trained
+        pace.over += len(process.runs)
+        del processes[number]
+        took = duration(time.monotonic() - process.begun)
+        left = pace.left(sum(process.over for process in processes.values()))
+        print(f"{process.title}: {score} ({took}{left})", flush=True)
+
+
+def unfinished(groups: Sequence[list[Config]], pace: Pace) -> Iterator[TrainingProcess]:
+  """Processes for those groups with runs to train; those without are counted as over."""
+  first = pace.over + 1
+  for runs in groups:
+    process = TrainingProcess(runs, first, pace.runs)
+    first += len(runs)
+    if process.waiting:
+      yield process
+    else:
+      pace.over += len(runs)
+      print(f"{process.title} {'is' if len(runs) == 1 else 'are'} finished already", flush=True)
+
+
+@contextlib.contextmanager
+def stopped_together(processes: dict[int, TrainingProcess]) -> Iterator[None]:
+  """Where a signal, or an error, lets all processes save a checkpoint and end."""
+  with signals.handled() as stop:
+    stop.unsaved = True  # a signal ends this process after the runs have saved checkpoints
+    try:
+      with stop.interruptible():
+        yield
+    finally:
+      for process in processes.values():
+        process.stop()
+      for process in processes.values():
+        process.close()
+      stop.unsaved = False
+
+
+def wait(processes: list[TrainingProcess]) -> None:
+  """Waits until one of the processes has ended, for a few seconds at most."""
+  until = time.monotonic() + PAUSE
+  while time.monotonic() < until and not any(process.ended for process in processes):
+    time.sleep(0.1)
