@@ -33,19 +33,19 @@ def main(argv: list[str]) -> int:
   jax.config.update("jax_platforms", "cpu")  # a device that is here is not needed
   from muzero_jax import build, flags, rules
   from muzero_jax.benchmark import compilation
-  from muzero_jax.device import targets
+  from muzero_jax.device import chips
 
   options = flags.parse(argv, Options(), usage=__doc__)
   rules.check(options)
   if options.json:
     cli.write(options.json, "")
-  run = build.build(options, target=targets.described(options.target, options.devices))
+  run = build.build(options, target=chips.described(options.target, options.devices))
   try:
     program = compilation.compiled(run)
   except jax.errors.JaxRuntimeError as error:
     reason = str(error).strip().splitlines()[0]
     raise ConfigError(f"--target={options.target}: XLA refuses the program: {reason}") from error
-  figures = compilation.report(run, targets.CHIPS[options.target], program)
+  figures = compilation.report(run, chips.CHIPS[options.target], program)
   print("\n".join(compilation.lines(figures)))
   if options.json:
     cli.write(options.json, json.dumps(figures, indent=2) + "\n")

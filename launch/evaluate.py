@@ -13,10 +13,9 @@ the newest evaluation of each run is read instead.
 
 import dataclasses
 import json
-from typing import Any
 
 from launch import cli
-from muzero_jax.config import StorageError, option
+from muzero_jax.config import option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,7 +55,6 @@ def main(argv: list[str]) -> None:
   from muzero_jax.runs import workdir
 
   folders = workdir.runs(options.workdir)
-
   agent = "random" if options.random else "trained"
   if options.json:
     cli.write(options.json, "")  # an unwritable file is reported before anything is played
@@ -66,79 +64,20 @@ def main(argv: list[str]) -> None:
       for folder in folders
     ]
   else:
+    cli.use_devices(1)
+    from muzero_jax.evaluation import saved
+
+    how = options.protocol, options.acting
+    more = dict(episodes=options.episodes, num_envs=options.num_envs, seed=options.seed)
     runs = [
-      dataclasses.replace(run, row=play(run.folder, agent, options))
-      for run in checked(folders, options)
+      dataclasses.replace(run, row=saved.play(run.folder, agent, *how, **more))
+      for run in saved.checked(folders, *how)
     ]
   if options.aggregate or options.json or len(runs) > 1:
     result = aggregate.aggregate(runs)
     print(aggregate.table(result))
     if options.json:
       cli.write(options.json, json.dumps(result, indent=2) + "\n")
-
-
-def checked(folders: list[str], options: Options) -> list[Any]:
-  """Checks that all runs can be evaluated, before the first episode is played.
-
-  Returns:
-    The runs as `aggregate.Evaluated`, whose rows have no scores yet.
-
-  Raises:
-    ConfigError: a folder has no run or no checkpoint, the runs cannot be combined, or a run cannot
-      be scored under the protocol.
-  """
-  cli.use_devices(1)
-  from muzero_jax.evaluation import aggregate, protocols, scores
-  from muzero_jax.runs import exported
-
-  runs = []
-  for folder in folders:
-    config = protocols.acting_as(exported.settings(folder), options.acting)
-    row = {
-      "protocol": protocols.for_protocol(config, options.protocol)[0],
-      "task": scores.task_name(config.env.kind, config.env.task),
-    }
-    runs.append(aggregate.Evaluated(folder, config, row))
-  aggregate.check(runs)
-  for folder in folders:
-    exported.check(folder)
-  return runs
-
-
-def play(folder: str, agent: str, options: Options) -> dict[str, Any]:
-  """Evaluates one run, prints its scores, and returns the new row of evaluations.jsonl.
-
-  Raises:
-    StorageError: the row cannot be written there.
-  """
-  from muzero_jax.evaluation import protocols, scores, scoring
-  from muzero_jax.runs import exported, jsonl, progress
-
-  found = exported.load(folder)
-  config = protocols.acting_as(found.config, options.acting)
-  evaluation = dataclasses.replace(
-    config.evaluation,
-    episodes=options.episodes,
-    random_episodes=options.episodes,
-    num_envs=options.num_envs,
-  )
-  config = dataclasses.replace(config, evaluation=evaluation, seed=config.seed + options.seed)
-  scorer = scoring.Scoring(config, found.folder, found.model, found.search, options.protocol)
-  row = scorer.evaluate(found.params, found.env_steps, agent)
-  assert row is not None  # --episodes is at least 1
-  print(
-    f"returns, protocol {row['protocol']}: {' '.join(f'{score:g}' for score in row['returns'])}"
-  )
-  print(*map(progress.fitted, (scores.details(row), scores.sentence(row))), sep="\n", flush=True)
-  path = found.folder / "evaluations.jsonl"
-  try:
-    found.folder.mkdir(exist_ok=True)
-    jsonl.append(path, row)
-  except OSError as error:
-    raise StorageError(
-      f"the scores above could not be appended to {path} ({error.strerror})."
-    ) from error
-  return row
 
 
 if __name__ == "__main__":

@@ -40,7 +40,7 @@ def main(argv: list[str]) -> None:
   from muzero_jax import build, flags, rules
   from muzero_jax.benchmark import memory, scaling
   from muzero_jax.device import parallel
-  from muzero_jax.device.targets import Target
+  from muzero_jax.device.chips import Target
 
   options = flags.parse(argv, Options(), usage=__doc__)
   rules.check(options)

@@ -17,8 +17,8 @@ from jax.sharding import Mesh
 from muzero_jax import actor, custom, diagnostics, rules
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError, has_q_head
-from muzero_jax.device import parallel, targets
-from muzero_jax.device.targets import Target
+from muzero_jax.device import chips, parallel
+from muzero_jax.device.chips import Target
 from muzero_jax.diagnostics import Calibration, Monitor
 from muzero_jax.envs import actions, catch, envpool, pure
 from muzero_jax.envs.base import Environment, Spec
@@ -137,7 +137,7 @@ def build(config: Config, begun: int = 0, target: Target | None = None) -> Exper
   Raises:
     ConfigError: the settings cannot be combined, or do not fit the environment.
   """
-  target = target or targets.local()
+  target = target or chips.local()
   devices, platform = target.devices, target.platform
   config, own = per_device(config, devices.size), parallel.own(devices)
   seed = env_seed(config.seed, begun) + own.start * config.env.num_envs
@@ -214,7 +214,7 @@ def make_environment(
     target: the devices; by default those of this process. If they are not attached, no game is
       started.
   """
-  env, target = config.env, target or targets.local()
+  env, target = config.env, target or chips.local()
   num_envs = num_envs or env.num_envs
   if env.kind == "catch":
     return pure.PureEnvironment(catch.catch(), num_envs)

@@ -13,7 +13,7 @@ from muzero_jax import actor
 from muzero_jax.benchmark import counts, flops, hlo, memory
 from muzero_jax.build import Experiment
 from muzero_jax.device import parallel
-from muzero_jax.device.targets import Chip
+from muzero_jax.device.chips import Chip
 from muzero_jax.loop import Local, Shared
 
 PARTS = ("replay", "parameters", "optimizer")  # of the arguments, those of known size

@@ -20,7 +20,7 @@ import numpy as np
 from muzero_jax import __version__, build
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError, StorageError
-from muzero_jax.device import targets
+from muzero_jax.device import chips
 from muzero_jax.envs.base import Spec
 from muzero_jax.learner import no_statistics
 from muzero_jax.runs import jsonl, restore, trees, workdir
@@ -143,7 +143,7 @@ def read(name: str | Path) -> Agent:
   given = known["spec"]
   dtype = np.dtype(given["frame_dtype"]).type
   spec = Spec(1, given["num_actions"], tuple(given["frame_shape"]), dtype)
-  platform = targets.local().platform
+  platform = chips.local().platform
   try:
     model = build.make_model(config, spec, platform)
     like = {**jax.eval_shape(model.init, jax.random.key(0)), "statistics": no_statistics()}

@@ -4,7 +4,7 @@ Trees hold scalars: categorical predictions are decoded before they enter one.
 """
 
 import dataclasses
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import chex
 import jax
@@ -38,6 +38,23 @@ class Search(Protocol):
   def for_reanalysis(self) -> "Search":
     """The variant that computes policy targets for steps from the replay."""
     ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Around:
+  """A base of searches that change what goes into another search, or what comes out of it."""
+
+  search: Search
+
+  @property
+  def simulations(self) -> int:
+    return self.search.simulations
+
+  def for_evaluation(self) -> Self:
+    return dataclasses.replace(self, search=self.search.for_evaluation())
+
+  def for_reanalysis(self) -> Self:
+    return dataclasses.replace(self, search=self.search.for_reanalysis())
 
 
 @dataclasses.dataclass(frozen=True)

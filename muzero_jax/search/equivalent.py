@@ -7,12 +7,13 @@ wall some have none.
 """
 
 import dataclasses
+from typing import Self
 
 import jax
 import jax.numpy as jnp
 
 from muzero_jax.replay.frames import Replay
-from muzero_jax.search.base import Search, every_action, taken
+from muzero_jax.search.base import Around, every_action, taken
 from muzero_jax.types import Array, Decision, Key, Metrics, Model, Params, Root
 
 
@@ -82,24 +83,16 @@ def representatives(distance: Array, tolerance: float) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class Equivalent:
+class Equivalent(Around):
   """Searches the first action of each class, with the prior of the whole class; the others are not
   legal at the root of the tree. Policy and action are shared within the class by the prior.
   """
 
-  search: Search
   classes: Classes
   greedy: bool = False  # take the most probable action of a class, not a sample
 
-  @property
-  def simulations(self) -> int:
-    return self.search.simulations
-
-  def for_evaluation(self) -> "Equivalent":
-    return dataclasses.replace(self, search=self.search.for_evaluation(), greedy=True)
-
-  def for_reanalysis(self) -> "Equivalent":
-    return dataclasses.replace(self, search=self.search.for_reanalysis())
+  def for_evaluation(self) -> Self:
+    return dataclasses.replace(super().for_evaluation(), greedy=True)
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`. The depth is that of the tree, with the same number of simulations."""

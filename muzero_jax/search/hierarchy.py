@@ -6,11 +6,12 @@ macro actions: Ozair et al. 2021, "Vector Quantized Models for Planning".
 """
 
 import dataclasses
+from typing import Self
 
 import jax
 
 from muzero_jax.networks.jump import jump_model
-from muzero_jax.search.base import Search, log
+from muzero_jax.search.base import Around, Search, log
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -28,33 +29,23 @@ def jumping(model: Model) -> Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Hierarchy:
+class Hierarchy(Around):
   """A search whose prior at the root is a mixture: the policy's, and that of what leads to a goal.
 
   The goal is the hidden state after the macro action that the planner chooses. It is chosen anew at
   every agent step. The mixture, not the product, is what the policy learns to be: its errors cannot
-  add up over updates until one action is certain.
+  add up over updates until one action is certain. The simulations of the planner are not counted.
   """
 
-  search: Search
   planner: Search  # made with `jumping`, and the discount of a jump
   model: Model
   share: float  # of the policy that pursues the goal
 
-  @property
-  def simulations(self) -> int:
-    """Of single actions; those of the planner are not counted."""
-    return self.search.simulations
+  def for_evaluation(self) -> Self:
+    return dataclasses.replace(super().for_evaluation(), planner=self.planner.for_evaluation())
 
-  def for_evaluation(self) -> "Hierarchy":
-    return dataclasses.replace(
-      self, search=self.search.for_evaluation(), planner=self.planner.for_evaluation()
-    )
-
-  def for_reanalysis(self) -> "Hierarchy":
-    return dataclasses.replace(
-      self, search=self.search.for_reanalysis(), planner=self.planner.for_reanalysis()
-    )
+  def for_reanalysis(self) -> Self:
+    return dataclasses.replace(super().for_reanalysis(), planner=self.planner.for_reanalysis())
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`."""

@@ -10,7 +10,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from muzero_jax.networks.horizon import second_value
-from muzero_jax.search.base import Search
+from muzero_jax.search.base import Around
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -29,7 +29,7 @@ def mixed(model: Model, share: float) -> Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class TwoHorizons:
+class TwoHorizons(Around):
   """A search in which the root's value is a mixture, too.
 
   What is recorded as the root's value, from which returns bootstrap, remains a value of the first
@@ -37,18 +37,7 @@ class TwoHorizons:
   of the search.
   """
 
-  search: Search  # made with `model`
-  model: Model  # `mixed`
-
-  @property
-  def simulations(self) -> int:
-    return self.search.simulations
-
-  def for_evaluation(self) -> "TwoHorizons":
-    return dataclasses.replace(self, search=self.search.for_evaluation())
-
-  def for_reanalysis(self) -> "TwoHorizons":
-    return dataclasses.replace(self, search=self.search.for_reanalysis())
+  model: Model  # `mixed`, with which the search is made
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`."""

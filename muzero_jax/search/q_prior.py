@@ -7,7 +7,7 @@ before a policy that is distilled from a search does. The search improves on it 
 import dataclasses
 
 from muzero_jax.networks.q import q_values
-from muzero_jax.search.base import Search
+from muzero_jax.search.base import Around
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -27,21 +27,10 @@ def with_q_prior(model: Model, temperature: float) -> Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class QPrior:
+class QPrior(Around):
   """A search in which the prior of the root is that of the Q head, too."""
 
-  search: Search  # made with `model`
-  model: Model  # `with_q_prior`
-
-  @property
-  def simulations(self) -> int:
-    return self.search.simulations
-
-  def for_evaluation(self) -> "QPrior":
-    return dataclasses.replace(self, search=self.search.for_evaluation())
-
-  def for_reanalysis(self) -> "QPrior":
-    return dataclasses.replace(self, search=self.search.for_reanalysis())
+  model: Model  # `with_q_prior`, with which the search is made
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """See `base.Search`."""

@@ -12,7 +12,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from muzero_jax import build, flags
 from muzero_jax.benchmark import compilation, hlo
 from muzero_jax.config import Config
-from muzero_jax.device import targets
+from muzero_jax.device import chips
 from muzero_jax.replay.frames import Ring
 
 pytestmark = [pytest.mark.targets, pytest.mark.long]
@@ -31,7 +31,7 @@ def nothing_is_kept():
 
 
 def needs_compiler(target):
-  missing = targets.missing_extra(targets.CHIPS[target].platform)
+  missing = chips.missing_extra(chips.CHIPS[target].platform)
   if missing:
     pytest.skip(f'needs a compiler: pip install ".[{missing}]"')
 
@@ -41,8 +41,8 @@ def report(target, preset, *words, devices=1):
   """The report about a preset, compiled once."""
   needs_compiler(target)
   config = flags.parse(["test", f"--preset={preset}", *words], Config())
-  run = build.build(config, target=targets.described(target, devices))
-  return compilation.report(run, targets.CHIPS[target], compilation.compiled(run))
+  run = build.build(config, target=chips.described(target, devices))
+  return compilation.report(run, chips.CHIPS[target], compilation.compiled(run))
 
 
 @pytest.mark.parametrize("preset", ["catch", "quickstart"])
@@ -84,7 +84,7 @@ def test_the_newest_frames_are_read_alone():
   """With rows of 3.7 MB; of a gather of such rows, XLA copies the whole array in pieces."""
   needs_compiler("v5e")
   ring = Ring(rows=64, num_envs=512, num_actions=6, frame_shape=(84, 84), aligned=True)
-  everywhere = NamedSharding(targets.described("v5e").devices, PartitionSpec())
+  everywhere = NamedSharding(chips.described("v5e").devices, PartitionSpec())
   replay = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=everywhere), jax.eval_shape(ring.init)
   )

@@ -15,7 +15,7 @@ import numpy as np
 from muzero_jax.envs.base import Environment, check_step
 from muzero_jax.evaluation import recording
 from muzero_jax.evaluation.evaluator import Evaluator, PlayState
-from muzero_jax.evaluation.keyboard import Keyboard
+from muzero_jax.playing.keyboard import Keyboard
 from muzero_jax.search.none import look_ahead
 from muzero_jax.search.trees import Branches
 from muzero_jax.types import Array, Key, Model, Params, Root, TimeStep

@@ -3,47 +3,47 @@
 import pytest
 
 from muzero_jax.config import ConfigError
-from muzero_jax.device import targets
+from muzero_jax.device import chips
 
 
 def test_a_missing_compiler_is_one_sentence(monkeypatch):
-  monkeypatch.setattr(targets.importlib.util, "find_spec", lambda name: None)
+  monkeypatch.setattr(chips.importlib.util, "find_spec", lambda name: None)
   for name, extra in (("h100", "compile-gpu"), ("v5e", "compile-tpu")):
     with pytest.raises(ConfigError, match=rf'--target={name}: .*pip install "\.\[{extra}\]"'):
-      targets.described(name)
+      chips.described(name)
 
 
 def test_a_missing_parent_module_counts_as_missing():
-  assert targets.EXTRAS["gpu"][1] == "jax_plugins.xla_cuda12"
-  assert targets.missing_extra("gpu") in (None, "compile-gpu")
+  assert chips.EXTRAS["gpu"][1] == "jax_plugins.xla_cuda12"
+  assert chips.missing_extra("gpu") in (None, "compile-gpu")
 
 
 @pytest.mark.parametrize("count", [0, 9])
 def test_too_many_devices_are_refused(monkeypatch, count):
-  monkeypatch.setattr(targets, "missing_extra", lambda platform: None)
+  monkeypatch.setattr(chips, "missing_extra", lambda platform: None)
   with pytest.raises(ConfigError, match=f"--devices={count}: must be 1 to 8"):
-    targets.described("h100", count)
+    chips.described("h100", count)
 
 
 def test_libtpu_that_is_in_use_is_one_sentence(monkeypatch):
   def busy(**words):
-    raise targets.jax.errors.JaxRuntimeError("Internal error when accessing lockfile.")
+    raise chips.jax.errors.JaxRuntimeError("Internal error when accessing lockfile.")
 
-  monkeypatch.setattr(targets, "missing_extra", lambda platform: None)
-  monkeypatch.setattr(targets.topologies, "get_topology_desc", busy)
+  monkeypatch.setattr(chips, "missing_extra", lambda platform: None)
+  monkeypatch.setattr(chips.topologies, "get_topology_desc", busy)
   with pytest.raises(ConfigError, match="libtpu serves one process at a time"):
-    targets.described("v5e")
+    chips.described("v5e")
 
 
 def test_every_chip_has_a_whole_description():
-  for chip in targets.CHIPS.values():
-    assert chip.platform in targets.EXTRAS
+  for chip in chips.CHIPS.values():
+    assert chip.platform in chips.EXTRAS
     assert set(chip.peak) == {"float32", "bfloat16"}
     if chip.platform == "gpu":
-      said = targets.DEVICE.format(**targets._whole(chip))
+      said = chips.DEVICE.format(**chips._whole(chip))
       assert f"core_count: {chip.described['cores']}" in said and "{" + "{" not in said
 
 
 def test_this_process_has_its_own_devices():
-  target = targets.local()
+  target = chips.local()
   assert (target.platform, target.devices.size, target.attached) == ("cpu", 2, True)

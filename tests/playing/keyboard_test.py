@@ -3,7 +3,7 @@
 import pytest
 
 from muzero_jax.envs import actions
-from muzero_jax.evaluation.keyboard import Keyboard
+from muzero_jax.playing.keyboard import Keyboard
 
 ALL = {name: number for number, name in enumerate(actions.ALL)}
 

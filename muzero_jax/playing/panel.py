@@ -15,7 +15,7 @@ from muzero_jax.evaluation.canvas import (
   as_image,
   fitted,
 )
-from muzero_jax.evaluation.playing import Opinion, View
+from muzero_jax.playing.seat import Opinion, View
 from muzero_jax.search.drawing import decimal
 
 _BOX = (480, 630)  # width and height that the game fills: three times an Atari screen

@@ -11,10 +11,10 @@ from launch import cli
 from launch import play as command
 from muzero_jax.config import ConfigError
 from muzero_jax.envs import catch, pure
-from muzero_jax.evaluation import panel, playing
 from muzero_jax.evaluation.evaluator import Evaluator
-from muzero_jax.evaluation.keyboard import Keyboard
-from muzero_jax.evaluation.playing import Seat, View
+from muzero_jax.playing import panel
+from muzero_jax.playing.keyboard import Keyboard
+from muzero_jax.playing.seat import Opinion, Seat, View, play, q_values
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.trees import Branches
 from muzero_jax.types import Model, Root
@@ -67,7 +67,7 @@ def test_a_game_waits_for_its_keys():
 
   screen.keys = keys
   seat = Seat(four_rows(), jax.random.key(0))
-  episodes = playing.play(seat, screen, CATCH, draw)
+  episodes = play(seat, screen, CATCH, draw)
   assert episodes == [(1.0, 3, True), (0.0, 1, False)]
   assert [view.number for view in screen.shown] == [0, 1, 2, 3, 0, 1]
   assert [view.last for view in screen.shown] == [False, False, False, True, False, False]
@@ -77,7 +77,7 @@ def test_a_game_waits_for_its_keys():
 def test_in_real_time_nothing_pressed_is_rest_and_p_pauses():
   screen = Script({"left"}, set(), {"p"}, {"right"}, {"p"}, set())
   seat = Seat(four_rows(), jax.random.key(0))
-  playing.play(seat, screen, CATCH, draw, fps=15.0)
+  play(seat, screen, CATCH, draw, fps=15.0)
   columns = [int(view.image[-1].argmax()) for view in screen.shown[:3]]
   assert columns == [2, 1, 1]  # to the left, rest; during the pause nothing happens
   # The third, in row 2, waits; then the episode's last step, and the person leaves.
@@ -86,7 +86,7 @@ def test_in_real_time_nothing_pressed_is_rest_and_p_pauses():
 
 def test_it_stops_after_so_many_steps():
   screen = Script(*[{"1"}] * 99)
-  episodes = playing.play(Seat(four_rows(), jax.random.key(0)), screen, CATCH, draw, most=5)
+  episodes = play(Seat(four_rows(), jax.random.key(0)), screen, CATCH, draw, most=5)
   assert len(screen.shown) == 6 and [steps for _, steps, _ in episodes] == [3, 1]
 
 
@@ -143,7 +143,7 @@ def test_q_of_a_tree_by_hand():
     root_prior=row(0.25, 0.25, 0.5),
   )
   root = Root(hidden=jnp.zeros((1, 1)), policy_logits=jnp.zeros((1, 3)), value=jnp.zeros(1))
-  found = playing.q_values(told(), 0.5, {}, root, branches)
+  found = q_values(told(), 0.5, {}, root, branches)
   np.testing.assert_allclose(found, [[-1 + 3, np.nan, 1 + 2]])
 
 
@@ -153,7 +153,7 @@ def test_the_panel_shows_the_game_and_the_opinion():
   names = ("left", "stay", "right")
   alone = panel.Panel("Pong-v5", "keys").draw(View(image, 3, 1.0, False, None))
   assert alone.shape == (710, 512, 3) and alone[300, 200].tolist() == [0, 200, 0]
-  opinion = playing.Opinion(
+  opinion = Opinion(
     prior=np.array([1.0, 0.0, 0.0]),
     policy=np.array([0.0, 0.0, 1.0]),
     q=np.array([0.5, np.nan, 1.0]),

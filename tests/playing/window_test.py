@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from muzero_jax.config import ConfigError
-from muzero_jax.evaluation import window
+from muzero_jax.playing import window
 
 CODES = {name: code for code, name in enumerate(["escape", "up", "down", "left", "right", "space"])}
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from muzero_jax.config import ConfigError
-from muzero_jax.evaluation import keyboard
+from muzero_jax.playing import keyboard
 
 # SDL's names of video drivers that show nothing. They can be asked for, by SDL_VIDEODRIVER.
 _BLIND = ("dummy", "offscreen")
@@ -49,7 +49,7 @@ def opened(title: str) -> Iterator["Window"]:
 
 
 class Window:
-  """A `playing.Screen`; made by `opened` with the module pygame."""
+  """A `seat.Screen`; made by `opened` with the module pygame."""
 
   def __init__(self, pygame: Any):
     self._pygame, self._surface, self._clock = pygame, None, pygame.time.Clock()
@@ -57,7 +57,7 @@ class Window:
     self._held = {pygame.key.key_code(name): _OTHERS.get(name, name) for name in names}
 
   def show(self, page: np.ndarray) -> None:
-    """See `playing.Screen`. The first image determines the size of the window."""
+    """See `seat.Screen`. The first image determines the size of the window."""
     pygame, size = self._pygame, page.shape[1::-1]
     if self._surface is None:
       self._surface = pygame.display.set_mode(size)
@@ -65,7 +65,7 @@ class Window:
     pygame.display.flip()
 
   def keys(self, held: bool) -> set[str] | None:
-    """See `playing.Screen`. Closing the window or Esc means that the person leaves."""
+    """See `seat.Screen`. Closing the window or Esc means that the person leaves."""
     pygame, found = self._pygame, set()
     for event in pygame.event.get():
       leaves = event.type == pygame.KEYDOWN and event.key == pygame.K_ESCAPE
@@ -80,5 +80,5 @@ class Window:
     return found
 
   def wait(self, fps: float) -> None:
-    """See `playing.Screen`."""
+    """See `seat.Screen`."""
     self._clock.tick(fps)

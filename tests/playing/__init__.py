@@ -1,0 +1,1 @@
+"""Tests of muzero_jax/evaluation."""
