@@ -19,7 +19,7 @@ from launch import cli
 from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError, option
 from muzero_jax.runs import workdir
-from muzero_jax.studies import ablation, games, series, submission
+from muzero_jax.studies import games, series, submission
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,9 @@ def main(argv: list[str]) -> None:
   """Trains what is missing, then scores."""
   options, runs = planned(argv)
   if options.submit:
-    if hand_over(options, runs, argv):
+    command = submission.python("launch.suite", argv[1:])
+    place = workdir.place(options.workdir) / "jobs"
+    if submission.hand_over(runs, command, place, options.submit, options.submit_options):
       score(options.workdir, [config.workdir for config in runs])
     return
   asked = runs if options.index < 0 else runs[options.index : options.index + 1]
@@ -62,31 +64,6 @@ def main(argv: list[str]) -> None:
   series.train(series.groups(asked), pace, options.parallel)
   if options.index < 0:
     score(options.workdir, [config.workdir for config in runs])
-
-
-def hand_over(options: Options, runs: list[Config], argv: list[str]) -> bool:
-  """Submits the runs that are not finished as jobs; returns whether they are finished now.
-
-  Raises:
-    ConfigError: they cannot be submitted, or one of them failed.
-  """
-  waiting = [index for index, run in enumerate(runs) if not ablation.finished(run)]
-  print(f"{len(runs)} runs, of which {len(waiting)} are not finished", flush=True)
-  if not waiting:
-    return True
-  folder = workdir.place(options.workdir) / "jobs"
-  command = submission.python("launch.suite", argv[1:])
-  jobs = submission.submit(command, waiting, folder, options.submit, options.submit_options)
-  if options.submit == "slurm":
-    print(f"submitted: {', '.join(job.job_id for job in jobs)}; output in {folder}")
-    print("when they have ended: the same command without --submit scores, or trains what is left")
-    return False
-  for index, job in zip(waiting, jobs, strict=True):
-    try:
-      job.result()
-    except Exception as error:
-      raise ConfigError(f"run {index} in {runs[index].workdir} failed; see {folder}.") from error
-  return True
 
 
 def planned(argv: list[str]) -> tuple[Options, list[Config]]:

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from muzero_jax import flags
-from muzero_jax.config import ConfigError
+from muzero_jax.config import Config, ConfigError
+from muzero_jax.studies import ablation
 
 
 class NumberedCommand:
@@ -56,6 +57,41 @@ def submit(
     raise ConfigError(
       f"--submit={cluster} --submit_options={options}: {str(error).splitlines()[0]}"
     ) from error
+
+
+def hand_over(
+  runs: list[Config], command: list[str], folder: Path, cluster: str, options: str
+) -> bool:
+  """Submits the runs that are not finished, and waits for them, except on "slurm".
+
+  Args:
+    runs: all runs of the command, which takes their index.
+    command: as in `submit`.
+    folder: as in `submit`.
+    cluster: as in `submit`.
+    options: as in `submit`.
+
+  Returns:
+    Whether all runs are finished now.
+
+  Raises:
+    ConfigError: they cannot be submitted, or one of them failed.
+  """
+  waiting = [index for index, run in enumerate(runs) if not ablation.finished(run)]
+  print(f"{len(runs)} runs, of which {len(waiting)} are not finished", flush=True)
+  if not waiting:
+    return True
+  jobs = submit(command, waiting, folder, cluster, options)
+  if cluster == "slurm":
+    print(f"submitted: {', '.join(job.job_id for job in jobs)}; output in {folder}")
+    print("when they have ended: the same command without --submit scores, or trains what is left")
+    return False
+  for index, job in zip(waiting, jobs, strict=True):
+    try:
+      job.result()
+    except Exception as error:
+      raise ConfigError(f"run {index} in {runs[index].workdir} failed; see {folder}.") from error
+  return True
 
 
 def parameters(text: str) -> dict[str, int | str]:

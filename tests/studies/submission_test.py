@@ -54,7 +54,7 @@ def test_an_array_of_unfinished_runs(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(
     submission, "python", lambda module, flags: [sys.executable, "-c", note, module, *flags]
   )
-  monkeypatch.setattr(suite.ablation, "finished", lambda config: config.seed == 1)
+  monkeypatch.setattr(submission.ablation, "finished", lambda config: config.seed == 1)
   monkeypatch.setattr(suite, "score", lambda folder, folders: print("scored", len(folders)))
   given = words(tmp_path, "--seeds=3", "--submit=debug", "--submit_options=timeout_min=5")
   suite.main(given)
