@@ -1,8 +1,8 @@
 """Kills a training run at random moments, and starts it again each time, until it is done.
 
 python -m tests.killer KILLS [SEED [SECONDS]] [pong] [flag of launch.train ...] compares a run of
-Catch or Pong that was killed so often, each time after up to so many seconds (20), with one that
-was not, and prints what happened.
+Catch or Pong that was killed so often with one that was not, and prints what happened. Each time it
+is killed up to so many seconds (3) after it has begun to start, to compile or to train.
 """
 
 import collections
@@ -33,6 +33,15 @@ PONG = (
   "--targets.bootstrap=q_max --evaluation.episodes=0 --env_steps=8192 --resume=exact"
 ).split()
 
+# What a run's output shows first in each phase.
+PHASES = {
+  "starting": "",
+  "compiling": "compiling",
+  "training": " steps/s ",
+  "evaluated": "player:",
+  "finished": "has done its",
+}
+
 
 def start(folder: pathlib.Path, words: list[str]) -> subprocess.Popen:
   return subprocess.Popen(
@@ -58,9 +67,9 @@ def kill_and_finish(
 ) -> collections.Counter:
   """Kills the run so often, and then lets it finish.
 
-  Each start is ended by a random signal after a random time of up to `longest` seconds, which may
-  be while it starts, compiles, trains, saves, or evaluates. A start that is done before its time
-  counts as a kill without a signal.
+  Each start is ended by a random signal, up to `longest` seconds after it has reached a random one
+  of the first three phases, so that all are met on a slow machine, too. It may be saving then, or
+  evaluating. A start that is done before its time counts as a kill without a signal.
 
   Returns:
     How often each signal ended the run in which phase: the last of the phases that its output
@@ -71,8 +80,11 @@ def kill_and_finish(
   for _ in range(kills):
     before = log.stat().st_size if log.exists() else 0
     number, seconds = choose.choice(SIGNALS), choose.uniform(0, longest)
-    process, begun = start(folder, words), time.perf_counter()
-    while process.poll() is None and time.perf_counter() - begun < seconds:
+    mark = choose.choice(list(PHASES.values())[:3])
+    process, begun = start(folder, words), 0.0
+    while process.poll() is None and (not begun or time.perf_counter() - begun < seconds):
+      if not begun and mark in log.read_text()[before:]:
+        begun = time.perf_counter()
       time.sleep(0.02)
     process.send_signal(number)
     code = process.wait(timeout=120)
@@ -86,16 +98,7 @@ def kill_and_finish(
 
 def phase(said: str) -> str:
   """The last phase that a run's output shows."""
-  shown = [
-    (said.rfind(mark), name)
-    for mark, name in (
-      ("compiling", "compiling"),
-      (" steps/s ", "training"),
-      ("player:", "evaluated"),
-      ("has done its", "finished"),
-    )
-  ]
-  place, name = max(shown)
+  place, name = max((said.rfind(mark), name) for name, mark in PHASES.items() if mark)
   return name if place >= 0 else "starting"
 
 
@@ -110,7 +113,7 @@ def main() -> int:
   """Returns the exit code: 1 if any array of the two runs differs."""
   jax.config.update("jax_num_cpu_devices", 2)
   numbers = list(itertools.takewhile(str.isdecimal, sys.argv[1:]))
-  kills, seed, longest = (int(x) for x in [*numbers, *("1", "0", "20")[len(numbers) :]])
+  kills, seed, longest = (int(x) for x in [*numbers, *("1", "0", "3")[len(numbers) :]])
   words = [*SETTINGS, "--env_steps=400000"]
   for word in sys.argv[1 + len(numbers) :]:
     words += PONG if word == "pong" else [word]
