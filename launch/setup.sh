@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Defines `install FILE...`, which creates .venv if necessary and installs the requirements in the
 # files. run.sh and test.sh source this script from the root of the repository.
 # PYTHON=/path/to/python selects another interpreter, CONSTRAINTS=FILE a file of exact versions.

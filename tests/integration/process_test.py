@@ -9,18 +9,21 @@ import time
 
 import pytest
 
-from muzero_jax.runs import jsonl
+from muzero_jax import config as configs
+from muzero_jax import train
+from muzero_jax.reporting import page
+from muzero_jax.runs import jsonl, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 
 ROOT = pathlib.Path(__file__).parents[2]
 
 
-def command(folder, *more) -> list[str]:
+def command(folder, *more, name: str = "train") -> list[str]:
   preset = ROOT / "launch" / "presets" / "catch.flags"
   return [
     sys.executable,
     "-m",
-    "launch.train",
+    f"launch.{name}",
     f"--flagfile={preset}",
     f"--workdir={folder}",
     *more,
@@ -29,12 +32,12 @@ def command(folder, *more) -> list[str]:
 
 @pytest.fixture
 def start():
-  """Starts training as a process; one that is still there when the test is over is killed."""
+  """Starts a command as a process; one that is still there when the test is over is killed."""
   processes = []
 
-  def started(folder, *more) -> subprocess.Popen:
+  def started(folder, *more, name: str = "train") -> subprocess.Popen:
     process = subprocess.Popen(
-      command(folder, *more),
+      command(folder, *more, name=name),
       cwd=ROOT,
       stdout=subprocess.PIPE,
       stderr=subprocess.STDOUT,
@@ -49,14 +52,20 @@ def start():
     process.kill()
 
 
-def wait_for_a_checkpoint(folder, process) -> None:
-  for _ in range(1200):
+def latest(folder) -> int:
+  """The agent steps of a run's newest checkpoint; 0: it has none."""
+  return Checkpoints(folder, read_only=True).latest() or 0
+
+
+def wait_for(happened, process) -> None:
+  """Waits, for two minutes at most, until `happened()` while the process runs."""
+  for _ in range(2400):
     if process.poll() is not None:
       pytest.fail(process.stdout.read())
-    if Checkpoints(folder, read_only=True).latest() if (folder / "checkpoints").exists() else None:
+    if happened():
       return
-    time.sleep(0.1)
-  pytest.fail("no checkpoint after two minutes")
+    time.sleep(0.05)
+  pytest.fail("it has not happened in two minutes")
 
 
 def test_kill_9_and_sigterm_lose_nothing_that_was_saved(tmp_path, start):
@@ -71,7 +80,7 @@ def test_kill_9_and_sigterm_lose_nothing_that_was_saved(tmp_path, start):
     "--evaluation.random_episodes=0",
   ]
   process = start(tmp_path, *more)
-  wait_for_a_checkpoint(tmp_path, process)
+  wait_for(lambda: latest(tmp_path), process)
   process.kill()
   process.communicate()
   with open(tmp_path / "metrics.jsonl", "a") as file:
@@ -155,3 +164,79 @@ def test_a_reader_that_leaves(tmp_path, start):
   assert process.wait(timeout=60) == 128 + signal.SIGPIPE
   with Checkpoints(tmp_path, read_only=True) as checkpoints:
     assert checkpoints.latest() > 0
+
+
+SHORT = ["--log_every=2048", "--evaluation.episodes=8", "--evaluation.random_episodes=8"]
+
+
+def test_a_signal_while_the_outputs_of_a_run_are_made(tmp_path, start, monkeypatch, capsys):
+  """While the video is recorded, and while the report is written: the scores are kept, and the same
+  command makes what is missing.
+  """
+  process = start(tmp_path, "--env_steps=4096", "--cpu_devices=2", "--video", *SHORT)
+  wait_for((tmp_path / "curve.png").exists, process)
+  process.terminate()
+  said = process.communicate(timeout=60)[0]
+  assert process.returncode == 128 + signal.SIGTERM, said
+  assert said.count("stopped at 4,096 steps; run the same command again") == 1
+  assert "Traceback" not in said and latest(tmp_path) == 4096
+  assert not list(tmp_path.glob("video/4096*")) and not (tmp_path / "report.html").exists()
+  scores = jsonl.read(tmp_path / "evaluations.jsonl")
+  assert [row["agent"] for row in scores] == ["trained", "random"]
+
+  config = configs.replace(workdir.load(tmp_path), {"video": False})
+  with monkeypatch.context() as context:
+    context.setattr(page, "write", lambda *_: signal.raise_signal(signal.SIGTERM))
+    assert train.train(config) == 128 + signal.SIGTERM
+  assert "stopped at 4,096 steps" in capsys.readouterr().out
+  assert train.train(config) == 0
+  assert "has done its 4,096 steps" in capsys.readouterr().out
+  assert (tmp_path / "report.html").exists()
+  assert jsonl.read(tmp_path / "evaluations.jsonl") == scores
+
+
+def test_a_signal_saves_all_seeds_and_they_go_on(tmp_path, start):
+  """Of runs side by side each is saved, at the same step."""
+  folders = [tmp_path / "0", tmp_path / "1"]
+  words = ["--seeds=2", "--env_steps=100000000", "--save_every=0", *SHORT]
+  begun = 0
+  for _ in range(2):
+    process = start(tmp_path, *words)
+    said = ""
+    while " steps/s " not in said:
+      said += (line := process.stdout.readline())
+      assert line, said
+    process.terminate()
+    said += process.communicate(timeout=60)[0]
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert "Traceback" not in said
+    assert said.count(f"resuming at {begun:,} steps") == (2 if begun else 0)
+    saved = [latest(folder) for folder in folders]
+    assert saved[0] == saved[1] > begun
+    assert f"stopped at {saved[0]:,} steps; run the same command again to resume." in said
+    begun = saved[0]
+    for folder in folders:
+      steps = [row["env_steps"] for row in jsonl.read(folder / "metrics.jsonl")]
+      assert steps == list(range(2048, begun + 1, 2048))
+
+
+def test_a_signal_to_a_suite_saves_its_run_and_it_goes_on(tmp_path, start):
+  """The process that trains is not signalled itself. Started again for 4,096 steps more, the suite
+  trains these only, and scores.
+  """
+  folder, log = tmp_path / "catch" / "0", tmp_path / "catch" / "0.log"
+  words = ["--games=catch", "--seeds=1", "--save_every=0", *SHORT]
+  process = start(tmp_path, "--env_steps=10000000", *words, name="suite")
+  wait_for(lambda: log.exists() and " steps/s " in log.read_text(), process)
+  process.terminate()
+  said = process.communicate(timeout=60)[0]
+  assert process.returncode == 128 + signal.SIGTERM, said
+  assert said.strip().splitlines()[-1] == "stopped by SIGTERM." and "Traceback" not in said
+  begun = latest(folder)
+  assert f"stopped at {begun:,} steps; run the same command again" in log.read_text()
+
+  process = start(tmp_path, f"--env_steps={begun + 4096}", *words, name="suite")
+  said = process.communicate(timeout=120)[0]
+  assert process.returncode == 0, said
+  assert f"resuming at {begun:,} steps" in log.read_text()
+  assert latest(folder) == begun + 4096 and (tmp_path / "suite.json").exists()

@@ -15,7 +15,7 @@ import pytest
 from muzero_jax import build, train
 from muzero_jax import config as configs
 from muzero_jax.config import Config
-from muzero_jax.runs import workdir
+from muzero_jax.runs import jsonl, workdir
 from muzero_jax.runs.saved import Saved
 from tests.integration.resume_test import bits
 
@@ -31,10 +31,46 @@ SMALL = {
   "save_every": 128,
 }
 ENDLESS = 10**7
+# Two games for each device, learned by Q alone, which compiles in less time than with a model.
+PONG = {
+  "env.kind": "envpool",
+  "env.task": "Pong-v5",
+  "env.frame_size": 16,
+  "env.num_envs": 2,
+  "env.noop_max": 5,
+  "env.num_threads": 1,
+  "search.kind": "q",
+  "loss.q": 1.0,
+  "loss.reward": 0.0,
+  "loss.value": 0.0,
+  "loss.policy": 0.0,
+  "targets.unroll": 0,
+  "targets.bootstrap": "q_max",
+  "resume": "exact",
+}
 
 
-def small(make_config, folder, env_steps) -> Config:
-  return configs.replace(make_config(folder), SMALL | {"env_steps": env_steps})
+def small(make_config, folder, env_steps, **more) -> Config:
+  return configs.replace(make_config(folder), SMALL | more | {"env_steps": env_steps})
+
+
+def alone() -> dict[str, str]:
+  """The environment, without what tells JAX of a cluster that the tests may run on."""
+  clusters = ("SLURM_", "OMPI_", "KUBERNETES_", "JAX_COORDINATOR")
+  own = {name: value for name, value in os.environ.items() if not name.startswith(clusters)}
+  return own | {"PYTHONPATH": str(ROOT)}
+
+
+def scheduled(system: str, process: int, port: int) -> dict[str, str]:
+  """What SLURM, or mpirun of Open MPI, tells each of two processes on this machine."""
+  if system == "slurm":
+    job = {"SLURM_JOB_ID": "7", "SLURM_STEP_NODELIST": "localhost", "SLURM_NTASKS": "2"}
+    own = {"SLURM_PROCID": str(process), "SLURM_LOCALID": str(process)}
+  else:
+    uri = "1531576320.0;tcp://127.0.0.1,10.148.0.1:34911"
+    job = {"OMPI_MCA_orte_hnp_uri": uri, "OMPI_COMM_WORLD_SIZE": "2"}
+    own = {f"OMPI_COMM_WORLD_{name}": str(process) for name in ("RANK", "LOCAL_RANK")}
+  return job | own | {"JAX_COORDINATOR_PORT": str(port)}
 
 
 def arrays(folder, steps: int) -> list[np.ndarray]:
@@ -47,21 +83,36 @@ def arrays(folder, steps: int) -> list[np.ndarray]:
 
 
 class Pair:
-  """Two processes of one run, with a device each; their outputs are in files."""
+  """Two processes of one run, with a device each; their outputs are in files.
 
-  def __init__(self, config: Config):
+  Args:
+    config: of the run.
+    system: "slurm" or "ompi": they find each other by what it tells them; "": by flags.
+  """
+
+  def __init__(self, config: Config, system: str = ""):
     words = configs.as_flags(config)
     with socket.socket() as free:
       free.bind(("127.0.0.1", 0))
-      words += [f"--coordinator=127.0.0.1:{free.getsockname()[1]}", "--processes=2"]
+      port = free.getsockname()[1]
+    given = ["--coordinator=auto"]
+    if not system:
+      given = [f"--coordinator=127.0.0.1:{port}", "--processes=2"]
     self.logs = [pathlib.Path(f"{config.workdir}.{i}.log") for i in range(2)]
     self.processes = [
       subprocess.Popen(
-        [sys.executable, "-m", "launch.train", *words, f"--process={i}"],
+        [
+          sys.executable,
+          "-m",
+          "launch.train",
+          *words,
+          *given,
+          *([] if system else [f"--process={i}"]),
+        ],
         cwd=ROOT,
         stdout=open(self.logs[i], "w"),
         stderr=subprocess.STDOUT,
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        env=alone() | (scheduled(system, i, port) if system else {}),
       )
       for i in range(2)
     ]
@@ -79,9 +130,9 @@ class Pair:
       time.sleep(0.1)
     pytest.fail(f"no {text!r} in: {self.said()}\nand process 1: {self.said(1)}")
 
-  def codes(self) -> list[int]:
-    """The exit codes, within a minute."""
-    return [process.wait(timeout=60) for process in self.processes]
+  def codes(self, seconds: float = 60) -> list[int]:
+    """The exit codes, within so much time for each."""
+    return [process.wait(timeout=seconds) for process in self.processes]
 
 
 @pytest.fixture
@@ -89,8 +140,8 @@ def pair(make_config):
   """Starts a `Pair`; what is left of it when the test is over is killed."""
   started = []
 
-  def start(folder, env_steps=ENDLESS) -> Pair:
-    started.append(Pair(small(make_config, folder, env_steps)))
+  def start(folder, env_steps=ENDLESS, system="", **more) -> Pair:
+    started.append(Pair(small(make_config, folder, env_steps, **more), system))
     return started[-1]
 
   yield start
@@ -129,3 +180,60 @@ def test_two_processes_are_one_with_twice_the_devices(tmp_path, make_config, pai
   assert running.codes() == [128 + signal.SIGTERM] * 2
   assert "resuming at 256 steps" in running.said()
   assert "at once, from the saved replay" in running.said() and "stopped at" in running.said()
+
+
+def test_process_0_is_killed_and_a_scheduler_starts_both_again(tmp_path, pair):
+  """The processes find each other by what Open MPI and, the second time, SLURM tell them. Process 0
+  is the one through which they do.
+  """
+  folder = tmp_path / "run"
+  running = pair(folder, system="ompi")
+  running.wait_for("     384 steps")
+  running.processes[0].kill()
+  killed = time.perf_counter()
+  assert running.codes() == [-signal.SIGKILL, 1]
+  assert time.perf_counter() - killed < 60
+  said = running.said(1)
+  assert said.startswith("error: another process of this run has ended") and said.count("\n") == 1
+  assert "(process 1 of 2); start all of them again" in said
+
+  last = max(int(path.name) for path in (folder / "checkpoints").iterdir() if path.name.isdigit())
+  running = pair(folder, env_steps=last + 128, system="slurm")
+  assert running.codes(300) == [0, 0], running.said() + running.said(1)
+  assert f"resuming at {last:,} steps" in running.said() and running.said(1) == ""
+  steps = [row["env_steps"] for row in jsonl.read(folder / "metrics.jsonl")]
+  assert steps == list(range(128, last + 129, 128))
+
+
+def test_without_a_scheduler_nothing_is_found(tmp_path):
+  words = ["--preset=catch", f"--workdir={tmp_path}", "--coordinator=auto"]
+  call = subprocess.run(
+    [sys.executable, "-m", "launch.train", *words],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+    env=alone(),
+  )
+  assert call.returncode == 2 and call.stderr.count("\n") == 1, call.stderr
+  assert call.stderr == (
+    "error: --coordinator=auto: JAX finds neither SLURM, Open MPI, Kubernetes nor a TPU pod here; "
+    "give each process the address of process 0, --processes and --process, for example "
+    "--coordinator=10.0.0.1:1234 --processes=2 --process=0.\n"
+  )
+
+
+def test_pools_of_two_processes_are_those_of_one(tmp_path, make_config, pair, capfd):
+  """Two processes learn Pong. Each steps the games of its own device: from the same seeds, one
+  process with two devices plays the actions of both again, to the frames in their replays.
+  """
+  folder = tmp_path / "pong"
+  running = pair(folder, 256, **PONG)
+  assert running.codes(300) == [0, 0], running.said() + running.said(1)
+  assert [line for line in running.said(1).splitlines() if "[Gloo]" not in line] == []
+  rows = jsonl.read(folder / "metrics.jsonl")
+  assert [row["env_steps"] for row in rows] == [128, 256]
+  assert rows[-1]["updates"] == (256 - 128) / 8  # after 128 steps of warm-up
+  capfd.readouterr()
+  assert train.train(small(make_config, folder, 256, **PONG)) == 0
+  assert "playing 256 steps again" in capfd.readouterr().out
