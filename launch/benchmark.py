@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from launch import cli
-from muzero_jax.benchmark.table import PARTS, table
-from muzero_jax.config import Config, ConfigError, option
+from muzero_jax.benchmark.table import PARTS, chosen, table
+from muzero_jax.config import Config, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,31 +51,16 @@ def main(argv: list[str]) -> None:
   options = flags.parse(argv, Options(), usage=__doc__)
   rules.check(options)
   cli.use_devices(options.cpu_devices)
-  if options.growth or options.autotune:
-    figures = sweep_sizes(options)
+  from muzero_jax.benchmark import sweep
+
+  if options.autotune:
+    figures = sweep.propose(options, options.ticks, options.repeats)
+  elif options.growth:
+    figures = sweep.plot_growth(options, options.ticks, options.repeats, Path(options.growth))
   else:
     figures = measure_parts(options)
   if options.json:
     Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
-
-
-def sweep_sizes(options: Options) -> dict[str, Any]:
-  """Measures the loop at other sizes (--growth or --autotune); prints and returns the results."""
-  import jax
-
-  from muzero_jax.benchmark import sweep
-
-  measured = sweep.loop_time(options, options.ticks, options.repeats)
-  if options.autotune:
-    chosen = sweep.autotune(options, measured)
-    print(f"proposed for {jax.devices()[0].device_kind}: {sweep.flags(chosen)}")
-    return chosen
-  from muzero_jax.reporting import plots
-
-  found = sweep.growth(options, jax.device_count(), measured)
-  print(sweep.table(found))
-  plots.draw_growth(Path(options.growth), found)
-  return found
 
 
 def measure_parts(options: Options) -> dict[str, Any]:
@@ -83,26 +68,12 @@ def measure_parts(options: Options) -> dict[str, Any]:
   from muzero_jax import build
   from muzero_jax.benchmark import figures, memory
 
-  names = named(options)
+  names = chosen(options.parts, profiled=options.profile)
   run = build.build(options)
   print(memory.check(run, replays=4))
   found = figures.measure(run, names, options.ticks, options.repeats, profiled=options.profile)
   print(table(found))
   return found
-
-
-def named(options: Options) -> list[str]:
-  """The parts that --parts asks for, in the order of `PARTS`.
-
-  Raises:
-    ConfigError: there is no such part, or --profile is set and the loop is not among the parts.
-  """
-  asked = cli.chosen("parts", "part", options.parts, PARTS)
-  if options.profile and "loop" not in asked:
-    raise ConfigError(
-      "--profile lists the costs of the loop, which --parts leaves out: add loop to --parts."
-    )
-  return [name for name in PARTS if name in asked]
 
 
 if __name__ == "__main__":

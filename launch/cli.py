@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -48,31 +48,6 @@ def use_devices(cpu_devices: int) -> None:
       f"multiple of {processes}."
     )
   jax.config.update("jax_num_cpu_devices", cpu_devices // processes)
-
-
-def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
-  """Splits the comma-separated names in a flag's value.
-
-  Args:
-    flag: its name, for the error message.
-    noun: what the names stand for, for the error message.
-    given: the flag's value.
-    known: the valid names.
-
-  Returns:
-    The names in `given`; all valid names if it has none.
-
-  Raises:
-    ConfigError: a name is not valid.
-  """
-  from muzero_jax.config import ConfigError
-  from muzero_jax.flags import listed
-
-  names, known = listed(given), list(known)
-  for name in names:
-    if name not in known:
-      raise ConfigError(f"--{flag}={name}: there is no such {noun}; there are {', '.join(known)}.")
-  return names or known
 
 
 def write(path: str, text: str) -> None:

@@ -44,7 +44,7 @@ def main(argv: list[str]) -> None:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   rules.check(options)
-  counts = numbers(options.counts)
+  counts = scaling.counts(options.counts)
   if not options.steps_per_second:
     raise ConfigError(
       "--steps_per_second is missing: measure it on one device with `python -m launch.benchmark`."
@@ -74,21 +74,6 @@ def main(argv: list[str]) -> None:
   print(scaling.table(rows))
   if options.json:
     cli.write(options.json, json.dumps([dataclasses.asdict(row) for row in rows], indent=2) + "\n")
-
-
-def numbers(text: str) -> list[int]:
-  """The numbers of devices that --counts names.
-
-  Raises:
-    ConfigError: it is not a list of positive integers.
-  """
-  try:
-    counts = [int(word) for word in text.split(",")]
-  except ValueError:
-    counts = []
-  if not counts or min(counts) < 1:
-    raise ConfigError(f"--counts={text}: must be positive integers with commas between: 1,8,64.")
-  return counts
 
 
 if __name__ == "__main__":

@@ -122,6 +122,33 @@ def names(argv: Sequence[str]) -> set[str]:
   return {word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-")}
 
 
+def listed(text: str) -> list[str]:
+  """The names in a text, with commas between; empty ones are left out."""
+  return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def chosen(flag: str, noun: str, given: str, known: Iterable[str]) -> list[str]:
+  """Splits the comma-separated names in a flag's value.
+
+  Args:
+    flag: its name, for the error message.
+    noun: what the names stand for, for the error message.
+    given: the flag's value.
+    known: the valid names.
+
+  Returns:
+    The names in `given`; all valid names if it has none.
+
+  Raises:
+    ConfigError: a name is not valid.
+  """
+  names, known = listed(given), list(known)
+  for name in names:
+    if name not in known:
+      raise ConfigError(f"--{flag}={name}: there is no such {noun}; there are {', '.join(known)}.")
+  return names or known
+
+
 def preset(name: str) -> Path:
   """The path of a preset's flag file.
 
@@ -212,8 +239,3 @@ def _sentence(error: flags.Error) -> str:
     .split()
   )
   return text if text.endswith((".", "?")) else f"{text}."
-
-
-def listed(text: str) -> list[str]:
-  """The names in a text, with commas between; empty ones are left out."""
-  return [name.strip() for name in text.split(",") if name.strip()]

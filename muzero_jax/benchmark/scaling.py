@@ -9,6 +9,8 @@ counts the steps of all devices, is divided by their number.
 import dataclasses
 import math
 
+from muzero_jax.config import ConfigError
+
 
 @dataclasses.dataclass(frozen=True)
 class OneDevice:
@@ -49,6 +51,21 @@ class Row:
   checkpoint: float  # bytes, without the replay
   checkpoint_seconds: float
   limit: str  # what costs most of the efficiency: "all-reduce", or "emulators"
+
+
+def counts(text: str) -> list[int]:
+  """The numbers of devices that --counts names.
+
+  Raises:
+    ConfigError: it is not a list of positive integers.
+  """
+  try:
+    found = [int(word) for word in text.split(",")]
+  except ValueError:
+    found = []
+  if not found or min(found) < 1:
+    raise ConfigError(f"--counts={text}: must be positive integers with commas between: 1,8,64.")
+  return found
 
 
 def row(one: OneDevice, network: Network, devices: int, cores_per_device: float) -> Row:

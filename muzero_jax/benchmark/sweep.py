@@ -6,7 +6,10 @@ that are fast on this device.
 
 import gc
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
+
+import jax
 
 from muzero_jax import config as configs
 from muzero_jax.benchmark.measure import in_turn, spread
@@ -20,6 +23,27 @@ Measure = Callable[[Changes], "dict[str, float] | None"]
 ENOUGH = 1.05  # speedup that makes a size better than the best one so far
 PATIENCE = 2  # sizes in a row without that speedup after which `climb` ends; one may be noise
 KEPT = 0.8  # lowest acceptable speed, as a fraction of that with the fewest simulations
+
+
+def plot_growth(options: Config, ticks: int, repeats: int, path: Path) -> dict[str, Any]:
+  """Measures the loop as its sizes grow (`growth`), prints a table, plots it to an SVG file, and
+  returns it. Arguments are as in `loop_time`.
+  """
+  from muzero_jax.reporting import plots
+
+  found = growth(options, jax.device_count(), loop_time(options, ticks, repeats))
+  print(table(found))
+  plots.draw_growth(path, found)
+  return found
+
+
+def propose(options: Config, ticks: int, repeats: int) -> Changes:
+  """Searches for fast sizes (`autotune`), prints and returns them. Arguments are as in
+  `loop_time`.
+  """
+  chosen = autotune(options, loop_time(options, ticks, repeats))
+  print(f"proposed for {jax.devices()[0].device_kind}: {flags(chosen)}")
+  return chosen
 
 
 def growth(

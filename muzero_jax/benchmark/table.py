@@ -1,8 +1,10 @@
-"""The results of `launch.benchmark` as text."""
+"""The parts that `launch.benchmark` measures, and the results as text."""
 
 from typing import Any
 
+from muzero_jax import flags
 from muzero_jax.benchmark import profile
+from muzero_jax.config import ConfigError
 
 # The parts: a method of `workloads.Parts` -> the part's name in the table. A part that is indented
 # is contained in the one above.
@@ -18,6 +20,25 @@ PARTS = {
   "replay": "  replay",
   "loop": "loop",
 }
+
+
+def chosen(parts: str, *, profiled: bool = False) -> list[str]:
+  """The parts that --parts asks for, in the order of `PARTS`.
+
+  Args:
+    parts: names with commas between; "": all.
+    profiled: whether the costs of the loop are asked for, too.
+
+  Raises:
+    ConfigError: there is no such part, or the loop is not among the parts and its costs are asked
+      for.
+  """
+  asked = flags.chosen("parts", "part", parts, PARTS)
+  if profiled and "loop" not in asked:
+    raise ConfigError(
+      "--profile lists the costs of the loop, which --parts leaves out: add loop to --parts."
+    )
+  return [name for name in PARTS if name in asked]
 
 
 def table(figures: dict[str, Any]) -> str:

@@ -1,6 +1,9 @@
-"""The table of a benchmark, from figures that the test makes up."""
+"""The parts of a benchmark by name, and its table, from figures that the test makes up."""
 
-from muzero_jax.benchmark.table import table
+import pytest
+
+from muzero_jax.benchmark.table import PARTS, chosen, table
+from muzero_jax.config import ConfigError
 
 
 def times(milliseconds):
@@ -56,3 +59,12 @@ def test_the_rest_of_the_loop_is_what_no_part_has():
   assert names == ["loop, no emulators", "search", "learner", "replay", "rest", "loop"]
   assert lines[6].split() == ["rest", "1.00", "5%"]
   assert lines[7].split() == ["loop", "20.00", "18.00", "22.00", "500", "100%"]
+
+
+def test_parts_by_name():
+  assert chosen("") == list(PARTS)
+  assert chosen("tree, emulators") == ["emulators", "tree"]
+  with pytest.raises(ConfigError, match=r"--parts=trees: .* loop"):
+    chosen("trees")
+  with pytest.raises(ConfigError, match="add loop to --parts"):
+    chosen("tree", profiled=True)

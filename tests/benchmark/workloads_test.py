@@ -8,11 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from launch import benchmark
 from muzero_jax import build
-from muzero_jax.benchmark.table import PARTS
 from muzero_jax.benchmark.workloads import Parts
-from muzero_jax.config import ConfigError
 
 
 def counted(run, calls):
@@ -77,12 +74,3 @@ def test_a_part_can_be_called_again_and_again(make_config, name):
 def test_parts_that_a_run_does_not_have(make_config):
   parts = Parts(build.build(make_config(search__kind="none", learner__updates_per_step=0.0)), 1)
   assert parts.tree() is None and parts.emulators() is None and parts.learner() is None
-
-
-def test_parts_by_name():
-  assert benchmark.named(benchmark.Options()) == list(PARTS)
-  assert benchmark.named(benchmark.Options(parts="tree, emulators")) == ["emulators", "tree"]
-  with pytest.raises(ConfigError, match=r"--parts=trees: .* loop"):
-    benchmark.named(benchmark.Options(parts="trees"))
-  with pytest.raises(ConfigError, match="add loop to --parts"):
-    benchmark.named(benchmark.Options(parts="tree", profile=True))
