@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax.benchmark.stubs import Fixed
+from muzero_jax.benchmark.stubs import Chain, Drawing, Fixed, Still, blind_model, forced
 from muzero_jax.build import Experiment
 from muzero_jax.device import ordering, parallel
-from muzero_jax.envs.base import Environment
 from muzero_jax.loop import Local, Loop, Shared
 from muzero_jax.networks.model import initial_inference
-from muzero_jax.replay.frames import Priorities, Replay
+from muzero_jax.replay.frames import Replay
 from muzero_jax.search.random import Random
 from muzero_jax.types import Array, Key, Root, Sample, record
 
@@ -85,56 +84,28 @@ def on_constants(
   return program
 
 
-def replay_alone(loop: Loop, source: Environment) -> Callable:
-  """Makes the program of the replay: (shared, local, ticks).
+def replay_alone(loop: Loop) -> Loop:
+  """The loop without emulators, network and gradients.
 
-  It stores the steps of an environment, `source`, stacks the newest frames, samples the batches of
-  the gradient steps, and updates priorities.
+  What is left stores the steps of a still environment, stacks the newest frames, samples the
+  batches of the gradient steps, and updates priorities.
   """
-  ring, sampler, size = loop.ring, loop.learner.sampler, loop.learner.batch_size
-
-  def draws(priorities: Priorities, memory: Replay, key: Key, step: Array):
-    """Samples the batches of a tick; returns the priorities, and 0.0."""
-
-    def draw(j: Array, carry: tuple[Priorities, Array]) -> tuple[Priorities, Array]:
-      now = dataclasses.replace(memory, priorities=carry[0])
-      batch = sampler.sample(ring, now, jax.random.fold_in(key, j), size, step)
-      found = batch.weight + forced(batch)
-      return sampler.update(carry[0], batch, found), found[0]
-
-    return jax.lax.fori_loop(0, loop.updates, draw, (priorities, jnp.float32(0)))
-
-  def tick(i: Array, local: Local) -> Local:
-    state, now = source.recv(local.actor.env, after=local.learned)
-    memory = ring.add(local.replay, local.actor.decision, now, i)
-    state = source.send(state, forced(ring.recent(memory)).astype(jnp.int32))
-    key = jax.random.fold_in(local.key, i)
-    priorities, learned = jax.lax.cond(
-      turn(loop, i),
-      lambda priorities: draws(priorities, memory, key, i),
-      lambda priorities: (priorities, jnp.float32(0)),
-      memory.priorities,
-    )
-    actor = dataclasses.replace(local.actor, env=state)
-    memory = dataclasses.replace(memory, priorities=priorities)
-    return dataclasses.replace(local, actor=actor, replay=memory, learned=learned)
-
-  def program(shared: Shared, local: Local, count: Array):
-    local = jax.lax.fori_loop(0, count, tick, local)
-    return shared, local, local.learned
-
-  return program
+  spec, parts = loop.environment.spec, dataclasses.fields(loop.learner)
+  model = blind_model(loop.model, spec.num_actions)
+  return dataclasses.replace(
+    loop,
+    environment=Still(spec),
+    model=model,
+    search=Chain(model, discount=1.0, num_simulations=0),
+    learner=Drawing(**{part.name: getattr(loop.learner, part.name) for part in parts}),
+    warmup=0,
+    monitors=(),
+  )
 
 
 def turn(loop: Loop, tick: Array) -> Array:
   """Whether gradient steps are due in a tick, bool[]."""
   return tick % loop.every == loop.every - 1
-
-
-def forced(tree: Any) -> Array:
-  """A zero that depends on every array of the pytree, so that XLA cannot leave any out."""
-  arrays = [x.astype(jnp.int32) if x.dtype == bool else x for x in jax.tree.leaves(tree)]
-  return sum((ordering.never(x).astype(jnp.float32) for x in arrays), jnp.float32(0))
 
 
 def filled(run: Experiment) -> Local:

@@ -1,7 +1,7 @@
 """Stubs for benchmarks: each one replaces one part of a run, so that the cost of the rest is seen.
 
-`Chain` replaces the tree of the search, `free_model` the network, `Fixed` the replay, and `Still`
-the environment.
+`Chain` replaces the tree of the search, `free_model` and `blind_model` the network, `Fixed` the
+replay, `Drawing` the learner, and `Still` the environment.
 """
 
 import dataclasses
@@ -12,9 +12,23 @@ import jax.numpy as jnp
 
 from muzero_jax.device import ordering
 from muzero_jax.envs.base import Spec
+from muzero_jax.learner import Learner
 from muzero_jax.replay.frames import Priorities, Replay, Ring
 from muzero_jax.search.base import RecurrentFn, Search, log_prob
-from muzero_jax.types import Array, Decision, Key, Model, Params, Root, Sample, TimeStep, record
+from muzero_jax.types import (
+  Array,
+  Decision,
+  Key,
+  LearnerState,
+  Metrics,
+  Model,
+  Params,
+  Root,
+  Sample,
+  TimeStep,
+  applied,
+  record,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,6 +112,42 @@ def free_model(model: Model, num_actions: int) -> Model:
     return hidden, hidden.reshape(hidden.shape[0], -1)[:, :1].astype(jnp.float32)
 
   return model._replace(predict=predict, step=step, decode=lambda logits: logits[..., 0])
+
+
+def blind_model(model: Model, num_actions: int) -> Model:
+  """Replaces all networks by zeros that depend on the frames, which have to be there for it."""
+
+  def encode(params: Params, frames: Array) -> Array:
+    return jnp.zeros((frames.shape[0], 1)) + forced(frames)
+
+  def predict(params: Params, hidden: Array) -> tuple[Array, Array]:
+    return jnp.tile(hidden, (1, num_actions)), hidden
+
+  def step(params: Params, hidden: Array, action: Array) -> tuple[Array, Array]:
+    return hidden, hidden
+
+  plain = model._replace(decode=lambda logits: logits[..., 0], mapped=applied)
+  return plain._replace(encode=encode, predict=predict, step=step)
+
+
+def forced(tree: Any) -> Array:
+  """A zero that depends on every array of the pytree, so that XLA cannot leave any out."""
+  arrays = [x.astype(jnp.int32) if x.dtype == bool else x for x in jax.tree.leaves(tree)]
+  return sum((ordering.never(x).astype(jnp.float32) for x in arrays), jnp.float32(0))
+
+
+class Drawing(Learner):
+  """Samples the batches and updates their priorities, and learns nothing."""
+
+  def update(
+    self, state: LearnerState, replay: Replay, key: Key
+  ) -> tuple[LearnerState, Priorities, Metrics]:
+    """See `Learner.update`. The metrics have what `Loop.learn` needs only."""
+    batch = self.sampler.sample(self.ring, replay, key, self.batch_size, state.step)
+    error = batch.weight + forced(batch)
+    priorities = self.sampler.update(replay.priorities, batch, error)
+    state = dataclasses.replace(state, step=state.step + 1)
+    return state, priorities, {"learner/gradient_norm": jnp.stack([error[0], jnp.float32(1)])}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -153,10 +153,8 @@ class Parts:
 
   def replay(self) -> Work:
     """The replay alone: see `programs.replay_alone`."""
-    loop, source = self.run.loop, Still(self.run.loop.environment.spec)
-    still = dataclasses.replace(self.run, loop=dataclasses.replace(loop, environment=source))
-    program = programs.replay_alone(loop, source)
-    return self._going_on(program, [self.run.shared(), programs.filled(still)])
+    run = dataclasses.replace(self.run, loop=programs.replay_alone(self.run.loop))
+    return self._going_on(run.loop.run, [run.shared(), programs.filled(run)])
 
   @property
   def _learning(self) -> Loop:
