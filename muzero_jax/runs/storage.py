@@ -1,5 +1,6 @@
 """Writes and reads pytrees of arrays with orbax; no other module knows it."""
 
+import logging
 import os
 import re
 import sys
@@ -99,8 +100,9 @@ def silence() -> None:
   """Suppresses the tracebacks that Python prints, from here to its end, of work that orbax gave up.
 
   Orbax reads and writes all arrays at the same time. When one fails, the others go on, but nothing
-  waits for them, and nothing could catch their errors.
+  waits for them, and nothing could catch their errors. Asyncio logs them, where there are several.
   """
+  logging.getLogger("asyncio").addFilter(_waited_for)
   before = sys.unraisablehook
 
   def hook(unraisable: Any) -> None:
@@ -109,6 +111,12 @@ def silence() -> None:
       before(unraisable)
 
   sys.unraisablehook = hook
+
+
+def _waited_for(record: logging.LogRecord) -> bool:
+  """Whether a message of asyncio is not about an array that orbax gave up."""
+  text = logging.Formatter().format(record)  # with the traceback
+  return "exception was never retrieved" not in text or "orbax" not in text
 
 
 def _abstract(x: Any) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from muzero_jax import config as configs
-from muzero_jax import train
+from muzero_jax import together, train
 from muzero_jax.config import ConfigError, DivergedError
 from muzero_jax.runs import jsonl
 from muzero_jax.types import Context, Model, Params, Term
@@ -99,3 +99,25 @@ def test_steps_are_skipped_and_counted_until_they_are_too_many(tmp_path, make_co
 
   with pytest.raises(ConfigError, match=r"--skip_nonfinite=0: this run has skipped [123] gradient"):
     train.train(configs.replace(config, {"skip_nonfinite": 0}))
+
+
+def test_seeds_side_by_side_end_together_and_keep_their_checkpoints(tmp_path, make_config):
+  """256 steps of two seeds, then with a learning rate of 1e6: the first gradient step that is too
+  large ends both, and the message names the seed that took it.
+  """
+  folders = [tmp_path / "0", tmp_path / "1"]
+  kept = {"checkpoint__replay": True, "optimizer__warmup": 0, "save_every": 64}
+  config = make_config(tmp_path, env_steps=256, **kept, **QUIET)
+  assert together.train(config, [0, 1]) == 0
+  before = [bytes_of(folder) for folder in folders]
+  worse = {"optimizer.learning_rate": 1e6, "env_steps": 1024, "override_config": True}
+  with pytest.raises(DivergedError) as caught:
+    together.train(configs.replace(config, worse), [0, 1])
+  said = str(caught.value)
+  assert "a parameter would have become as large as" in said and "\n" not in said
+  assert "The newest checkpoint, of 256 steps, is from before" in said
+  exploded = [folder for folder in folders if (folder / "diverged" / "state.npz").exists()]
+  assert len(exploded) == 1 and str(exploded[0] / "diverged") in said
+  assert [bytes_of(folder) for folder in folders] == before
+  with np.load(exploded[0] / "diverged" / "state.npz") as state:
+    assert max(np.abs(x).max() for name, x in state.items() if name.startswith("params")) < 100

@@ -1,11 +1,13 @@
-"""Runs whose disk is full, or whose folder goes away; evaluations that a signal ends."""
+"""Runs whose disk is full or whose folder goes away or is read-only; and signals in evaluations."""
 
 import errno
+import gc
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
+from collections.abc import Callable
 
 import pytest
 
@@ -14,7 +16,7 @@ from launch import evaluate as command
 from muzero_jax import train
 from muzero_jax.config import StorageError
 from muzero_jax.evaluation.scoring import Scoring
-from muzero_jax.runs import jsonl
+from muzero_jax.runs import jsonl, restore
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.metrics import Reporter
 
@@ -31,13 +33,36 @@ def steps(folder) -> list[int]:
 
 
 @pytest.fixture
-def disk(tmp_path):
-  """A file system of 3 MiB; needs the right to mount one."""
-  mount = ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(tmp_path)]
-  if not shutil.which("mount") or subprocess.run(mount, capture_output=True).returncode:
-    pytest.skip("no file system can be mounted here")
-  yield tmp_path
-  subprocess.run(["umount", str(tmp_path)], check=True)
+def mount():
+  """Mounts something on a folder, and returns what unmounts it; needs the right to do so."""
+  places = []
+
+  def unmount(place: pathlib.Path) -> None:
+    subprocess.run(["umount", str(place)], check=True)
+    places.remove(place)
+
+  def mounted(place: pathlib.Path, *words: str) -> Callable[[], None]:
+    call = ["mount", *words, str(place)]
+    if not shutil.which("mount") or subprocess.run(call, capture_output=True).returncode:
+      pytest.skip("no file system can be mounted here")
+    places.append(place)
+    return lambda: unmount(place)
+
+  yield mounted
+  for place in reversed(list(places)):
+    unmount(place)
+
+
+@pytest.fixture
+def disk(tmp_path, mount):
+  """A file system of 3 MiB."""
+  mount(tmp_path, "-t", "tmpfs", "-o", "size=3m", "tmpfs")
+  return tmp_path
+
+
+def read_only(mount, place: pathlib.Path) -> Callable[[], None]:
+  """Makes a folder read-only, for root, too; returns what undoes it."""
+  return mount(place, "--bind", "-o", "ro", str(place))
 
 
 def fill(disk: pathlib.Path) -> pathlib.Path:
@@ -91,6 +116,48 @@ def test_a_disk_that_is_full_for_a_while(disk, make_config, monkeypatch, capsys)
   assert train.train(make_config(disk / "run", save_every=256, **SHORT)) == 0
   assert steps(disk / "run") == [128, 256, 384, 512] and latest(disk / "run") == 512
   assert "the checkpoint at 256 steps cannot be saved" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_the_older_checkpoint_is_kept(how, disk, mount, make_config, monkeypatch, capsys, caplog):
+  """From the second row on no checkpoint can be written: training goes to its end, and one sentence
+  says why, without the tracebacks that asyncio logs when it forgets what orbax has begun. The one
+  before can be used, and the same command goes on from it once there is room.
+  """
+  folder, undo = disk / "run", []
+  reason = {"full": "No space left on device", "read-only": "Read-only file system"}[how]
+
+  def spoil():
+    if how == "full":
+      undo.append(fill(disk).unlink)
+    else:
+      undo.append(read_only(mount, folder / "checkpoints"))
+
+  config = make_config(folder, save_every=128, **SHORT)
+  with monkeypatch.context() as context:
+    after_row(context, 2, spoil)
+    assert cli.ended(lambda _: train.train(config)) == 1
+  said, error = capsys.readouterr()
+  for steps_done in (256, 384, 512):
+    text = f"the checkpoint at {steps_done} steps cannot be saved in {folder} ({reason})"
+    assert said.count(text) == 1
+  assert error.startswith("error: ") and error.count("\n") == 1 and reason in error
+  gc.collect()
+  assert not caplog.records
+  assert latest(folder) == 128 and restore.restore(str(folder)).env_steps == 128
+  undo[0]()
+  assert train.train(config) == 0
+  assert "resuming at 128 steps" in capsys.readouterr().out
+  assert steps(folder) == [128, 256, 384, 512] and latest(folder) == 512
+
+
+def test_a_folder_that_is_read_only_from_the_start(tmp_path, mount, make_config, capsys):
+  """Be it the run's, or the one that it would be made in."""
+  read_only(mount, tmp_path)
+  for folder in (tmp_path, tmp_path / "run"):
+    assert cli.ended(lambda _, folder=folder: train.train(make_config(folder))) == 2
+    reason = f"--workdir={folder}: cannot be written (Read-only file system); name another folder."
+    assert capsys.readouterr().err == f"error: {reason}\n"
 
 
 def test_a_folder_that_goes_away(tmp_path, make_config, monkeypatch, capsys):
