@@ -20,6 +20,8 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", module="gymnasium")
 # The video encoder is a subprocess. Forking is safe: no compiled program is running at that point.
 warnings.filterwarnings("ignore", message=".*os.fork.. was called", category=RuntimeWarning)
+# Where orbax fails to write, it does not begin what else it would have written.
+warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
 # Of several processes, C++ would print lines of its own when another one is lost.
 quiet = any("--coordinator" in word for word in sys.argv)
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3" if quiet else "2")
@@ -133,6 +135,8 @@ def run(main: Callable[[list[str]], int | None]) -> None:
       sys.stdout, sys.stderr = streams
   code = 128 + stop.signal if stop.signal else code
   distributed.leave(code)
+  if stop.abandoned:
+    os._exit(code)
   sys.exit(code)
 
 

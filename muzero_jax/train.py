@@ -464,6 +464,7 @@ class Training:
       if distributed.processes() > 1:  # only this one may have noticed
         raise StorageError(f"{self.problem}: make room, and start all processes again.") from error
       self.checkpoints.give_up()
+      self.stop.abandoned = True
       reporter.say(f"warning: {self.problem}.")
     else:
       self.nothing_unsaved()

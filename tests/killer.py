@@ -36,9 +36,10 @@ PONG = (
 # What a run's output shows first in each phase.
 PHASES = {
   "starting": "",
-  "compiling": "compiling",
+  "compiling": "\ncompiling",
   "training": " steps/s ",
-  "evaluated": "player:",
+  "evaluating": "player: compiling",
+  "evaluated": "player: mean",
   "finished": "has done its",
 }
 

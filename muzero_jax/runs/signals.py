@@ -47,12 +47,15 @@ class Stop:
     signal: number of the first signal, or 0.
     unsaved: whether ending the process now would lose something.
     message: what to print when the process ends; "" names the signal.
+    abandoned: whether a save was given up. Where its folder could not be made, threads of orbax
+      wait for it for minutes, and the interpreter would wait for them at its end.
     before_exit: called before the process is ended, for example to finish writing.
   """
 
   def __init__(self, forced: bool = False):
     self.signal, self.unsaved, self.message = 0, False, ""
     self.before_exit: Callable[[], None] = lambda: None
+    self.abandoned = False
     self._forced, self._interruptible = forced, False
     self._handled, self._since = False, 0.0
     self._before: dict[int, Any] = {}

@@ -1,18 +1,19 @@
 """Runs whose disk is full or whose folder goes away or is read-only; and signals in evaluations."""
 
 import errno
-import gc
 import os
 import pathlib
 import shutil
 import signal
 import subprocess
-from collections.abc import Callable
+import sys
 
 import pytest
 
 from launch import cli
 from launch import evaluate as command
+from launch import train as command_of_training
+from muzero_jax import config as configs
 from muzero_jax import train
 from muzero_jax.config import StorageError
 from muzero_jax.evaluation.scoring import Scoring
@@ -20,6 +21,7 @@ from muzero_jax.runs import jsonl, restore
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.metrics import Reporter
 
+ROOT = pathlib.Path(__file__).parents[2]
 SHORT = dict(evaluation__episodes=0, evaluation__random_episodes=0)
 
 
@@ -33,24 +35,19 @@ def steps(folder) -> list[int]:
 
 
 @pytest.fixture
-def mount():
-  """Mounts something on a folder, and returns what unmounts it; needs the right to do so."""
-  places = []
+def mount(tmp_path):
+  """Mounts something in the test's folder, until the test is over; needs the right to do so."""
 
-  def unmount(place: pathlib.Path) -> None:
-    subprocess.run(["umount", str(place)], check=True)
-    places.remove(place)
-
-  def mounted(place: pathlib.Path, *words: str) -> Callable[[], None]:
+  def mounted(place: pathlib.Path, *words: str) -> None:
     call = ["mount", *words, str(place)]
     if not shutil.which("mount") or subprocess.run(call, capture_output=True).returncode:
       pytest.skip("no file system can be mounted here")
-    places.append(place)
-    return lambda: unmount(place)
 
   yield mounted
-  for place in reversed(list(places)):
-    unmount(place)
+  if os.path.exists("/proc/mounts"):
+    places = [line.split()[1] for line in open("/proc/mounts")]
+    for place in reversed([place for place in places if place.startswith(str(tmp_path))]):
+      subprocess.run(["umount", place], check=True)
 
 
 @pytest.fixture
@@ -58,11 +55,6 @@ def disk(tmp_path, mount):
   """A file system of 3 MiB."""
   mount(tmp_path, "-t", "tmpfs", "-o", "size=3m", "tmpfs")
   return tmp_path
-
-
-def read_only(mount, place: pathlib.Path) -> Callable[[], None]:
-  """Makes a folder read-only, for root, too; returns what undoes it."""
-  return mount(place, "--bind", "-o", "ro", str(place))
 
 
 def fill(disk: pathlib.Path) -> pathlib.Path:
@@ -118,42 +110,59 @@ def test_a_disk_that_is_full_for_a_while(disk, make_config, monkeypatch, capsys)
   assert "the checkpoint at 256 steps cannot be saved" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("how", ["full", "read-only"])
-def test_the_older_checkpoint_is_kept(how, disk, mount, make_config, monkeypatch, capsys, caplog):
-  """From the second row on no checkpoint can be written: training goes to its end, and one sentence
-  says why, without the tracebacks that asyncio logs when it forgets what orbax has begun. The one
-  before can be used, and the same command goes on from it once there is room.
+def spoiled() -> None:
+  """`launch.train`, as a process: from the second row of metrics on its disk is full, or the folder
+  of its checkpoints is read-only. The first two words of its command line are how, and its folder.
   """
-  folder, undo = disk / "run", []
-  reason = {"full": "No space left on device", "read-only": "Read-only file system"}[how]
+  how, folder = sys.argv.pop(1), pathlib.Path(sys.argv.pop(1))
+  place = str(folder / "checkpoints")
+  read_only = ["mount", "--bind", "-o", "ro", place, place]
 
   def spoil():
-    if how == "full":
-      undo.append(fill(disk).unlink)
-    else:
-      undo.append(read_only(mount, folder / "checkpoints"))
+    fill(folder.parent) if how == "full" else subprocess.run(read_only, check=True)
 
+  after_row(pytest.MonkeyPatch(), 2, spoil)
+  cli.run(command_of_training.main)
+
+
+@pytest.mark.parametrize("how", ["full", "read-only"])
+def test_the_older_checkpoint_is_kept(how, disk, make_config, capsys):
+  """Training goes to its end, and one sentence says what is missing: no traceback of what orbax and
+  asyncio forget, and no waiting for it. The checkpoint before can be used, and the same command
+  goes on from it once there is room.
+  """
+  folder = disk / "run"
+  reason = {"full": "No space left on device", "read-only": "Read-only file system"}[how]
   config = make_config(folder, save_every=128, **SHORT)
-  with monkeypatch.context() as context:
-    after_row(context, 2, spoil)
-    assert cli.ended(lambda _: train.train(config)) == 1
-  said, error = capsys.readouterr()
-  for steps_done in (256, 384, 512):
-    text = f"the checkpoint at {steps_done} steps cannot be saved in {folder} ({reason})"
-    assert said.count(text) == 1
+  program = "from tests.integration.storage_test import spoiled; spoiled()"
+  call = subprocess.run(
+    [sys.executable, "-c", program, how, folder, *configs.as_flags(config)],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=120,
+  )
+  assert call.returncode == 1, call.stdout + call.stderr
+  for done in (256, 384, 512):
+    text = f"the checkpoint at {done} steps cannot be saved in {folder} ({reason})"
+    assert call.stdout.count(text) == 1
+  error = call.stderr
   assert error.startswith("error: ") and error.count("\n") == 1 and reason in error
-  gc.collect()
-  assert not caplog.records
   assert latest(folder) == 128 and restore.restore(str(folder)).env_steps == 128
-  undo[0]()
+
+  if how == "full":
+    (disk / "filler").unlink()
+  else:
+    subprocess.run(["umount", folder / "checkpoints"], check=True)
   assert train.train(config) == 0
   assert "resuming at 128 steps" in capsys.readouterr().out
   assert steps(folder) == [128, 256, 384, 512] and latest(folder) == 512
 
 
 def test_a_folder_that_is_read_only_from_the_start(tmp_path, mount, make_config, capsys):
-  """Be it the run's, or the one that it would be made in."""
-  read_only(mount, tmp_path)
+  """Be it the run's, or the one that it would be made in. Root cannot write there, either."""
+  mount(tmp_path, "--bind", "-o", "ro", str(tmp_path))
   for folder in (tmp_path, tmp_path / "run"):
     assert cli.ended(lambda _, folder=folder: train.train(make_config(folder))) == 2
     reason = f"--workdir={folder}: cannot be written (Read-only file system); name another folder."
