@@ -13,11 +13,8 @@ runs are not repeated, and an interrupted run is resumed.
 import dataclasses
 
 from launch import cli
-from muzero_jax import rules
-from muzero_jax.config import Config, ConfigError, option
-from muzero_jax.runs import workdir
-from muzero_jax.studies import ablation, series
-from muzero_jax.studies.ablation import BASE, VARIANTS, Plan
+from muzero_jax.config import Config, option
+from muzero_jax.studies.variants import VARIANTS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,55 +47,26 @@ class Options(Config):
 
 def main(argv: list[str]) -> None:
   """Trains the runs that are missing; prints and writes the table after each variant."""
-  options, plan = planned(argv)
+  from muzero_jax import flags
+  from muzero_jax.runs import workdir
+  from muzero_jax.studies import ablation, series, variants
+
+  options = flags.parse(argv, Options(), usage=__doc__)
+  only, ideas = flags.listed(options.only), flags.listed(options.ideas)
+  plan = variants.comparison(series.base(options), only, options.vary, ideas)
   for sentence in plan.left_out:
     print(sentence)
   seeds = range(options.seed, options.seed + options.seeds)
   pace = series.Pace(len(plan.variants) * len(seeds))
   print(f"{len(plan.variants)} variants, seeds {list(seeds)}: {pace.runs} runs", flush=True)
-  rows = {}
+  rows, place = {}, workdir.place(options.workdir)
   for name, config in plan.variants.items():
-    places = {seed: f"{options.workdir}/{ablation.folder_name(name)}/{seed}" for seed in seeds}
-    runs = [dataclasses.replace(config, seed=seed, workdir=place) for seed, place in places.items()]
+    runs = variants.runs(config, name, options.workdir, seeds)
     series.train(series.groups(runs), pace, options.parallel)
-    rows[name] = ablation.score(list(places.values()))
+    rows[name] = ablation.score([run.workdir for run in runs])
     print(ablation.table(rows), flush=True)
-    write(options.workdir, rows, plan, list(seeds))
-  place = workdir.place(options.workdir)
+    ablation.write(place, rows, plan.variants, seeds)
   print(f"table: {place / 'ablation.md'}  curves: {place / 'ablation.png'}", flush=True)
-
-
-def planned(argv: list[str]) -> tuple[Options, Plan]:
-  """The command line, and the variants that it asks for.
-
-  Raises:
-    ConfigError: it is invalid; nothing has been trained yet.
-  """
-  from muzero_jax import flags
-
-  options = flags.parse(argv, Options(), usage=__doc__)
-  base = series.base(options)
-  rules.check(base)
-  only, ideas = flags.listed(options.only), flags.listed(options.ideas)
-  if not (only or options.vary or ideas):
-    only = list(VARIANTS)
-  plan = ablation.plan(base, only=only, vary=options.vary, ideas=ideas)
-  if len(plan.variants) == 1 and only != [BASE]:
-    raise ConfigError(
-      f"nothing is left to compare the preset with ({'; '.join(plan.left_out)}): name other "
-      "variants with --vary, --ideas or --only."
-    )
-  return options, plan
-
-
-def write(folder: str, rows: dict, plan: Plan, seeds: list[int]) -> None:
-  """Writes ablation.md and ablation.png."""
-  from muzero_jax.reporting import plots
-
-  place = workdir.place(folder)
-  runs = {name: [place / ablation.folder_name(name) / str(seed) for seed in seeds] for name in rows}
-  plots.draw_comparison(place / "ablation.png", runs)
-  workdir.write(place / "ablation.md", ablation.document(rows, plan.variants, "ablation.png"))
 
 
 if __name__ == "__main__":

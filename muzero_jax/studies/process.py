@@ -11,7 +11,7 @@ from muzero_jax import flags
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.runs import workdir
 from muzero_jax.runs.progress import Progress
-from muzero_jax.studies import ablation
+from muzero_jax.studies import completion
 
 
 class TrainingProcess:
@@ -27,7 +27,7 @@ class TrainingProcess:
   """
 
   def __init__(self, runs: list[Config], first: int, count: int):
-    self.runs, self.waiting = runs, [run for run in runs if not ablation.finished(run)]
+    self.runs, self.waiting = runs, [run for run in runs if not completion.finished(run)]
     self.config, self.begun, self.before = runs[0], time.monotonic(), done(self.waiting)
     name = f"run {first}"
     if len(runs) > 1:
@@ -104,7 +104,7 @@ class TrainingProcess:
 
 def done(runs: list[Config]) -> float:
   """The share of several runs that is done, in 0..1; 1 if there are none."""
-  return sum(map(ablation.done, runs)) / len(runs) if runs else 1.0
+  return sum(map(completion.done, runs)) / len(runs) if runs else 1.0
 
 
 def flag_file(config: Config, seeds: int) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from muzero_jax import flags
 from muzero_jax.config import Config, ConfigError
-from muzero_jax.studies import ablation
+from muzero_jax.studies import completion
 
 
 class NumberedCommand:
@@ -77,7 +77,7 @@ def hand_over(
   Raises:
     ConfigError: they cannot be submitted, or one of them failed.
   """
-  waiting = [index for index, run in enumerate(runs) if not ablation.finished(run)]
+  waiting = [index for index, run in enumerate(runs) if not completion.finished(run)]
   print(f"{len(runs)} runs, of which {len(waiting)} are not finished", flush=True)
   if not waiting:
     return True

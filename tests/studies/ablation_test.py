@@ -5,12 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from launch import ablation as command
 from muzero_jax import config as configs
 from muzero_jax import flags
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.runs import jsonl
-from muzero_jax.studies import ablation, series
+from muzero_jax.studies import ablation, completion, series, variants
 
 CATCH = flags.parse(["train", "--preset=catch"], Config())  # with 4 simulations
 
@@ -22,7 +21,7 @@ def changes(config: Config) -> dict:
 
 
 def test_the_preset_is_always_compared_with():
-  plan = ablation.plan(
+  plan = variants.plan(
     CATCH,
     only=["priorities"],
     vary=["search.num_simulations=2,4", "env.life_loss_ends_return=true"],
@@ -43,13 +42,13 @@ def test_the_preset_is_always_compared_with():
 
 def test_what_the_preset_has_already_is_taken_away():
   base = configs.replace(CATCH, {"replay.kind": "prioritized"})
-  plan = ablation.plan(base, only=["as it is", "priorities"])
+  plan = variants.plan(base, only=["as it is", "priorities"])
   assert plan.variants["no priorities"].replay.kind == "uniform"
   assert list(plan.variants) == ["as it is", "no priorities"]
 
 
 def test_settings_that_cannot_be_combined_are_left_out():
-  (sentence,) = ablation.plan(CATCH, vary=["learner.shift=2"]).left_out
+  (sentence,) = variants.plan(CATCH, vary=["learner.shift=2"]).left_out
   assert sentence.startswith("left out: learner.shift=2 (--learner.shift would shift catch's board")
 
 
@@ -71,22 +70,28 @@ def test_settings_that_cannot_be_combined_are_left_out():
 )
 def test_a_mistake_is_one_sentence(words, said):
   with pytest.raises(ConfigError) as caught:
-    ablation.plan(CATCH, **words)
+    variants.plan(CATCH, **words)
   assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
-def test_the_command_takes_several_sweeps():
-  words = ["--preset=catch", "--workdir=x", "--vary=env.stack=2,4", "--vary=targets.unroll=1"]
-  options, plan = command.planned(["ablation", *words])
-  assert options.vary == ("env.stack=2,4", "targets.unroll=1")
+def test_an_ablation_without_anything_to_compare_is_refused():
+  plan = variants.comparison(CATCH, [], ("env.stack=2,4", "targets.unroll=1"), [])
   assert list(plan.variants) == ["as it is", "env.stack=2", "env.stack=4", "targets.unroll=1"]
+  everything = variants.comparison(CATCH, [], (), [])
+  assert {"as it is", "0 simulations", "priorities"} <= everything.variants.keys()
   with pytest.raises(ConfigError, match=r"nothing is left to compare .* --vary, --ideas or --only"):
-    command.planned(["ablation", "--preset=catch", "--workdir=x", "--vary=search.kind=gumbel"])
+    variants.comparison(CATCH, [], ("search.kind=gumbel",), [])
 
 
 def test_folders_have_names_that_flags_can_take():
-  assert ablation.folder_name("Q per node") == "Q_per_node"
-  assert ablation.folder_name("env.task=a/b,c") == "env.task=a_b_c"
+  assert variants.folder_name("Q per node") == "Q_per_node"
+  assert variants.folder_name("env.task=a/b,c") == "env.task=a_b_c"
+  first, second = variants.runs(CATCH, "Q per node", "there", [3, 4])
+  assert (first.workdir, first.seed, second.workdir) == (
+    "there/Q_per_node/3",
+    3,
+    "there/Q_per_node/4",
+  )
 
 
 def test_the_time_left_of_all_runs():
@@ -103,14 +108,14 @@ def test_the_time_left_of_all_runs():
 
 def test_a_finished_run_has_the_settings_the_length_and_an_evaluation(tmp_path):
   config = configs.replace(CATCH, {"workdir": str(tmp_path), "env_steps": 100})
-  assert not ablation.finished(config) and ablation.done(config) == 0
+  assert not completion.finished(config) and completion.done(config) == 0
   (tmp_path / "config.json").write_text(json.dumps({"config": configs.values(config)}))
   jsonl.append(tmp_path / "metrics.jsonl", {"env_steps": 25})
-  assert not ablation.finished(config) and ablation.done(config) == 0.25
+  assert not completion.finished(config) and completion.done(config) == 0.25
   jsonl.append(tmp_path / "evaluations.jsonl", {"agent": "trained", "env_steps": 128})
-  assert ablation.finished(config)
-  assert not ablation.finished(configs.replace(config, {"env_steps": 200}))
-  assert not ablation.finished(configs.replace(config, {"search.num_simulations": 5}))
+  assert completion.finished(config)
+  assert not completion.finished(configs.replace(config, {"env_steps": 200}))
+  assert not completion.finished(configs.replace(config, {"search.num_simulations": 5}))
 
 
 def test_late_training_games_by_hand():

@@ -6,9 +6,9 @@ import sys
 
 import pytest
 
-from launch import suite
+from launch import suite as command
 from muzero_jax.config import ConfigError
-from muzero_jax.studies import submission
+from muzero_jax.studies import submission, suite
 
 
 def words(folder, *more):
@@ -33,13 +33,13 @@ def test_parameters_are_numbers_or_words():
 
 def test_one_run_is_not_submitted(tmp_path):
   with pytest.raises(ConfigError, match="--index=0: --submit hands over all runs"):
-    suite.main(words(tmp_path, "--index=0", "--submit=slurm"))
+    command.main(words(tmp_path, "--index=0", "--submit=slurm"))
 
 
 def test_without_submitit_it_is_one_sentence(tmp_path, monkeypatch):
   monkeypatch.setitem(sys.modules, "submitit", None)
   with pytest.raises(ConfigError, match=r"pip install 'muzero_jax\[submit\]'"):
-    suite.main(words(tmp_path, "--submit=debug"))
+    command.main(words(tmp_path, "--submit=debug"))
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("submitit"), reason="submitit is optional")
@@ -54,10 +54,10 @@ def test_an_array_of_unfinished_runs(tmp_path, monkeypatch, capsys):
   monkeypatch.setattr(
     submission, "python", lambda module, flags: [sys.executable, "-c", note, module, *flags]
   )
-  monkeypatch.setattr(submission.ablation, "finished", lambda config: config.seed == 1)
-  monkeypatch.setattr(suite, "score", lambda folder, folders: print("scored", len(folders)))
+  monkeypatch.setattr(submission.completion, "finished", lambda config: config.seed == 1)
+  monkeypatch.setattr(suite, "score", lambda folders, place: print("scored", len(folders)))
   given = words(tmp_path, "--seeds=3", "--submit=debug", "--submit_options=timeout_min=5")
-  suite.main(given)
+  command.main(given)
   assert [path.name for path in sorted(tmp_path.glob("index=*"))] == ["index=0", "index=2"]
   assert (tmp_path / "index=2").read_text() == " ".join(["launch.suite", *given[1:]])
   said = capsys.readouterr().out

@@ -8,9 +8,10 @@ import time
 
 import pytest
 
-from launch import suite
-from muzero_jax.config import ConfigError
-from muzero_jax.studies import games, process, series
+from launch import suite as command
+from muzero_jax import flags
+from muzero_jax.config import Config, ConfigError
+from muzero_jax.studies import process, series, suite
 from tests.reporting.common import metric_rows, score, write_run
 
 
@@ -18,11 +19,16 @@ def words(folder, *more):
   return ["suite", "--preset=atari100k_cpu", f"--workdir={folder}", *more]
 
 
+def planned(folder, games, seeds, preset="atari100k_cpu"):
+  base = flags.parse(["suite", f"--preset={preset}", f"--workdir={folder}"], Config())
+  return suite.plan(base, games, seeds)
+
+
 def test_sets_of_games():
-  assert len(games.tasks("atari26", "envpool")) == 26
-  assert len(games.tasks("atari57", "envpool")) == 57
-  assert games.tasks("Pong-v5, atari26", "envpool").count("Pong-v5") == 1
-  assert games.tasks("minatar", "gymnax")[1] == "Breakout-MinAtar"
+  assert len(suite.tasks("atari26", "envpool")) == 26
+  assert len(suite.tasks("atari57", "envpool")) == 57
+  assert suite.tasks("Pong-v5, atari26", "envpool").count("Pong-v5") == 1
+  assert suite.tasks("minatar", "gymnax")[1] == "Breakout-MinAtar"
 
 
 @pytest.mark.parametrize(
@@ -37,7 +43,7 @@ def test_sets_of_games():
 )
 def test_mistakes_are_one_sentence(more, said, tmp_path):
   with pytest.raises(ConfigError, match=said):
-    suite.main(words(tmp_path, *more))
+    command.main(words(tmp_path, *more))
 
 
 def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
@@ -54,12 +60,12 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
       write_run(place, metric_rows([mean]), [row], **changed)
 
   monkeypatch.setattr(series, "train", train)
-  suite.main(words(tmp_path, "--games=Pong-v5,Breakout-v5", "--seeds=2", "--index=3"))
+  command.main(words(tmp_path, "--games=Pong-v5,Breakout-v5", "--seeds=2", "--index=3"))
   assert trained == [("Breakout-v5", 1)] and not (tmp_path / "suite.json").exists()
   for path in (tmp_path / "Breakout-v5" / "1").iterdir():
     path.unlink()
   (tmp_path / "Breakout-v5" / "1").rmdir()
-  suite.main(words(tmp_path, "--games=Pong-v5,Breakout-v5", "--seeds=2"))
+  command.main(words(tmp_path, "--games=Pong-v5,Breakout-v5", "--seeds=2"))
   assert trained[1:] == [(game, seed) for game in ("Pong-v5", "Breakout-v5") for seed in (0, 1)]
   said = capsys.readouterr().out
   assert "Pong-v5" in said and "Breakout-v5" in said
@@ -69,7 +75,7 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
 @pytest.fixture
 def jobs(tmp_path, monkeypatch):
   """Two runs of Pong; `launch.train` is replaced by a program that is given to `start`."""
-  _, runs = suite.planned(words(tmp_path, "--games=Pong-v5", "--seeds=2"))
+  runs = planned(tmp_path, "Pong-v5", (0, 1))
 
   def start(program):
     def popen(command, stdout, **more):
@@ -128,19 +134,17 @@ def test_each_process_gets_a_gpu(visible, parallel, number, gpu, memory, monkeyp
 def test_seeds_of_games_in_jax_are_trained_side_by_side(tmp_path):
   """Not those of EnvPool's games, nor different games; a gap between the seeds parts them."""
   pytest.importorskip("gymnax")
-  words = ["suite", f"--workdir={tmp_path}", "--games=minatar", "--seeds=3"]
-  _, runs = suite.planned([*words, "--preset=minatar_breakout"])
+  runs = planned(tmp_path, "minatar", (0, 1, 2), preset="minatar_breakout")
   groups = series.groups(runs)
-  assert [(group[0].env.task, len(group)) for group in groups] == [(x, 3) for x in games.MINATAR]
+  assert [(group[0].env.task, len(group)) for group in groups] == [(x, 3) for x in suite.MINATAR]
   assert [run.seed for run in groups[0]] == [0, 1, 2]
   assert list(map(len, series.groups([runs[0], runs[2], runs[3]]))) == [1, 1, 1]
-  _, pong = suite.planned(["suite", f"--workdir={tmp_path}", "--games=Pong-v5", "--seeds=2"])
+  pong = planned(tmp_path, "Pong-v5", (0, 1))
   assert list(map(len, series.groups(pong))) == [1, 1]
 
 
 def test_a_run_has_the_settings_of_the_preset(tmp_path):
-  _, runs = suite.planned(words(tmp_path, "--games=Qbert-v5", "--seed=7", "--seeds=1"))
-  [config] = runs
+  [config] = planned(tmp_path, "Qbert-v5", [7])
   assert (config.env.task, config.seed) == ("Qbert-v5", 7)
   assert config.workdir == f"{tmp_path}/Qbert-v5/7"
   assert dataclasses.replace(config.env, task="Breakout-v5").frame_size == 48

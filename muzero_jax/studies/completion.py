@@ -1,0 +1,30 @@
+"""How much of a run is done, as far as its folder says."""
+
+from pathlib import Path
+
+from muzero_jax import config as configs
+from muzero_jax.config import Config, ConfigError
+from muzero_jax.runs import jsonl, workdir
+
+
+def finished(config: Config) -> bool:
+  """Whether the run in `config.workdir` has these settings and length, and was evaluated.
+
+  Raises:
+    ConfigError: its evaluations cannot be read.
+  """
+  folder = Path(config.workdir)
+  try:
+    own = workdir.load(folder)
+  except ConfigError:
+    return False
+  return not configs.differences(own, config) and any(
+    row.get("agent") == "trained" and row.get("env_steps", 0) >= config.env_steps
+    for row in jsonl.read(folder / "evaluations.jsonl")
+  )
+
+
+def done(config: Config) -> float:
+  """The share of the run in `config.workdir` that is done, as far as its metrics say, in 0..1."""
+  rows = jsonl.read(Path(config.workdir) / "metrics.jsonl")
+  return min(1.0, rows[-1].get("env_steps", 0) / config.env_steps) if rows else 0.0
