@@ -12,7 +12,6 @@ import signal
 import sys
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TextIO
 
 # EnvPool imports packages that print deprecation warnings, about which a user can do nothing.
@@ -59,13 +58,14 @@ def write(path: str, text: str) -> None:
     ConfigError: it cannot.
   """
   from muzero_jax.config import ConfigError
+  from muzero_jax.runs import workdir
 
   try:
-    with open(Path(path).expanduser(), "w" if text else "a") as file:
+    with open(workdir.place(path), "w" if text else "a") as file:
       file.write(text)
-  except (OSError, RuntimeError) as error:
+  except OSError as error:
     raise ConfigError(
-      f"--json={path}: cannot be written ({getattr(error, 'strerror', error)}); name another file."
+      f"--json={path}: cannot be written ({error.strerror}); name another file."
     ) from error
 
 

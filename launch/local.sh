@@ -14,14 +14,16 @@ shift
 port=$(.venv/bin/python -c \
   'import socket; s = socket.socket(); s.bind(("", 0)); print(s.getsockname()[1])')
 pids=()
+stopped=
+# Processes that a script starts in the background ignore Ctrl-C.
+trap 'stopped=1; jobs -p | xargs -r kill -TERM 2>/dev/null || true' INT TERM HUP
 for ((i = 0; i < count; i++)); do
+  [ -z "$stopped" ] || break
   if command -v nvidia-smi >/dev/null; then export CUDA_VISIBLE_DEVICES=$i; fi
   .venv/bin/python -m launch.train "$@" \
     --coordinator="127.0.0.1:$port" --processes="$count" --process="$i" &
   pids+=($!)
 done
-# Processes that a script starts in the background ignore Ctrl-C.
-trap 'kill -TERM "${pids[@]}" 2>/dev/null || true' INT TERM HUP
 result=0
 for pid in "${pids[@]}"; do
   code=0

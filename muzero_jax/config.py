@@ -6,6 +6,7 @@ environments and devices, unless it says otherwise.
 """
 
 import dataclasses
+import math
 from typing import Any
 
 from muzero_jax import __version__
@@ -749,8 +750,8 @@ def _check_one(name: str, value: Any, field: dataclasses.Field) -> None:
   choices, low, high = (field.metadata[key] for key in ("choices", "minimum", "maximum"))
   if choices and value not in choices:
     raise ConfigError(f"--{name}={value}: must be one of {', '.join(choices)}.")
-  if isinstance(value, float) and value != value:
-    raise ConfigError(f"--{name}={value}: must be a number.")
+  if isinstance(value, float) and not math.isfinite(value):
+    raise ConfigError(f"--{name}={value}: must be a finite number.")
   if low is not None and value < low:
     raise ConfigError(f"--{name}={value}: must be at least {low}.")
   if high is not None and value > high:

@@ -19,7 +19,7 @@ SCALARS = st.one_of(
   st.none(),
   st.booleans(),
   st.integers(),
-  st.sampled_from([10**400, -1, 0, 2**63, 2**31]),
+  st.sampled_from([10**400, 10**30, 2**64, 2**63, 2**31, 0, -1, 1e308, -1e308, 9e99, 1e39]),
   st.floats(),
   st.text(st.characters(codec=None, exclude_categories=()), max_size=8),
 )

@@ -58,15 +58,10 @@ def _summaries(run: Run) -> list[tuple[int, Summary]]:
   found += [(0, one) for one in _settings(run, rows[-1] if rows else {})]
   last = rows[-1]["env_steps"] if rows else 0
   with contextlib.suppress(OSError):  # a video that cannot be read is left out
-    for path in videos(run.folder)[-1:]:
+    for path in history.videos(run.folder)[-1:]:
       picture = Summary.Image(colorspace=3, encoded_image_string=video.gif(path))
       found.append((last, Summary(value=[Summary.Value(tag="video", image=picture)])))
   return found
-
-
-def videos(folder: Path) -> list[Path]:
-  """The videos of a run, the newest last."""
-  return sorted((folder / "video").glob("[0-9]*.mp4"), key=lambda path: path.stat().st_mtime)
 
 
 def scalars(row: dict) -> list[tuple[str, float]]:

@@ -123,7 +123,7 @@ class Wandb:
       if steps > self._known["evaluated"]:
         found = {"env_steps": steps, **dict(board.scalars(row))}
         self._send(lambda found=found: self._run.log(found), evaluated=steps)
-    for path in board.videos(self._folder)[-1:]:
+    for path in history.videos(self._folder)[-1:]:
       if path.name != self._known["video"]:
         self._send(lambda path=path: self._log_video(path), video=path.name)
 

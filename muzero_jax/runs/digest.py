@@ -19,8 +19,7 @@ def write(folder: Path) -> None:
   Raises:
     OSError: a file cannot be read, or digest.json cannot be written.
   """
-  names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-  files = {name: _digest(folder / name) for name in names if (folder / name).is_file()}
+  files = {name: _digest(path) for name, path in sorted(_files(folder).items())}
   draft = folder / f"{NAME}.tmp"
   with open(draft, "w") as file:
     json.dump({"sha256": files}, file, indent=1)
@@ -47,16 +46,27 @@ def flaw(folder: Path, parts: Sequence[str] = ()) -> str:
     files = json.loads((folder / NAME).read_text())["sha256"].items()
   except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
     return f"{NAME} cannot be read"
+  there = _files(folder)  # nothing outside the folder is read, whatever digest.json names
   for name, digest in files:
     if parts and name.partition("/")[0] not in parts:
       continue
+    if name not in there:
+      return f"{name} is missing"
     try:
-      if _digest(folder / name) != digest:
+      if _digest(there[name]) != digest:
         return f"{name} has changed since it was saved"
-    except (OSError, ValueError) as error:
-      missing = isinstance(error, FileNotFoundError | NotADirectoryError)
-      return f"{name} {'is missing' if missing else 'cannot be read'}"
+    except OSError:
+      return f"{name} cannot be read"
   return ""
+
+
+def _files(folder: Path) -> dict[str, Path]:
+  """The regular files in a folder and below it, by their names from there; no symbolic links."""
+  return {
+    path.relative_to(folder).as_posix(): path
+    for path in folder.rglob("*")
+    if path.is_file() and not path.is_symlink()
+  }
 
 
 def _digest(path: Path) -> str:

@@ -109,6 +109,17 @@ def read(name: str | Path) -> Run:
   return Run(folder, facts, settings, jsonl.read(folder / "metrics.jsonl"), scored)
 
 
+def videos(folder: Path) -> list[Path]:
+  """The videos of a run, the newest last, without those that are being written.
+
+  Symbolic links are not followed: what they lead to is not part of the run, and a report may be
+  passed on to others.
+  """
+  place = folder / "video"
+  found = [] if place.is_symlink() else place.glob("[!.]*.mp4")
+  return sorted(filter(workdir.is_own_file, found), key=lambda path: path.stat().st_mtime)
+
+
 def names(runs: Sequence[Run]) -> list[str]:
   """The names of the runs' folders, or their paths where several have the same name."""
   found = [run.folder.name for run in runs]

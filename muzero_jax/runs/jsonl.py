@@ -6,6 +6,7 @@ is left out.
 
 import errno
 import json
+import math
 import os
 import sys
 from collections.abc import Callable
@@ -69,15 +70,13 @@ def append(path: Path, *rows: dict[str, Any]) -> None:
 
 def is_number(value: Any) -> bool:
   """Whether a JSON value is a number, also NaN or infinite; true and false are not."""
-  if isinstance(value, int):
-    return not isinstance(value, bool) and abs(value) < 1e100  # others are too large for a float
-  return isinstance(value, float)
+  return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _text(path: Path) -> bytes:
   """The contents of a file; b"" when there is none."""
   try:
-    if path.exists() and not path.is_file():
+    if os.path.lexists(path) and not workdir.is_own_file(path):
       raise ConfigError(f"{path}: is not a file; remove it, or name another folder.")
     return path.read_bytes()
   except FileNotFoundError:
@@ -99,7 +98,7 @@ def _say_how_many_are_bad(path: Path, bad: int) -> None:
 def _row(line: bytes) -> dict[str, Any] | None:
   """The object in one line of a .jsonl file, or None."""
   try:
-    row = json.loads(line.decode())
+    row = json.loads(line.decode(), parse_int=_int, parse_float=_float)
     if b"\\u" in line:
       json.dumps(row, ensure_ascii=False).encode()  # fails for half of a surrogate pair
   except (ValueError, RecursionError):
@@ -110,12 +109,26 @@ def _row(line: bytes) -> dict[str, Any] | None:
   return row if valid else None
 
 
+def _float(text: str) -> float:
+  """A number without a limit to its size in JSON; no float32, and so no metric, is that large."""
+  value = float(text)
+  if abs(value) >= 1e100:
+    raise ValueError(f"{text:.20}... is too large")
+  return value
+
+
+def _int(text: str) -> int | float:
+  """An integer; a float where it has more than 64 bits."""
+  value, exact = _float(text), int(text)
+  return exact if abs(exact) < 2**63 else value
+
+
 def _is_finite(value: Any) -> bool:
-  return is_number(value) and abs(value) < 1e100
+  return is_number(value) and math.isfinite(value)
 
 
 def _is_count(value: Any) -> bool:
-  return isinstance(value, int) and is_number(value) and 0 <= value < 2**63
+  return isinstance(value, int) and is_number(value) and value >= 0
 
 
 def _is_interval(value: Any) -> bool:

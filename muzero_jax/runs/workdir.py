@@ -63,11 +63,24 @@ def open_workdir(config: Config) -> tuple[Path, IO]:
 
 
 def check_kinds(folder: Path) -> None:
-  """Raises ConfigError if there is a folder where a run has a file, or the other way around."""
-  for names, test, kind in ((_FILES, Path.is_file, "file"), (_FOLDERS, Path.is_dir, "folder")):
+  """Checks what stands where a run has its files and folders.
+
+  Raises:
+    ConfigError: one is of another kind, or a file is a symbolic link.
+  """
+  for names, test, kind in ((_FILES, is_own_file, "file"), (_FOLDERS, Path.is_dir, "folder")):
     for path in (folder / name for name in names):
       if os.path.lexists(path) and not test(path):
         raise ConfigError(f"{path}: is not a {kind}; remove it, or name another folder.")
+
+
+def is_own_file(path: Path) -> bool:
+  """Whether it is a regular file: not a symbolic link, since a run's reports may be passed on.
+
+  Raises:
+    OSError: its folder cannot be read.
+  """
+  return path.is_file() and not path.is_symlink()
 
 
 def compare(config: Config, folder: Path) -> None:
@@ -266,7 +279,7 @@ def facts(folder: Path) -> dict[str, Any]:
   """
   path = folder / "config.json"
   try:
-    if path.exists() and not path.is_file():
+    if os.path.lexists(path) and not is_own_file(path):
       raise ValueError("it is not a file")
     found = json.loads(path.read_bytes().decode())
     json.dumps(found, ensure_ascii=False).encode()  # fails for half of a surrogate pair
@@ -302,9 +315,14 @@ def place(name: str | Path) -> Path:
   """The absolute path of a folder or file that a flag names, with ~ expanded.
 
   Raises:
-    ConfigError: the path begins with ~ and a name that is not a user's, or no file can have it.
+    ConfigError: the path begins with ~ and a name that is not a user's, or it has a null character
+      or is not UTF-8.
   """
-  if "\0" in str(name):
+  try:
+    valid = b"\0" not in str(name).encode()  # fails for bytes that are not UTF-8
+  except UnicodeEncodeError:
+    valid = False
+  if not valid:
     raise ConfigError(f"{str(name)!r}: no file can have this name; name another one.")
   try:
     return Path(name).expanduser().absolute()

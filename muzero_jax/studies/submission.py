@@ -53,10 +53,9 @@ def submit(
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
     executor.update_parameters(name="muzero", **parameters(options))
     return executor.map_array(NumberedCommand(command), indices)
-  except (RuntimeError, NameError, ValueError, TypeError, OSError) as error:
-    raise ConfigError(
-      f"--submit={cluster} --submit_options={options}: {str(error).splitlines()[0]}"
-    ) from error
+  except (RuntimeError, NameError, ValueError, TypeError, AssertionError, OSError) as error:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    raise ConfigError(f"--submit={cluster} --submit_options={options}: {reason}") from error
 
 
 def hand_over(

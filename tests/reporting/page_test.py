@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
+from muzero_jax.reporting import board, plots
 from muzero_jax.reporting import page as report
 from muzero_jax.reporting.sections import video
+from muzero_jax.runs import history
+from muzero_jax.runs.events import Events
 from tests import fuzz
 from tests.reporting.common import (
   metric_rows,
@@ -250,26 +253,34 @@ def test_no_file_behind_a_link_is_embedded(tmp_path):
     target = tmp_path if link == "video" else tmp_path / "secret.mp4"
     (folder / link).symlink_to(target)
     assert not read_page(folder).all("video")
+    assert not history.videos(folder)
 
 
-@settings(fuzz.fuzz, max_examples=10)
+@settings(fuzz.fuzz, max_examples=30)
 @given(
   st.lists(fuzz.lines(metric_rows([1.5])[0] | {"loss/total": 2.0}), max_size=4),
   st.lists(fuzz.lines(score(1.5)), max_size=4),
   st.dictionaries(st.sampled_from(["env.task", "later.setting", "seed"]), fuzz.VALUES),
 )
 def test_whatever_stands_in_a_run_s_files(tmp_path, rows, evaluations, changed):
-  """A page, or one sentence."""
+  """A page, a plot and TensorBoard's files, or one sentence."""
   folder = tmp_path / "run"
   facts = {"config": configs.values(Config()) | changed, "versions": [], "command": {"a": 1}}
   folder.mkdir(exist_ok=True)
   (folder / "config.json").write_text(json.dumps(facts))
   (folder / "metrics.jsonl").write_bytes(b"\n".join(rows))
   (folder / "evaluations.jsonl").write_bytes(b"\n".join(evaluations))
-  try:
-    read_page(folder)
-  except ConfigError as error:
-    assert "\n" not in str(error)
+  for read in (read_page, board.write, lambda folder: plots.draw_curve(folder, ""), all_events):
+    try:
+      read(folder)
+    except ConfigError as error:
+      assert "\n" not in str(error)
+
+
+def all_events(folder):
+  said = []
+  Events(folder, start=2**62, seconds=1.0, say=said.append).close()
+  assert not said or "cannot be written" in said[0]
 
 
 def test_another_version_s_settings_are_shown(tmp_path):

@@ -1,5 +1,7 @@
 """Checkpoints that were damaged after they had been saved: the one before is used."""
 
+import hashlib
+import json
 import os
 import pathlib
 import shutil
@@ -8,11 +10,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from muzero_jax.config import ConfigError
 from muzero_jax.runs import digest
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.saved import Damaged, Saved
+from tests import fuzz
 
 
 def state(step: int) -> dict[str, dict]:
@@ -212,3 +217,26 @@ def test_digests(tmp_path):
   for text in ("", "[]", '{"sha256": 1}', '{"sha256": {"two": null, "\\u0000": 2}}', "[" * 99_999):
     (tmp_path / digest.NAME).write_text(text)
     assert digest.flaw(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["a/../../secret", "../secret", "/dev/zero", "a/link", "linked/x"])
+def test_nothing_outside_the_folder_is_read(name, tmp_path):
+  """Neither by a path that leaves it, nor through a symbolic link."""
+  folder = tmp_path / "checkpoint"
+  (folder / "a").mkdir(parents=True)
+  (tmp_path / "secret").write_text("s")
+  (tmp_path / "other").mkdir()
+  (tmp_path / "other" / "x").write_text("s")
+  (folder / "a" / "link").symlink_to(tmp_path / "secret")
+  (folder / "linked").symlink_to(tmp_path / "other")
+  secret = hashlib.sha256(b"s").hexdigest()
+  (folder / digest.NAME).write_text(json.dumps({"sha256": {name: secret}}))
+  assert digest.flaw(folder) == f"{name} is missing"
+
+
+@fuzz.fuzz
+@given(fuzz.VALUES, st.booleans())
+def test_whatever_stands_in_the_digests(tmp_path, value, inside):
+  (tmp_path / "two").write_text("2")
+  (tmp_path / digest.NAME).write_text(json.dumps({"sha256": value} if inside else value))
+  assert digest.flaw(tmp_path) or (inside and value == {})

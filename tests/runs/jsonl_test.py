@@ -1,6 +1,7 @@
 """Files of rows: torn lines, lines of others, disks that are full, and what is said about it."""
 
 import json
+import math
 import os
 
 import pytest
@@ -53,6 +54,9 @@ def test_an_end_of_line_that_was_lost(tmp_path):
     b'{"env_steps": 9, "mean": Infinity}',
     b'{"env_steps": 9, "mean": NaN}',
     b'{"env_steps": 9, "seconds": 1e300}',
+    b'{"env_steps": 9, "loss": -1e308}',
+    b'{"env_steps": 9, "more": {"loss": 1e400}}',
+    b'{"env_steps": 9223372036854775808}',
     b'{"env_steps": 9, "returns": [null]}',
     b'{"env_steps": 9, "intervals": {"mean": [1]}}',
     b'{"env_steps": 9, "episodes": 0}',
@@ -85,8 +89,24 @@ def test_whatever_stands_in_a_file_of_rows(tmp_path, lines):
   assert ROW in jsonl.read(path) and not list(tmp_path.glob(".*"))
 
 
-def test_a_folder_in_place_of_the_file_is_one_sentence(tmp_path):
-  (tmp_path / "rows.jsonl").mkdir()
+def test_integers_of_more_than_64_bits_are_floats(tmp_path):
+  """So that numpy and TensorBoard can take them."""
+  path = tmp_path / "rows.jsonl"
+  path.write_text('{"x": 18446744073709551616, "y": 9223372036854775807, "z": [-1e30, NaN]}\n')
+  (row,) = jsonl.read(path)
+  assert isinstance(row["x"], float) and row["x"] == 2.0**64
+  assert isinstance(row["y"], int) and row["y"] == 2**63 - 1
+  assert row["z"][0] == -1e30 and math.isnan(row["z"][1])
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_what_is_not_a_file_of_the_run_is_one_sentence(link, tmp_path):
+  """A folder in its place, and a symbolic link to a file that is somewhere else."""
+  if link:
+    (tmp_path / "secret").write_text('{"env_steps": 1}\n')
+    (tmp_path / "rows.jsonl").symlink_to(tmp_path / "secret")
+  else:
+    (tmp_path / "rows.jsonl").mkdir()
   with pytest.raises(ConfigError, match=r"rows\.jsonl: is not a file; remove it"):
     jsonl.read(tmp_path / "rows.jsonl")
 

@@ -1,6 +1,7 @@
 """A run's folder: what is read from its config.json, and what may lie in it."""
 
 import json
+import os
 
 import pytest
 from hypothesis import given
@@ -136,12 +137,27 @@ def test_a_name_that_other_commands_could_not_be_given_is_refused(name, tmp_path
     workdir.open_workdir(Config(workdir=str(tmp_path) + "/" + name if name[0] != " " else name))
 
 
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
+  """config.json could not hold it."""
+  with pytest.raises(ConfigError, match="no file can have this name"):
+    workdir.open_workdir(Config(workdir=os.fsdecode(bytes(tmp_path) + b"/r\xff")))
+  assert not list(tmp_path.iterdir())
+
+
+def test_settings_behind_a_link_are_not_read(tmp_path):
+  (tmp_path / "elsewhere.json").write_text('{"config": {}}')
+  (tmp_path / "run").mkdir()
+  (tmp_path / "run" / "config.json").symlink_to(tmp_path / "elsewhere.json")
+  assert "no readable config.json: it is not a file" in refusal(tmp_path / "run")
+
+
 def test_things_of_the_wrong_kind_in_the_folder(tmp_path):
-  """A folder with the name of a file, a file with that of a folder, and a link to nowhere."""
+  """A folder with the name of a file, a file with that of a folder, and links."""
   config = Config(workdir=str(tmp_path))
   for name, make in {
     "metrics.jsonl": lambda path: path.mkdir(),
     "evaluations.jsonl": lambda path: path.symlink_to("nowhere"),
+    "report.html": lambda path: path.symlink_to("/etc/hostname"),
     "checkpoints": lambda path: path.write_text(""),
     "evaluations": lambda path: path.write_text(""),
   }.items():

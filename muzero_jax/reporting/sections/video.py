@@ -30,21 +30,6 @@ def section(runs: Sequence[Run]) -> list[Element]:
 def last(runs: Sequence[Run]) -> Path | None:
   """The newest video of the first run that has one."""
   for run in runs:
-    if videos := _complete(run.folder / "video"):
-      return max(videos, key=lambda path: path.stat().st_mtime)
+    if videos := history.videos(run.folder):
+      return videos[-1]
   return None
-
-
-def _complete(folder: Path) -> list[Path]:
-  """The videos in a folder, without those that are being written: their names begin with a dot.
-
-  Symbolic links are not followed: what they lead to is not part of the run, and a report may be
-  passed on to others.
-  """
-  if folder.is_symlink():
-    return []
-  return [
-    path
-    for path in folder.glob("*.mp4")
-    if not path.name.startswith(".") and path.is_file() and not path.is_symlink()
-  ]
