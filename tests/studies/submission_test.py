@@ -62,3 +62,9 @@ def test_an_array_of_unfinished_runs(tmp_path, monkeypatch, capsys):
   assert (tmp_path / "index=2").read_text() == " ".join(["launch.suite", *given[1:]])
   said = capsys.readouterr().out
   assert "3 runs, of which 2 are not finished" in said and "scored 3" in said
+
+
+@pytest.mark.skipif(not importlib.util.find_spec("submitit"), reason="submitit is optional")
+def test_a_parameter_of_the_wrong_type_is_one_sentence(tmp_path):
+  with pytest.raises(ConfigError, match=r'--submit_options=timeout_min=x: Parameter "timeout_min"'):
+    submission.submit(["true"], [0], tmp_path, "local", "timeout_min=x")
