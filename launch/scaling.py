@@ -61,6 +61,7 @@ def main(argv: list[str]) -> None:
     parameters=memory.nbytes(jax.eval_shape(learner.init, jax.random.key(0)).params),
     state=sizes["parameters"] + sizes["optimizer"],
     replay=sizes["replay"],
+    saved_replay=sizes["replay"] * options.checkpoint.replay,
     frames_per_core=options.frames_per_core,
   )
   network = scaling.Network(

@@ -22,6 +22,7 @@ class OneDevice:
   parameters: int  # bytes of the gradients that are averaged
   state: int  # bytes of a checkpoint: parameters, target network, optimizer
   replay: int  # bytes of the replay
+  saved_replay: int  # bytes of it that are in a checkpoint: 0 without --checkpoint.replay
   frames_per_core: float  # emulator frames per second on one core, measured
 
 
@@ -48,7 +49,7 @@ class Row:
   efficiency: float  # agent steps per second, as a share of as many single devices'
   env_steps_per_second: float  # on all devices
   replay: float  # bytes on each device
-  checkpoint: float  # bytes, without the replay
+  checkpoint: float  # bytes, with the replays of all devices if they are saved
   checkpoint_seconds: float
   limit: str  # what costs most of the efficiency: "all-reduce", or "emulators"
 
@@ -94,6 +95,7 @@ def row(one: OneDevice, network: Network, devices: int, cores_per_device: float)
   waiting = 1 / (1 + seconds * one.env_steps_per_second * one.updates_per_step)
   fed = min(1.0, cores_per_device / needed)
   efficiency = min(waiting, fed)
+  checkpoint = float(one.state + devices * one.saved_replay)
   return Row(
     devices=devices,
     hosts=hosts,
@@ -103,8 +105,8 @@ def row(one: OneDevice, network: Network, devices: int, cores_per_device: float)
     efficiency=efficiency,
     env_steps_per_second=devices * efficiency * one.env_steps_per_second,
     replay=float(one.replay),
-    checkpoint=float(one.state),
-    checkpoint_seconds=one.state / network.disk,
+    checkpoint=checkpoint,
+    checkpoint_seconds=checkpoint / network.disk,
     limit="emulators" if fed < waiting else "all-reduce" if devices > 1 else "the device",
   )
 

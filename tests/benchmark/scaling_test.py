@@ -1,5 +1,7 @@
 """What limits a run on many devices, worked by hand."""
 
+import dataclasses
+
 import pytest
 
 from launch import scaling as command
@@ -13,6 +15,7 @@ ONE = OneDevice(
   parameters=1_000_000,
   state=4_000_000,
   replay=2**30,
+  saved_replay=0,
   frames_per_core=2000,
 )
 NETWORK = Network(devices_per_host=4, inside=1e9, between=1e8, latency=1e-4, disk=2e6)
@@ -37,6 +40,9 @@ def test_four_hosts_by_hand():
   assert found.efficiency == pytest.approx(1 / 2.696)
   assert found.env_steps_per_second == pytest.approx(16_000 / 2.696)
   assert found.replay == 2**30  # each device has its own
+  saved = row(dataclasses.replace(ONE, saved_replay=2**20), NETWORK, 16, cores_per_device=2)
+  assert saved.checkpoint == 4_000_000 + 16 * 2**20  # the parameters once, every replay
+  assert saved.checkpoint_seconds == pytest.approx((4e6 + 2**24) / 2e6)
 
 
 def test_emulators_without_cores():

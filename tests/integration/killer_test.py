@@ -9,8 +9,8 @@ from tests import killer
 def test_killed_at_random_moments_a_run_ends_as_if_it_had_not_been(tmp_path):
   words = [*killer.SETTINGS, "--env_steps=16384"]
   killer.run(tmp_path / "whole", words)
-  happened = killer.kill_and_finish(tmp_path / "killed", words, kills=1, seed=4, longest=3.0)
-  assert happened.total() == 1
+  happened = killer.kill_and_finish(tmp_path / "killed", words, kills=3, seed=4, longest=3.0)
+  assert happened.total() == 3
   whole, killed = killer.state(tmp_path / "whole"), killer.state(tmp_path / "killed")
   assert len(whole) > 50
   assert all(np.array_equal(a, b, equal_nan=True) for a, b in zip(whole, killed, strict=True))
