@@ -5,14 +5,14 @@
 
 find_python() {
   local name
-  for name in ${PYTHON:-} python3.12 python3.11 python3 python; do
+  for name in ${PYTHON:-} python3.13 python3.12 python3.11 python3 python; do
     if "$name" -c \
-      'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null; then
+      'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; then
       echo "$name"
       return
     fi
   done
-  echo "error: no Python 3.11 or 3.12 found; install one, or name it: PYTHON=/path/to/python $0" >&2
+  echo "error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: PYTHON=/path/to/python $0" >&2
   return 1
 }
 

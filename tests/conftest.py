@@ -6,6 +6,7 @@ import os
 
 import jax
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 from muzero_jax import config as configs
 from muzero_jax import rules
@@ -66,6 +67,13 @@ def pytest_collection_modifyitems(items):
     if any(folder in item.path.as_posix() for folder in LONG):
       item.add_marker(pytest.mark.long)
   items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def programs_are_kept():
+  """Keeps compiled programs again after tests with an EnvPool, which turns that off for good."""
+  jax.config.update("jax_enable_compilation_cache", True)
+  compilation_cache.reset_cache()
 
 
 @pytest.fixture
