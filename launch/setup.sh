@@ -12,7 +12,8 @@ find_python() {
       return
     fi
   done
-  echo "error: no Python 3.11, 3.12 or 3.13 found; install one, or name it: PYTHON=/path/to/python $0" >&2
+  echo "error: no Python 3.11, 3.12 or 3.13 found; install one, or name it:" \
+    "PYTHON=/path/to/python $0" >&2
   return 1
 }
 

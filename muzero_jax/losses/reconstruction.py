@@ -7,26 +7,12 @@ in MuZero it was examined by Anand et al. 2022 ("Procedural generalization by pl
 self-supervised world models", section 3.2). `schedule.during` ends it early in a run.
 """
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from muzero_jax.losses.common import per_state
-from muzero_jax.networks.model import apply
+from muzero_jax.networks.model import Logits, apply
 from muzero_jax.types import Array, Context, Key, Model, Params, Term
-
-
-class Decoder(nn.Module):
-  """Two dense layers: hidden states [N, ...] -> flat frames f32[N, pixels], less their mean."""
-
-  width: int
-  pixels: int
-
-  @nn.compact
-  def __call__(self, hidden: Array) -> Array:
-    x = hidden.reshape(hidden.shape[0], -1).astype(jnp.float32)
-    x = nn.relu(nn.LayerNorm()(nn.Dense(self.width)(x)))
-    return nn.Dense(self.pixels, kernel_init=nn.initializers.zeros)(x)
 
 
 def reconstruction(
@@ -50,7 +36,8 @@ def reconstruction(
     width: of the decoder's hidden layer.
   """
   del model
-  decoder = Decoder(width, pixels)
+  # Hidden states -> the frame's pixels, less their mean; like a head, all zeros at first.
+  decoder = Logits(width, pixels)
 
   def init(key: Key) -> Params:
     return {"decoder": decoder.init(key, jnp.zeros(hidden.shape))}
