@@ -3,8 +3,10 @@
 import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import yaml
@@ -79,6 +81,33 @@ def test_the_tpu_script_quotes_flags(tmp_path):
   words = call.stdout.splitlines()
   assert words[:5] == ["compute", "tpus", "tpu-vm", "ssh", "slice"]
   assert words[-1].endswith(r"--coordinator=auto --workdir=/mnt/two\ words ")
+
+
+@pytest.mark.parametrize("number", [signal.SIGUSR1, signal.SIGTERM])
+def test_a_slurm_job_that_is_out_of_time_is_queued_again(number, tmp_path):
+  """SLURM then sends USR1 to the script; a job that is canceled, where the processes get TERM, is
+  not queued again. Both end with the exit code of the processes, which have saved by then.
+  """
+  for name, text in {
+    "srun": "trap 'exit 143' TERM\ntouch started\nwhile :; do sleep 0.05; done\n",
+    "scontrol": 'echo "$@" >queued\n',
+  }.items():
+    (tmp_path / name).write_text(f"#!/bin/bash\n{text}")
+    (tmp_path / name).chmod(0o755)
+  slurm = {"SLURM_SUBMIT_DIR": tmp_path, "SLURM_CPUS_PER_TASK": "2", "SLURM_JOB_ID": "7"}
+  own = slurm | {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+  with subprocess.Popen(["bash", LAUNCH / "slurm.sbatch"], env=own, cwd=tmp_path) as job:
+    while not (tmp_path / "started").exists():
+      time.sleep(0.02)
+    if number == signal.SIGUSR1:
+      job.send_signal(number)
+    else:
+      subprocess.run(["pkill", "-TERM", "-P", str(job.pid), "srun"], check=True)
+    assert job.wait(timeout=30) == 143
+  queued = tmp_path / "queued"
+  assert (queued.read_text() if queued.exists() else "") == "requeue 7\n" * (
+    number == signal.SIGUSR1
+  )
 
 
 def manifest() -> list[dict]:
