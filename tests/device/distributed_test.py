@@ -1,7 +1,9 @@
 """What several processes agree on, and what is refused before they connect."""
 
+import os
 import socket
 
+import jax
 import pytest
 
 from launch import cli
@@ -43,6 +45,28 @@ def test_a_port_that_is_taken_is_refused():
     address = f"127.0.0.1:{taken.getsockname()[1]}"
     with pytest.raises(ConfigError, match="Address already in use"):
       distributed.connect(address, processes=2)
+
+
+@pytest.mark.parametrize(
+  ("before", "after"),
+  [
+    ("--xla_a=1", "--xla_a=1 --xla_gpu_shard_autotuning=false"),
+    ("--xla_gpu_shard_autotuning=true", "--xla_gpu_shard_autotuning=true"),
+  ],
+)
+def test_processes_do_not_share_the_tuning_of_kernels(before, after, monkeypatch):
+  """Unless one says so. Here the connection fails after that."""
+
+  def fail(**options):
+    assert options["num_processes"] == 2
+    raise RuntimeError("nobody is there")
+
+  monkeypatch.setenv("XLA_FLAGS", before)
+  monkeypatch.setattr(jax.distributed, "initialize", fail)
+  monkeypatch.setattr(jax.config, "update", lambda name, value: None)
+  with pytest.raises(ConfigError, match="cannot be connected .nobody is there."):
+    distributed.connect("10.0.0.1:29500", processes=2, process=1)
+  assert os.environ["XLA_FLAGS"] == after
 
 
 class Client:
