@@ -64,7 +64,7 @@ def test_processes_do_not_share_the_tuning_of_kernels(before, after, monkeypatch
   monkeypatch.setenv("XLA_FLAGS", before)
   monkeypatch.setattr(jax.distributed, "initialize", fail)
   monkeypatch.setattr(jax.config, "update", lambda name, value: None)
-  with pytest.raises(ConfigError, match="cannot be connected .nobody is there."):
+  with pytest.raises(ConfigError, match="cannot be connected"):
     distributed.connect("10.0.0.1:29500", processes=2, process=1)
   assert os.environ["XLA_FLAGS"] == after
 
