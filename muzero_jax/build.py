@@ -78,7 +78,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Run:
   """The components of a run, and the devices they run on."""
 
   config: Config
@@ -126,7 +126,7 @@ class Experiment:
     return Local(players, replays, keys, parallel.split(jnp.zeros(len(own)), self.devices))
 
 
-def build(config: Config, begun: int = 0, target: Target | None = None) -> Experiment:
+def build(config: Config, begun: int = 0, target: Target | None = None) -> Run:
   """Builds all components of a run.
 
   Args:
@@ -157,7 +157,7 @@ def build(config: Config, begun: int = 0, target: Target | None = None) -> Exper
       "gradient step in 1000 ticks of "
       f"{spec.num_envs * devices.size} environments; use 0 for none."
     )
-  return Experiment(
+  return Run(
     config,
     target,
     Loop(

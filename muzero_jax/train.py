@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from muzero_jax import build
 from muzero_jax import config as configs
 from muzero_jax.benchmark import memory
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.config import Config, ConfigError, DivergedError, StorageError
 from muzero_jax.device import distributed, parallel
 from muzero_jax.evaluation.scores import sentence
@@ -174,7 +174,7 @@ class Training:
     self,
     config: Config,
     folder: Path,
-    run: Experiment,
+    run: Run,
     checkpoints: Checkpoints,
     saved: Saved | None,
     stop: Stop,

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from muzero_jax.benchmark import hlo
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.loop import LEARNING
 
 KERNEL, READ = 2e-6, 10e-6  # seconds on a GPU: assumed, of a kernel, and of a value the host reads
@@ -28,7 +28,7 @@ class Count:
     return self.kernels * KERNEL + self.reads * READ
 
 
-def count(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
+def count(run: Run, text: hlo.Program) -> tuple[Count, Count]:
   """What acting and learning take in a tick, on average over ticks."""
   acting, learning = Count(), Count()
   loop, trips = _tick(text), _Trips(run)
@@ -42,7 +42,7 @@ def count(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
   return acting, learning
 
 
-def heaviest(run: Experiment, text: hlo.Program, number: int) -> list[dict[str, Any]]:
+def heaviest(run: Run, text: hlo.Program, number: int) -> list[dict[str, Any]]:
   """The operations whose kernels move most bytes in a tick: origin, code, kernels, bytes."""
   found: dict[tuple[str, str], Count] = {}
   trips = _Trips(run)
@@ -57,7 +57,7 @@ def heaviest(run: Experiment, text: hlo.Program, number: int) -> list[dict[str, 
   ]
 
 
-def inner(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
+def inner(run: Run, text: hlo.Program) -> tuple[Count, Count]:
   """What one gradient step takes, and one simulation of the search that acts.
 
   Both are bodies of loops. A simulation is 0 if there is no tree.
@@ -101,7 +101,7 @@ def _add(
 class _Trips:
   """Iterations of loops whose number depends on data, on average over ticks."""
 
-  def __init__(self, run: Experiment):
+  def __init__(self, run: Run):
     self._updates, self._learner = run.loop.updates / run.loop.every, ""
 
   def __call__(self, loop: hlo.Instruction) -> float:
@@ -128,7 +128,7 @@ def _tick(text: hlo.Program) -> hlo.Instruction:
   return max(loops, key=lambda x: len(text.computations[x.calls("body")]))
 
 
-def copied(run: Experiment, text: hlo.Program) -> int:
+def copied(run: Run, text: hlo.Program) -> int:
   """Bytes that are written as whole copies of the replay's frames, in one tick and one call.
 
   A copy has the shape of the frames, up to the order of its axes, or is in pieces of one kernel.

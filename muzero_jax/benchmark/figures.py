@@ -11,11 +11,11 @@ from muzero_jax import build
 from muzero_jax.benchmark import flops, profile
 from muzero_jax.benchmark.measure import in_turn, spread
 from muzero_jax.benchmark.workloads import Parts, Work
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 
 
 def measure(
-  run: Experiment, names: Sequence[str], ticks: int, repeats: int, *, profiled: bool = False
+  run: Run, names: Sequence[str], ticks: int, repeats: int, *, profiled: bool = False
 ) -> dict[str, Any]:
   """Measures parts of a run.
 
@@ -49,7 +49,7 @@ def measure(
   return figures
 
 
-def scale(run: Experiment) -> dict[str, Any]:
+def scale(run: Run) -> dict[str, Any]:
   """The device and what one tick does on all devices, and the size of the replay."""
   loop = run.loop
   return dict(
@@ -73,7 +73,7 @@ def memory_taken(loop: Work) -> dict[str, Any]:
   )
 
 
-def rates(run: Experiment, tick: float) -> dict[str, Any]:
+def rates(run: Run, tick: float) -> dict[str, Any]:
   """Rates of the loop per second, and the operations of its network; `tick` in seconds."""
   config, simulations = run.config, run.loop.search.simulations
   operations = flops.flops(run)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from muzero_jax.benchmark.stubs import Chain, Drawing, Fixed, Still, blind_model, forced
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.device import ordering, parallel
 from muzero_jax.loop import Local, Loop, Shared
 from muzero_jax.networks.model import initial_inference
@@ -28,7 +28,7 @@ class Frozen:
   key: Key
 
 
-def frozen(run: Experiment) -> Frozen:
+def frozen(run: Run) -> Frozen:
   """The constant inputs of a run, from random play."""
   loop, learner = run.loop, run.loop.learner
 
@@ -108,7 +108,7 @@ def turn(loop: Loop, tick: Array) -> Array:
   return tick % loop.every == loop.every - 1
 
 
-def filled(run: Experiment) -> Local:
+def filled(run: Run) -> Local:
   """The local state after some random play: environments, and a replay with examples."""
   fill = dataclasses.replace(run.loop, search=Random(), updates=0)
   count = max(64, 2 * run.loop.ring.smallest(run.loop.ring.stack, run.loop.ring.window))

@@ -16,7 +16,7 @@ import numpy as np
 from muzero_jax import build
 from muzero_jax.benchmark import programs
 from muzero_jax.benchmark.stubs import Still, free_model, without_tree
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.config import replace
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs.envpool import EnvPool
@@ -43,7 +43,7 @@ class Parts:
       that there are as many gradient steps per tick as in the loop.
   """
 
-  run: Experiment
+  run: Run
   ticks: int
 
   def emulators(self) -> Work | None:

@@ -16,7 +16,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from muzero_jax.evaluation import video
 from muzero_jax.reporting import charts
 from muzero_jax.runs import history, jsonl
-from muzero_jax.runs.history import Run
+from muzero_jax.runs.history import RunRecord
 
 FOLDER = "evaluations"
 _SCORES = ("mean", "median", "iqm", "hns")
@@ -51,7 +51,7 @@ def write(folder: Path) -> Path:
 _START = SessionLog(status=SessionLog.START)  # TensorBoard drops what it has read of this run
 
 
-def _summaries(run: Run) -> list[tuple[int, Summary]]:
+def _summaries(run: RunRecord) -> list[tuple[int, Summary]]:
   """All summaries, each with its agent steps."""
   rows = [row for row in run.scores("trained") if isinstance(row.get("env_steps"), int)]
   found = [(row["env_steps"], summary.scalar(tag, x)) for row in rows for tag, x in scalars(row)]
@@ -73,7 +73,7 @@ def scalars(row: dict) -> list[tuple[str, float]]:
   return scores + [(f"{group}/mean_{end}", bound) for end, bound in ends]
 
 
-def _settings(run: Run, last: dict) -> tuple[Summary, ...]:
+def _settings(run: RunRecord, last: dict) -> tuple[Summary, ...]:
   """The settings, as hyperparameters with the last scores, and as a text."""
   names = {name: value for name, value in run.settings.items() if name != "workdir"}
   scored = {tag: value for tag, value in scalars(last)}

@@ -13,7 +13,7 @@ import numpy as np
 
 from muzero_jax.reporting import references
 from muzero_jax.runs import history, jsonl
-from muzero_jax.runs.history import Group, Run
+from muzero_jax.runs.history import Group, RunRecord
 
 COLORS = [
   "#3b82c4",
@@ -185,7 +185,7 @@ def _others(groups: Sequence[Group], points: int) -> list[Line]:
   ]
 
 
-def _evaluations(run: Run, x: str, scale: float, shade: str) -> Dots:
+def _evaluations(run: RunRecord, x: str, scale: float, shade: str) -> Dots:
   rows = [row for row in run.scores("trained") if jsonl.is_number(row.get("env_steps"))]
   at = np.asarray([row["env_steps"] for row in rows], np.float64)
   if x == "seconds":

@@ -21,7 +21,7 @@ from muzero_jax import config as configs
 from muzero_jax import flags
 from muzero_jax.config import Config
 from muzero_jax.runs import history
-from muzero_jax.runs.history import Line, Run
+from muzero_jax.runs.history import Line, RunRecord
 
 # Settings in which a run may differ from the preset: they change neither the game nor the learning.
 _OTHER = ("seed", "env.backend", "env.num_threads", *configs.FREE)
@@ -123,7 +123,7 @@ def _read(path: Any) -> list[Line]:
   return [table[table[:, 0] == seed, 1:].T for seed in np.unique(table[:, 0])]  # type: ignore
 
 
-def sentence(run: Run, env_steps: int) -> str:
+def sentence(run: RunRecord, env_steps: int) -> str:
   """What a run with these settings has come to at this point, and what this one has; or ""."""
   reference = find(run.settings)
   expected = reference.at(env_steps) if reference else []

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from muzero_jax import build
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.device import parallel
 from muzero_jax.envs.base import Spec
@@ -155,7 +155,7 @@ def play(environment: EnvPool, chosen: np.ndarray) -> np.ndarray:
   return frames
 
 
-def caution(run: Experiment) -> list[str]:
+def caution(run: Run) -> list[str]:
   """What --resume=exact cannot promise on the run's devices, in a sentence, if anything."""
   if run.config.resume != "exact" or run.target.platform != "gpu":
     return []

@@ -8,7 +8,7 @@ import numpy as np
 
 from muzero_jax import build, loop
 from muzero_jax.actor import restarted
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.config import ConfigError
 from muzero_jax.device import parallel
 from muzero_jax.envs.envpool import EnvPool
@@ -36,7 +36,7 @@ class Begun:
   actions: Actions | None  # those so far, if checkpoints hold them
 
 
-def begin(run: Experiment, saved: Saved | None) -> Begun:
+def begin(run: Run, saved: Saved | None) -> Begun:
   """The state of a new run, or that of a checkpoint.
 
   Raises:
@@ -59,7 +59,7 @@ def begin(run: Experiment, saved: Saved | None) -> Begun:
   return Begun(State(shared, local), progress, chosen)
 
 
-def _no_actions(run: Experiment, ticks: int) -> Actions | None:
+def _no_actions(run: Run, ticks: int) -> Actions | None:
   """Where actions are saved: a record of them that begins after so many ticks."""
   if run.config.resume != "exact" or not build.restarts(run.config):
     return None
@@ -68,7 +68,7 @@ def _no_actions(run: Experiment, ticks: int) -> Actions | None:
 
 
 def _restored(
-  run: Experiment, saved: Saved, new: loop.Local, ticks: int
+  run: Run, saved: Saved, new: loop.Local, ticks: int
 ) -> tuple[loop.Local, Actions | None]:
   """The state of each device from a checkpoint, which was saved after so many ticks.
 
@@ -104,7 +104,7 @@ def _restored(
   return local, _no_actions(run, ticks)
 
 
-def _played_again(run: Experiment, saved: Saved, replay: Replay, ticks: int) -> Actions:
+def _played_again(run: Run, saved: Saved, replay: Replay, ticks: int) -> Actions:
   """Takes the environments to where they were, by the actions that a checkpoint holds.
 
   Raises:

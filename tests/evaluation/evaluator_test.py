@@ -288,7 +288,7 @@ def test_only_ataris_games_have_ataris_names_and_scores(kind, task, name):
   """Also in reports, which read the settings from config.json."""
   assert scores.task_name(kind, task) == name
   settings = configs.values(Config()) | {"env.kind": kind, "env.task": task}
-  assert history.Run(pathlib.Path(), {}, settings, [], []).task == name
+  assert history.RunRecord(pathlib.Path(), {}, settings, [], []).task == name
   assert ("hns" in scores.summary([1.0], name)) == (kind == "envpool" and task == "Pong-v5")
 
 
