@@ -57,12 +57,12 @@ def main(argv: list[str]) -> None:
   for sentence in plan.left_out:
     print(sentence)
   seeds = range(options.seed, options.seed + options.seeds)
-  pace = series.Pace(len(plan.variants) * len(seeds))
-  print(f"{len(plan.variants)} variants, seeds {list(seeds)}: {pace.runs} runs", flush=True)
+  progress = series.SeriesProgress(len(plan.variants) * len(seeds))
+  print(f"{len(plan.variants)} variants, seeds {list(seeds)}: {progress.runs} runs", flush=True)
   rows, place = {}, workdir.place(options.workdir)
   for name, config in plan.variants.items():
     runs = variants.runs(config, name, options.workdir, seeds)
-    series.train(series.groups(runs), pace, options.parallel)
+    series.train(series.groups(runs), progress, options.parallel)
     rows[name] = ablation.score([run.workdir for run in runs])
     print(ablation.table(rows), flush=True)
     ablation.write(place, rows, plan.variants, seeds)

@@ -60,7 +60,7 @@ def main(argv: list[str]) -> None:
     cli.write(options.json, "")  # an unwritable file is reported before anything is played
   if options.aggregate:
     runs = [
-      aggregate.last_evaluation(folder, agent, options.protocol, options.acting)
+      aggregate.newest_evaluation(folder, agent, options.protocol, options.acting)
       for folder in folders
     ]
   else:

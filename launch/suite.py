@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     return
   asked = runs if options.index < 0 else [runs[options.index]]
   print(f"{len(runs)} runs" + (f", of which number {options.index}" * (options.index >= 0)))
-  series.train(series.groups(asked), series.Pace(len(asked)), options.parallel)
+  series.train(series.groups(asked), series.SeriesProgress(len(asked)), options.parallel)
   if options.index < 0:
     suite.score(folders, place)
 

@@ -174,7 +174,7 @@ class Skill:
 
 
 @dataclasses.dataclass(frozen=True)
-class Twins:
+class EquivalentActionsQ:
   """Whether Q differs more between different actions than between equivalent ones. A `Monitor`.
 
   Actions are equivalent if the game treats them alike, as Pong does FIRE and NOOP.

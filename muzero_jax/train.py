@@ -160,7 +160,7 @@ class RoundLength:
     """The number of ticks of the next round, at most `limit`."""
     return min(self._ticks, limit)
 
-  def learn(self, ticks: int) -> None:
+  def adapt(self, ticks: int) -> None:
     """Adapts to the time that a round of `ticks` took; call it when the round has ended."""
     now = time.perf_counter()
     wanted = int(ticks / max(now - self._clock, 1e-6) * ROUND_SECONDS)
@@ -183,8 +183,8 @@ class Training:
     self.stop = stop
     self.problem = ""  # why the newest checkpoint could not be saved
     self.total = -(-config.env_steps // run.width)  # ticks
-    begun = begin(run, saved)
-    self.state, self.progress, self.actions = begun.state, begun.progress, begun.actions
+    initial = begin(run, saved)
+    self.state, self.progress, self.actions = initial.state, initial.progress, initial.actions
     self.ticks = int(self.state.shared.ticks)
     # The tick at which learning starts.
     self.warm = self.ticks + run.loop.warmup - int(parallel.one(self.state.local.replay.head))
@@ -284,7 +284,7 @@ class Training:
         length.restart()
       if self.due(self.config.save_every) or self.due(self.config.evaluate_every):
         waiting = self._collect(reporter, *waiting, length)
-        self.duties(reporter)
+        self.save_and_evaluate(reporter)
     if waiting:
       self._collect(reporter, *waiting, length)
     tried = self.problem and self.due(self.config.save_every)  # just now, in vain
@@ -329,7 +329,7 @@ class Training:
   ) -> None:
     """Waits for the end of a round, adds its metrics to the report, and chooses the next length."""
     self.collect(reporter, env_steps, new)
-    length.learn(ticks)
+    length.adapt(ticks)
 
   def collect(self, reporter: metrics.Reporter, env_steps: int, new: Any) -> dict[str, float]:
     """Adds the metrics of the round that ended at `env_steps` to the report.
@@ -365,7 +365,7 @@ class Training:
     allowed = self.config.skip_nonfinite
     reporter.say(f"skipped a gradient step that diverged: {reporter.skipped} of {allowed} so far")
 
-  def duties(self, reporter: metrics.Reporter) -> None:
+  def save_and_evaluate(self, reporter: metrics.Reporter) -> None:
     """Saves and evaluates, if due; a signal ends the evaluation."""
     evaluating = self.due(self.config.evaluate_every) and self.ticks < self.total
     # The first evaluation compiles, and a signal can end that only while everything is saved.

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax import build
-from muzero_jax.benchmark.stubs import Fixed, without_tree
+from muzero_jax.benchmark.stubs import FixedSampler, without_tree
 from muzero_jax.build import Run
 from muzero_jax.networks.model import initial_inference
 from muzero_jax.search.base import RecurrentFn
@@ -56,7 +56,7 @@ def gradient_step(run: Run, state: Any) -> float:
     return learner.sampler.sample(loop.ring, memory, key, size, jnp.int32(0))
 
   def update(state, memory, key, batch):
-    return dataclasses.replace(alone, sampler=Fixed(batch)).update(state, memory, key)
+    return dataclasses.replace(alone, sampler=FixedSampler(batch)).update(state, memory, key)
 
   def unroll_step(params, hidden, action, gradient):
     return jax.vjp(lambda p, h: model.step(p, h, action), params, hidden)[1](gradient)

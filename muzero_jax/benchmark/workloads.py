@@ -15,7 +15,7 @@ import numpy as np
 
 from muzero_jax import build
 from muzero_jax.benchmark import programs
-from muzero_jax.benchmark.stubs import Still, free_model, without_tree
+from muzero_jax.benchmark.stubs import FreeEnvironment, free_model, without_tree
 from muzero_jax.build import Run
 from muzero_jax.config import replace
 from muzero_jax.device import ordering, parallel
@@ -107,7 +107,9 @@ class Parts:
   def without_emulators(self) -> Work:
     """The training loop with an environment of negligible cost."""
     return self._looped(
-      dataclasses.replace(self._learning, environment=Still(self.run.loop.environment.spec))
+      dataclasses.replace(
+        self._learning, environment=FreeEnvironment(self.run.loop.environment.spec)
+      )
     )
 
   def network(self) -> Work:
@@ -117,15 +119,15 @@ class Parts:
     """
     run, search = self.run, without_tree(self.run.loop.search)
     learner = build.make_learner(run.config, run.loop.model, search, run.loop.ring)
-    return self._still(dataclasses.replace(run.loop, search=search, learner=learner))
+    return self._on_constants(dataclasses.replace(run.loop, search=search, learner=learner))
 
   def search(self) -> Work:
     """Acting alone: encodes the frames of all environments and searches from these roots."""
-    return self._still(self.run.loop, learn=False)
+    return self._on_constants(self.run.loop, learn=False)
 
   def search_network(self) -> Work:
     """`search` without the tree: the same encodings and the same number of model steps."""
-    return self._still(
+    return self._on_constants(
       dataclasses.replace(self.run.loop, search=without_tree(self.run.loop.search)), learn=False
     )
 
@@ -141,7 +143,9 @@ class Parts:
     free = dataclasses.replace(
       search, model=free_model(search.model, self.run.loop.environment.spec.num_actions)
     )
-    return self._still(dataclasses.replace(self.run.loop, search=free), learn=False, encode=False)
+    return self._on_constants(
+      dataclasses.replace(self.run.loop, search=free), learn=False, encode=False
+    )
 
   def learner(self) -> Work | None:
     """The gradient steps, with targets and metrics, on a constant batch.
@@ -149,7 +153,7 @@ class Parts:
     Returns:
       None when the run has no gradient steps.
     """
-    return self._still(self.run.loop, act=False) if self.run.loop.updates else None
+    return self._on_constants(self.run.loop, act=False) if self.run.loop.updates else None
 
   def replay(self) -> Work:
     """The replay alone: see `programs.replay_alone`."""
@@ -193,7 +197,7 @@ class Parts:
     jax.block_until_ready(call(warmup))
     return Work(lambda: call(self.ticks), lambda: call(1), compiled, seconds)
 
-  def _still(self, tested: Loop, **choices: bool) -> Work:
+  def _on_constants(self, tested: Loop, **choices: bool) -> Work:
     """Makes a workload on constant inputs; see `programs.on_constants`."""
     shared, program = self.run.shared(), programs.on_constants(tested, **choices)
     compiled = (

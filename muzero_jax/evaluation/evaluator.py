@@ -20,8 +20,8 @@ from muzero_jax.types import Array, Decision, Key, Model, Params, Root, SearchFn
 STUCK = 2000
 
 
-class Standing(NamedTuple):
-  """How far an evaluation is."""
+class EvaluationProgress(NamedTuple):
+  """What an evaluation has done so far."""
 
   over: int  # finished episodes
   steps: int  # agent steps of the longest unfinished episode
@@ -106,7 +106,7 @@ class Evaluator:
     params: Params,
     key: Key,
     episodes: int,
-    between: Callable[[Standing], None] | None = None,
+    between: Callable[[EvaluationProgress], None] | None = None,
   ) -> dict[str, list]:
     """Plays a number of full episodes.
 
@@ -132,7 +132,7 @@ class Evaluator:
       jax.block_until_ready(results)
       steps = max(1, min(256, int(steps * min(2.0, 1.0 / (perf_counter() - begun)))))
       if between:
-        between(standing(results))
+        between(progress(results))
     jax.block_until_ready(state)
     # All first episodes of the environments come first, then all second ones, and so on. So the
     # choice of the episodes that are discarded does not depend on their lengths.
@@ -198,8 +198,8 @@ def finish(results: Results, time: TimeStep) -> Results:
   )
 
 
-def standing(results: Results) -> Standing:
-  """How far an evaluation is, on the host."""
+def progress(results: Results) -> EvaluationProgress:
+  """What an evaluation has done so far, on the host."""
   playing = np.asarray(results.played) < results.score.shape[1]
   steps, idle = (np.where(playing, x, 0) for x in (results.episodes.length, results.idle))
-  return Standing(int(results.played.sum()), int(steps.max()), int((idle >= STUCK).sum()))
+  return EvaluationProgress(int(results.played.sum()), int(steps.max()), int((idle >= STUCK).sum()))

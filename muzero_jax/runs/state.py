@@ -28,15 +28,15 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True)
-class Begun:
-  """What a run begins with."""
+class InitialState:
+  """The state from which a run begins or goes on, and what the host had counted by then."""
 
   state: State
   progress: dict[str, Any]  # what the host had counted, by name; {} in a new run
   actions: Actions | None  # those so far, if checkpoints hold them
 
 
-def begin(run: Run, saved: Saved | None) -> Begun:
+def begin(run: Run, saved: Saved | None) -> InitialState:
   """The state of a new run, or that of a checkpoint.
 
   Raises:
@@ -45,7 +45,7 @@ def begin(run: Run, saved: Saved | None) -> Begun:
   """
   shared, local = run.shared(), run.local()
   if saved is None:
-    return Begun(State(shared, local), {}, _no_actions(run, 0))
+    return InitialState(State(shared, local), {}, _no_actions(run, 0))
   progress = saved.progress()
   shared = saved.learner(shared)
   skipped = int(shared.learner.skipped)
@@ -56,7 +56,7 @@ def begin(run: Run, saved: Saved | None) -> Begun:
     )
   print(f"resuming at {saved.env_steps:,} steps", flush=True)
   local, chosen = _restored(run, saved, local, int(shared.ticks))
-  return Begun(State(shared, local), progress, chosen)
+  return InitialState(State(shared, local), progress, chosen)
 
 
 def _no_actions(run: Run, ticks: int) -> Actions | None:

@@ -119,13 +119,13 @@ def search(
       slot = jnp.where(order < own, begin + order, growth.NOWHERE)
     return grower(jax.random.split(key, size), expand_key, state, first, slot)
 
-  def plant(num_nodes: int) -> State:
-    return growth.plant(root, num_nodes, invalid_actions, extra_data)
+  def new_tree(num_nodes: int) -> State:
+    return growth.new_tree(root, num_nodes, invalid_actions, extra_data)
 
-  state, i, room = plant(1), 0, 1
+  state, i, room = new_tree(1), 0, 1
   for width, group in itertools.groupby(widths.max(0).tolist()):  # one program for equal rounds
     end = i + len(list(group))
     room = max(room, int(begins[:, i:end].max()) + width)
-    state = growth.transplant(state, plant(room))
+    state = growth.resized(state, new_tree(room))
     state, i = jax.lax.fori_loop(i, end, functools.partial(play, width), state), end
-  return growth.harvest(growth.transplant(state, plant(num_simulations + 1)))
+  return growth.finished(growth.resized(state, new_tree(num_simulations + 1)))

@@ -92,7 +92,7 @@ def score(folders: Sequence[str], place: Path) -> None:
     place: the suite's folder.
   """
   result = aggregate.aggregate(
-    [aggregate.last_evaluation(folder, "trained", "auto") for folder in folders]
+    [aggregate.newest_evaluation(folder, "trained", "auto") for folder in folders]
   )
   print(aggregate.table(result))
   workdir.write(place / "suite.json", json.dumps(result, indent=2) + "\n")

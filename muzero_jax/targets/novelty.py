@@ -14,7 +14,7 @@ from muzero_jax.types import Array, Example, Model, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class Curious:
+class IntrinsicRewards:
   """The rewards of examples plus `weight` times their intrinsic ones. Examples must hold all later
   frames (E = L - 1).
 

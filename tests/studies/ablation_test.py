@@ -98,12 +98,12 @@ def test_the_time_left_of_all_runs():
   """Of 10 runs 4 are over, one of which was found finished: 3 took 60 s. Half of the fifth is
   done: 5.5 remain, at (60 + 10) s for 3.5 runs.
   """
-  pace = series.Pace(runs=10, over=4, trained=3.0, seconds=60.0)
-  assert pace.left() == ", about 2 min left"  # 6 runs of 20 s
-  pace.trained, pace.seconds = 3.5, 70.0
-  assert pace.left(0.5) == ", about 2 min left"  # 110 s
-  assert series.Pace(runs=3).left() == ""
-  assert series.Pace(runs=3, over=3, trained=3.0, seconds=9.0).left() == ""
+  progress = series.SeriesProgress(runs=10, over=4, trained=3.0, seconds=60.0)
+  assert progress.left() == ", about 2 min left"  # 6 runs of 20 s
+  progress.trained, progress.seconds = 3.5, 70.0
+  assert progress.left(0.5) == ", about 2 min left"  # 110 s
+  assert series.SeriesProgress(runs=3).left() == ""
+  assert series.SeriesProgress(runs=3, over=3, trained=3.0, seconds=9.0).left() == ""
 
 
 def test_a_finished_run_has_the_settings_the_length_and_an_evaluation(tmp_path):
