@@ -20,8 +20,6 @@ from muzero_jax.config import option
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What to evaluate."""
-
   workdir: str = option(
     "",
     "folder of the run, or one with runs below it, or the file of an exported agent; several, with "

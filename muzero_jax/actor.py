@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from muzero_jax.diagnostics import Probe, new_probe
+from muzero_jax.diagnostics import PendingReturn, no_returns_pending
 from muzero_jax.types import Array, Decision, Metrics, TimeStep, record
 
 
@@ -30,7 +30,7 @@ class ActorState:
   env: Any  # the environment's state
   decision: Decision  # the newest one; stored in the replay at the next tick
   episodes: EpisodeStatistics
-  probe: Probe
+  probe: PendingReturn  # called so in checkpoints
 
 
 def new_actor(env: Any, num_envs: int, num_actions: int) -> ActorState:
@@ -38,7 +38,7 @@ def new_actor(env: Any, num_envs: int, num_actions: int) -> ActorState:
   zeros = jnp.zeros(num_envs, jnp.float32)
   count = jnp.zeros(num_envs, jnp.int32)
   decision = Decision(count, jnp.zeros((num_envs, num_actions)), zeros, zeros, zeros, zeros)
-  return ActorState(env, decision, no_episodes(num_envs), new_probe(num_envs))
+  return ActorState(env, decision, no_episodes(num_envs), no_returns_pending(num_envs))
 
 
 def no_episodes(num_envs: int) -> EpisodeStatistics:
@@ -78,5 +78,5 @@ def restarted(actor: ActorState, env: Any) -> ActorState:
   """
   num_envs = actor.episodes.score.shape[0]
   return dataclasses.replace(
-    actor, env=env, episodes=no_episodes(num_envs), probe=new_probe(num_envs)
+    actor, env=env, episodes=no_episodes(num_envs), probe=no_returns_pending(num_envs)
   )

@@ -211,8 +211,8 @@ def make_environment(
     num_pools: devices of this process; each has its own EnvPool pool.
     seed: of EnvPool and gymnasium; other environments get theirs in `reset`.
     num_envs: environments per device; 0: `config.env.num_envs`.
-    target: the devices; by default those of this process. If they are not attached, no game is
-      started.
+    target: the devices; by default those of this process. If they are not attached, no
+      emulator is started.
   """
   env, target = config.env, target or chips.local()
   num_envs = num_envs or env.num_envs
@@ -283,7 +283,7 @@ def is_atari(config: Config) -> bool:
 
 
 def frames_per_step(config: Config) -> int:
-  """Frames, of 1/60 s, per agent step of an Atari game, be it rewritten in JAX; 0 for others."""
+  """Frames, of 1/60 s, per agent step of an Atari game, including JAXtari's; 0 for others."""
   timed = is_atari(config) or config.env.kind == "jaxtari"
   return config.env.frame_skip if timed else 0
 

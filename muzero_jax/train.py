@@ -135,7 +135,7 @@ def compiled(run: Callable, state: State, devices: Mesh) -> Any:
   """Compiles a loop ahead of time; other shapes would be an error, not a recompilation.
 
   Args:
-    run: `Loop.run`, or `Loop.run_seeds`.
+    run: `Loop.run_ticks`, or `Loop.run_seeds`.
     state: on the devices, with the shapes that `run` will be called with.
     devices: the mesh.
   """
@@ -234,7 +234,7 @@ class Training:
       self.tracker.show()
     distributed.wait()
     if self.problem:
-      begun = self.checkpoints.latest()
+      begun = self.checkpoints.newest()
       rest = f"from {begun:,} steps" if begun else "from the beginning"
       raise StorageError(
         f"{self.problem}: make room, and run the same command again; it goes on {rest}."
@@ -314,7 +314,7 @@ class Training:
     """Compiles the loop, and says how long that took."""
     reporter.enter("compiling", "compiling ...")
     begun = time.perf_counter()
-    program = compiled(self.run.loop.run, self.state, self.run.devices)
+    program = compiled(self.run.loop.run_ticks, self.state, self.run.devices)
     temporary = program.memory_analysis()
     also = (
       f", temporary memory {temporary.temp_size_in_bytes / memory.MIB:,.1f} MiB"
@@ -359,7 +359,7 @@ class Training:
       DivergedError: they are more than may be skipped.
     """
     if np.asarray(evidence[f"{EVIDENCE}found"])[0, 0]:
-      newest = self.checkpoints.newest
+      newest = self.checkpoints.current
       why = diverged.stopped(self.run, self.state, evidence, self.folder, newest)
       raise DivergedError(why)
     allowed = self.config.skip_nonfinite

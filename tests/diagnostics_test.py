@@ -81,7 +81,7 @@ def play(steps, discount=0.5):
   """One game; each step is (reward, discount, first, last, value). Returns what every step
   reported.
   """
-  calibration, probe, reports = Calibration(discount), diagnostics.new_probe(1), []
+  calibration, probe, reports = Calibration(discount), diagnostics.no_returns_pending(1), []
   for reward, discount, first, last, value in steps:
     time = builders.time_step(1, reward=reward, discount=discount, first=first, last=last)
     decision = builders.decision(1, 1, policy=1, value=value)

@@ -34,14 +34,14 @@ class Program:
 
 
 def compiled(run: Run) -> Program:
-  """Compiles the program that `train` runs. No array is created, and no game is started.
+  """Compiles the program that `train` runs. No array is created, and no emulator is started.
 
   Raises:
     jax.errors.JaxRuntimeError: XLA cannot compile it; it does not fit into memory, for example.
   """
   begun = time.perf_counter()
   lowered = (
-    parallel.pmapped(run.loop.run, run.devices, donate=(0, 1))
+    parallel.pmapped(run.loop.run_ticks, run.devices, donate=(0, 1))
     .trace(*arguments(run))
     .lower(lowering_platforms=(LOWERED[run.target.platform],))
   )

@@ -9,7 +9,7 @@ import jax
 
 from muzero_jax import build
 from muzero_jax.benchmark import flops, profile
-from muzero_jax.benchmark.measure import in_turn, spread
+from muzero_jax.benchmark.measure import in_turn, median_and_range
 from muzero_jax.benchmark.workloads import Parts, Work
 from muzero_jax.build import Run
 
@@ -38,8 +38,8 @@ def measure(
   seconds = in_turn(works, parts.ticks, repeats)
   found = ratios(seconds, shared=run.target.platform == "cpu", complete="emulators" in names)
   figures = scale(run) | {
-    "seconds_per_tick": {name: spread(values) for name, values in seconds.items()},
-    **{name: spread(values) for name, values in found.items()},
+    "seconds_per_tick": {name: median_and_range(values) for name, values in seconds.items()},
+    **{name: median_and_range(values) for name, values in found.items()},
   }
   if "loop" in works:
     figures |= rates(run, statistics.median(seconds["loop"]))
@@ -55,7 +55,7 @@ def scale(run: Run) -> dict[str, Any]:
   return dict(
     device=jax.devices()[0].device_kind,
     devices=run.devices.size,
-    games=run.width,
+    total_envs=run.width,
     updates_per_tick=loop.updates / loop.every,
     batch=run.config.learner.batch_size * run.devices.size,
     simulations=loop.search.simulations,

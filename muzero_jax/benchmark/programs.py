@@ -120,7 +120,7 @@ def filled(run: Run) -> Local:
   fill = dataclasses.replace(run.loop, search=Random(), updates=0)
   count = max(64, 2 * run.loop.ring.smallest(run.loop.ring.stack, run.loop.ring.window))
   return jax.block_until_ready(
-    parallel.pmapped(fill.run, run.devices, donate=(1,))(
+    parallel.pmapped(fill.run_ticks, run.devices, donate=(1,))(
       run.shared(), run.local(), np.int32(count)
     )[1]
   )

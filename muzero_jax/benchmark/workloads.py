@@ -25,9 +25,9 @@ from muzero_jax.search.random import Random
 
 
 class Work(NamedTuple):
-  """The program of a part, ready to be timed. One call of `run` does `Parts.ticks` ticks."""
+  """The program of a part, ready to be timed. One call of `execute` does `Parts.ticks` ticks."""
 
-  run: Callable[[], Any]  # does the work and returns arrays to wait for
+  execute: Callable[[], Any]  # does the work and returns arrays to wait for
   before: Callable[[], Any] = lambda: None  # called, and waited for, before the timing
   compiled: Any = None  # JAX's compiled program, where there is one
   compile_seconds: float = 0.0
@@ -158,7 +158,7 @@ class Parts:
   def replay(self) -> Work:
     """The replay alone: see `programs.replay_alone`."""
     run = dataclasses.replace(self.run, loop=programs.replay_alone(self.run.loop))
-    return self._going_on(run.loop.run, [run.shared(), programs.filled(run)])
+    return self._going_on(run.loop.run_ticks, [run.shared(), programs.filled(run)])
 
   @property
   def _learning(self) -> Loop:
@@ -169,7 +169,7 @@ class Parts:
   def _looped(self, tested: Loop) -> Work:
     """The program of a loop that has passed its warm-up."""
     run = dataclasses.replace(self.run, loop=tested)
-    return self._going_on(tested.run, [run.shared(), run.local()], warmup=tested.warmup + 1)
+    return self._going_on(tested.run_ticks, [run.shared(), run.local()], warmup=tested.warmup + 1)
 
   def _going_on(self, program: Callable, state: list, warmup: int = 1) -> Work:
     """Makes a workload of which each call continues from the state that the call before left.

@@ -13,6 +13,7 @@ import numpy as np
 from muzero_jax.evaluation.evaluator import Evaluator, PlayState
 from muzero_jax.search import trees
 from muzero_jax.search.trees import Branches, SearchTree
+from muzero_jax.targets.returns import clipped
 from muzero_jax.types import Array, Decision, Key, Params, Root, TimeStep, record
 
 
@@ -34,7 +35,7 @@ class Step:
   number: int  # in its episode, from 0
   episode: int  # from 0
   score: float  # of the episode up to here, raw
-  came: float  # reward of the transition into this step, in the units of training
+  reward: float  # of the transition into this step, in the units of training
   discount: float  # of that transition, the environment's: 0 where the return ended
   last: bool
   prior: np.ndarray  # f32[A]   the network's policy
@@ -71,7 +72,7 @@ class Recording:
   """Whole episodes, one after the other; the last one may have been cut off."""
 
   steps: list[Step]
-  discount: float  # gamma, per agent step
+  discount: float  # per agent step
   stack: int  # frames that the network sees
 
   @property
@@ -86,7 +87,7 @@ class Recording:
 
   @functools.cached_property
   def returns(self) -> np.ndarray:
-    """The discounted return that came after each step, f64[T], in the units of training.
+    """The actual discounted return after each step, f64[T], in the units of training.
 
     Where an episode was truncated or cut off, it bootstraps with the search's value.
     """
@@ -97,14 +98,14 @@ class Recording:
         returns[t] = 0.0 if step.last and not step.discount else step.value
       else:
         after = self.steps[t + 1]
-        returns[t] = after.came + self.discount * after.discount * returns[t + 1]
+        returns[t] = after.reward + self.discount * after.discount * returns[t + 1]
     return returns
 
   def rewards(self, t: int) -> float | None:
     """The reward that step t's action brought, in the units of training; None if it had none."""
     if self.steps[t].last or t + 1 == len(self.steps):
       return None
-    return self.steps[t + 1].came
+    return self.steps[t + 1].reward
 
   def frames(self, t: int) -> list[np.ndarray]:
     """The stack of frames that the network sees at step t, oldest first."""
@@ -132,7 +133,7 @@ def play(
     evaluator: with one environment.
     params: the model's parameters, on one device.
     key: for the search.
-    discount: gamma, per agent step.
+    discount: per agent step.
     clip: whether the agent trains on the signs of rewards.
     names: of the actions.
     renderer: an EnvPool of one environment with the same seed and settings except for the size and
@@ -184,7 +185,7 @@ def _step(
     number=same.number + 1 if same else 0,
     episode=before.episode + first if before else 0,
     score=(same.score if same else 0.0) + float(time.reward[0]),
-    came=float(np.sign(time.reward[0]) if clip else time.reward[0]),
+    reward=float(clipped(time.reward, clip)[0]),
     discount=float(time.discount[0]),
     last=bool(time.last[0]),
     prior=np.asarray(thought.prior[0]),

@@ -75,7 +75,7 @@ class Seat:
     evaluator: of the agent whose opinion is asked, with this environment; its actions may be others
       than the environment's. None: nobody is asked.
     params: of the agent's search, on one device.
-    discount: gamma, per agent step.
+    discount: per agent step.
     renderer: as that of `recording.play`.
   """
 
@@ -200,7 +200,7 @@ def play(
     draw: the image of a step.
     fps: agent steps per second, where an action without a key is `keyboard.rest`; 0: each step
       waits for a key.
-    most: agent steps after which the game stops; 0: no limit.
+    most: agent steps after which playing stops; 0: no limit.
 
   Returns:
     For each episode its raw score, its agent steps, and whether it is over. The last one may not

@@ -1,7 +1,7 @@
 """What TensorBoard shows of a run beside its metrics: evaluations, settings, and the newest video.
 
 They are a run of their own, `evaluations` in the run's folder, whose only file is written anew each
-time, so that it holds what evaluations.jsonl holds and nothing of a part that was forgotten.
+time, so that it holds what evaluations.jsonl holds, and no rows that were removed on resuming.
 """
 
 import contextlib
@@ -59,8 +59,8 @@ def _summaries(run: RunRecord) -> list[tuple[int, Summary]]:
   last = rows[-1]["env_steps"] if rows else 0
   with contextlib.suppress(OSError):  # a video that cannot be read is left out
     for path in history.videos(run.folder)[-1:]:
-      picture = Summary.Image(colorspace=3, encoded_image_string=video.gif(path))
-      found.append((last, Summary(value=[Summary.Value(tag="video", image=picture)])))
+      image = Summary.Image(colorspace=3, encoded_image_string=video.gif(path))
+      found.append((last, Summary(value=[Summary.Value(tag="video", image=image)])))
   return found
 
 

@@ -103,7 +103,7 @@ def returns(task: str, groups: Sequence[Group], x: str, points: int) -> Chart:
   """
   scale, unit = _unit(groups) if x == "seconds" else (1.0, "agent steps")
   lines, bands = _curves(groups, x, "episode/return", points, scale)
-  chance = [row["mean"] for group in groups for run in group.runs for row in run.scores("random")]
+  random = [row["mean"] for group in groups for run in group.runs for row in run.scores("random")]
   dots = [_evaluations(run, x, scale, color(group)) for group in groups for run in group.runs]
   return Chart(
     title=f"{task}: return against {'wall-clock time' if x == 'seconds' else unit}",
@@ -112,7 +112,7 @@ def returns(task: str, groups: Sequence[Group], x: str, points: int) -> Chart:
     lines=[*lines, *(_others(groups, points) if x == "env_steps" else [])],
     bands=bands,
     dots=[found for found in dots if found.x],
-    level=float(np.mean(chance)) if chance else None,
+    level=float(np.mean(random)) if random else None,
   )
 
 

@@ -55,7 +55,7 @@ class Reference:
 
 
 def late(line: Line, env_steps: int) -> float | None:
-  """The mean return over the last tenth of this many agent steps; None where no game ended then."""
+  """The mean return over the last tenth of this many agent steps; None where no episode ended."""
   x, y = line
   inside = y[(x > 0.9 * env_steps) & (x <= 1.001 * env_steps)]
   return float(inside.mean()) if len(inside) else None
@@ -119,8 +119,8 @@ def _read(path: Any) -> list[Line]:
   """The curves in a file, by seed."""
   with path.open() as file:
     rows = [(row["seed"], row["env_steps"], row["return"]) for row in csv.DictReader(file)]
-  table = np.asarray(rows, np.float64)
-  return [table[table[:, 0] == seed, 1:].T for seed in np.unique(table[:, 0])]  # type: ignore
+  found = np.asarray(rows, np.float64)
+  return [found[found[:, 0] == seed, 1:].T for seed in np.unique(found[:, 0])]  # type: ignore
 
 
 def sentence(run: RunRecord, env_steps: int) -> str:
@@ -131,8 +131,8 @@ def sentence(run: RunRecord, env_steps: int) -> str:
   if not reference or not expected or own is None:
     return ""
   low, high = min(expected), max(expected)
-  spread = f", {low:.2f} to {high:.2f}" if len(expected) > 1 else ""
+  extremes = f", {low:.2f} to {high:.2f}" if len(expected) > 1 else ""
   return (
     f"training return {own:.2f}; expected at {env_steps:,} steps: {np.mean(expected):.2f} "
-    f"({reference.name}{spread})."
+    f"({reference.name}{extremes})."
   )

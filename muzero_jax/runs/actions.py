@@ -141,7 +141,7 @@ def play(environment: EnvPool, chosen: np.ndarray) -> np.ndarray:
     What `EnvPool.replay` returns: the newest frames.
   """
   ticks, per_tick = chosen.shape[1], chosen.shape[0] * chosen.shape[2]
-  print(f"playing {chosen.size:,} steps again, to where the games were", flush=True)
+  print(f"playing {chosen.size:,} steps again, to where the environments were", flush=True)
   begun = shown = time.perf_counter()
   frames = np.zeros(0)
   for start in range(0, ticks, _CHUNK):

@@ -86,8 +86,8 @@ def search(
   """Runs a tree search with Gumbel; arguments as those of `mctx.search`.
 
   The tree is that of mctx, with two differences, because all actions of a round are chosen at its
-  beginning. mctx chooses them one by one, and what it found by then for the first changes the
-  scores of the others, through the scale of Q (docs/design.md says how often that matters).
+  beginning. mctx chooses them one by one: results for earlier actions change the scale of Q, and
+  so the scores of later ones (docs/design.md says how often that matters).
 
   * At the root, the first round is mctx's. Where another one visits as many actions as the one
     before, only their order can differ, and with it the numbers of nodes. Where it visits fewer,

@@ -103,7 +103,7 @@ def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], image
 
   Args:
     rows: variant -> the result of `score`, for those that have been trained.
-    variants: of the plan.
+    variants: all of them.
     image: the image's file name.
   """
   base, task = variants[BASE], next(iter(rows.values()))

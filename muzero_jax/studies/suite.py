@@ -15,7 +15,7 @@ from muzero_jax.runs import workdir
 MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "SpaceInvaders"))
 
 
-def plan(base: Config, games: str, seeds: Sequence[int]) -> list[Config]:
+def runs_of(base: Config, games: str, seeds: Sequence[int]) -> list[Config]:
   """The runs of a suite, in the folders DIR/GAME/SEED.
 
   Args:

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 
 from muzero_jax.targets.correction import ImportanceRatios, uncorrected
-from muzero_jax.targets.returns import Returns, n_step_returns
+from muzero_jax.targets.returns import Returns, clipped, n_step_returns
 from muzero_jax.types import Array, Example
 
 
@@ -48,7 +48,7 @@ def reward_and_value(
     terminal transition is a target; after it rewards and values are 0. The value target of a
     truncated step is its bootstrap value.
   """
-  reward = jnp.sign(example.reward) if returns.clip_rewards else example.reward
+  reward = clipped(example.reward, returns.clip_rewards)
   ratios = ratios or uncorrected({}, example)
   policy_mask, target_mask = masks(example.discount[:unroll], example.last[: unroll + 1])
   bootstrapped = n_step_returns(

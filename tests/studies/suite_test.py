@@ -21,7 +21,7 @@ def words(folder, *more):
 
 def planned(folder, games, seeds, preset="atari100k_cpu"):
   base = flags.parse(["suite", f"--preset={preset}", f"--workdir={folder}"], Config())
-  return suite.plan(base, games, seeds)
+  return suite.runs_of(base, games, seeds)
 
 
 def test_sets_of_games():

@@ -81,7 +81,7 @@ def test_targets_by_hand(kind, td_lambda, by_hand):
 def test_the_policy_that_acted_needs_no_correction():
   """Where behavior and policy agree, every weight is 1, and targets are n-step returns."""
   same = example(behavior=(0.75, 0.25, 0.25))
-  np.testing.assert_allclose(OffPolicy(MODEL, 1, "vtrace")({}, same).trace, 1, rtol=1e-6)
+  np.testing.assert_allclose(OffPolicy(MODEL, 1, "vtrace")({}, same).mixing, 1, rtol=1e-6)
 
 
 def test_returns_end_with_the_episode():

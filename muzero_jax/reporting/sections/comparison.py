@@ -31,7 +31,7 @@ def section(runs: Sequence[RunRecord], groups: Sequence[Group]) -> list[Element]
   """Performance profiles of the agents, and for pairs of them the probability of improvement.
 
   An agent is what has the same settings in all games. Without two runs of an agent in a game there
-  is nothing to say about its spread, and no section.
+  is nothing to say about its variation between runs, and no section.
   """
   protocol = _protocol(runs)
   agents = _agents(runs, groups, protocol)
