@@ -46,16 +46,16 @@ def no_episodes(num_envs: int) -> EpisodeStatistics:
   return EpisodeStatistics(jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
 
 
-def count(episodes: EpisodeStatistics, time: TimeStep) -> EpisodeStatistics:
+def count(episodes: EpisodeStatistics, timestep: TimeStep) -> EpisodeStatistics:
   """Adds one step: a first step resets score and length to 0, every other step adds to them."""
   return EpisodeStatistics(
-    score=jnp.where(time.first, 0.0, episodes.score + time.reward),
-    length=jnp.where(time.first, 0, episodes.length + 1),
+    score=jnp.where(timestep.first, 0.0, episodes.score + timestep.reward),
+    length=jnp.where(timestep.first, 0, episodes.length + 1),
   )
 
 
-def episode_metrics(episodes: EpisodeStatistics, time: TimeStep) -> Metrics:
-  """Means over episodes at step `time`, which `episodes` includes.
+def episode_metrics(episodes: EpisodeStatistics, timestep: TimeStep) -> Metrics:
+  """Means over episodes at a step, which `episodes` includes already.
 
   "episode/return" and "episode/length" are of those that end, "episode/unfinished" is the return so
   far of the others.
@@ -65,9 +65,9 @@ def episode_metrics(episodes: EpisodeStatistics, time: TimeStep) -> Metrics:
     return jnp.stack([jnp.sum(jnp.where(where, x, 0.0)), jnp.sum(where.astype(jnp.float32))])
 
   return {
-    "episode/return": total(episodes.score, time.last),
-    "episode/length": total(episodes.length.astype(jnp.float32), time.last),
-    "episode/unfinished": total(episodes.score, ~time.last),
+    "episode/return": total(episodes.score, timestep.last),
+    "episode/length": total(episodes.length.astype(jnp.float32), timestep.last),
+    "episode/unfinished": total(episodes.score, ~timestep.last),
   }
 
 

@@ -86,24 +86,24 @@ class Calibration:
   clip: bool = True  # rewards are clipped to their signs, as in the training targets
 
   def step(
-    self, pending: PendingReturn, time: TimeStep, decision: Decision
+    self, pending: PendingReturn, timestep: TimeStep, decision: Decision
   ) -> tuple[PendingReturn, Metrics]:
-    """Adds step `time` and the decision made at it.
+    """Adds a step and the decision made at it.
 
     Returns:
       The pending returns; and the mean value, return and absolute difference of those that ended.
     """
     is_pending = pending.weight >= 0
-    reward = clipped(time.reward, self.clip)
+    reward = clipped(timestep.reward, self.clip)
     total = pending.total + pending.weight * reward
-    weight = pending.weight * self.discount * time.discount
-    ended = is_pending & (weight < REMAINDER) & ~(time.last & (weight > 0))
+    weight = pending.weight * self.discount * timestep.discount
+    ended = is_pending & (weight < REMAINDER) & ~(timestep.last & (weight > 0))
     result = total + weight * decision.value
-    begins = (ended | ~is_pending) & ~time.last
+    begins = (ended | ~is_pending) & ~timestep.last
     new = PendingReturn(
       value=jnp.where(begins, decision.value, pending.value),
       total=jnp.where(begins, 0.0, total),
-      weight=jnp.where(begins, 1.0, jnp.where(time.last, -1.0, weight)),
+      weight=jnp.where(begins, 1.0, jnp.where(timestep.last, -1.0, weight)),
     )
     values = {"value": pending.value, "return": result, "error": jnp.abs(pending.value - result)}
     return new, {

@@ -64,9 +64,9 @@ class Loop:
     """One tick: store the newest step, act in every environment, learn while the emulators step."""
     key, search_key, learn_key = jax.random.split(local.key, 3)
     state, params = local.actor, shared.learner.variables
-    env, time = self.environment.recv(state.env, after=local.learned)  # wait for the emulators
-    check_step(self.environment.spec, time)
-    replay = self.ring.add(local.replay, state.decision, time, shared.learner.step)
+    env, timestep = self.environment.recv(state.env, after=local.learned)  # wait for the emulators
+    check_step(self.environment.spec, timestep)
+    replay = self.ring.add(local.replay, state.decision, timestep, shared.learner.step)
     origin = initial_inference(self.model, params, self.ring.recent(replay))
     decision = self.search(params, search_key, origin)
     env = self.environment.send(env, decision.action)  # the emulators start to step
@@ -75,9 +75,9 @@ class Loop:
     with jax.named_scope(LEARNING):  # the device learns while the emulators step
       learner, priorities, learned, metrics = self.learn(due, shared.learner, replay, learn_key)
 
-    episodes = actor.count(state.episodes, time)
-    pending, calibration = self.calibration.step(state.probe, time, decision)
-    metrics |= actor.episode_metrics(episodes, time) | calibration
+    episodes = actor.count(state.episodes, timestep)
+    pending, calibration = self.calibration.step(state.probe, timestep, decision)
+    metrics |= actor.episode_metrics(episodes, timestep) | calibration
     for monitor in self.monitors:
       metrics |= monitor(params, origin, decision, replay)
     replay = dataclasses.replace(replay, priorities=priorities)

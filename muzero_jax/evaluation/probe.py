@@ -78,8 +78,8 @@ def record(
   """
 
   @jax.jit
-  def look(frames: Array, time: TimeStep, key: Key) -> tuple[Array, Array, Array]:
-    frames = push(frames, time)
+  def look(frames: Array, timestep: TimeStep, key: Key) -> tuple[Array, Array, Array]:
+    frames = push(frames, timestep)
     search_key, action_key, random_key = random.split(key, 3)
     origin = initial_inference(model, params, frames)
     chosen = act(params, search_key, origin)
@@ -87,14 +87,15 @@ def record(
     action = jnp.where(random.uniform(random_key, chosen.shape) < randomness, drawn, chosen)
     return frames, action, origin.hidden
 
-  time, ram = environments.reset()
-  frames = jnp.zeros((time.frame.shape[0], stack, *time.frame.shape[1:]), time.frame.dtype)
+  timestep, ram = environments.reset()
+  num_envs, *shape = timestep.frame.shape
+  frames = jnp.zeros((num_envs, stack, *shape), timestep.frame.dtype)
   rows = []
   for step_key in random.split(key, steps):
-    frames, action, hidden = look(frames, time, step_key)
-    row = (hidden, action, ram, time.first)
-    time, ram = environments.step(np.asarray(action))
-    rows.append([np.asarray(x) for x in (*row, time.reward, time.discount)])
+    frames, action, hidden = look(frames, timestep, step_key)
+    row = (hidden, action, ram, timestep.first)
+    timestep, ram = environments.step(np.asarray(action))
+    rows.append([np.asarray(x) for x in (*row, timestep.reward, timestep.discount)])
   hidden, action, ram, first, reward, discount = (np.stack(x) for x in zip(*rows, strict=True))
   return Trajectories(hidden, action, ram, np.cumsum(first, 0, np.int32), reward, discount)
 

@@ -149,8 +149,8 @@ def play(
   while not _complete(steps, least, most):
     image = None if renderer is None else _rendered(renderer, steps)
     state, *found = program(params, state)
-    time, thought = jax.device_get(found)
-    step = _step(time, thought, steps[-1] if steps else None, image, clip)
+    timestep, thought = jax.device_get(found)
+    step = _step(timestep, thought, steps[-1] if steps else None, image, clip)
     if thought.branches:
       tree = SearchTree.of(thought.branches, thought.decision, 0, discount, names)
       step = dataclasses.replace(step, tree=tree)
@@ -174,20 +174,20 @@ def _rendered(renderer: Any, steps: Sequence[Step]) -> np.ndarray:
 
 
 def _step(
-  time: TimeStep, thought: Thought, before: Step | None, image: np.ndarray | None, clip: bool
+  timestep: TimeStep, thought: Thought, before: Step | None, image: np.ndarray | None, clip: bool
 ) -> Step:
   """A step without its tree, from what one environment and the agent gave; `before` is the step
   before it, also one of an earlier episode.
   """
-  first = bool(time.first[0])
+  first = bool(timestep.first[0])
   same = None if first else before  # the step before it in the same episode
   return Step(
     number=same.number + 1 if same else 0,
     episode=before.episode + first if before else 0,
-    score=(same.score if same else 0.0) + float(time.reward[0]),
-    reward=float(clipped(time.reward, clip)[0]),
-    discount=float(time.discount[0]),
-    last=bool(time.last[0]),
+    score=(same.score if same else 0.0) + float(timestep.reward[0]),
+    reward=float(clipped(timestep.reward, clip)[0]),
+    discount=float(timestep.discount[0]),
+    last=bool(timestep.last[0]),
     prior=np.asarray(thought.prior[0]),
     policy=np.asarray(thought.decision.policy[0]),
     action=int(thought.decision.action[0]),
@@ -196,8 +196,8 @@ def _step(
     predicted_reward=float(thought.reward[0]),
     depth=int(thought.decision.depth[0]),
     tree=None,
-    frame=Packed.of(time.frame[0]),
-    image=Packed.of(time.frame[0] if image is None else image),
+    frame=Packed.of(timestep.frame[0]),
+    image=Packed.of(timestep.frame[0] if image is None else image),
   )
 
 
@@ -205,9 +205,9 @@ def think(
   evaluator: Evaluator, params: Params, state: PlayState
 ) -> tuple[PlayState, TimeStep, Thought]:
   """`Evaluator.step`, with all that the agent thinks."""
-  state, time, root, key = evaluator.see(params, state)
+  state, timestep, root, key = evaluator.see(params, state)
   found = thought(evaluator, params, root, key)
-  return evaluator.act(state, found.decision), time, found
+  return evaluator.act(state, found.decision), timestep, found
 
 
 def thought(evaluator: Evaluator, params: Params, root: Root, key: Key) -> Thought:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from muzero_jax.benchmark.table import PARTS, chosen, table
+from muzero_jax.benchmark.parts import PARTS, chosen, table
 from muzero_jax.config import ConfigError
 
 
