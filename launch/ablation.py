@@ -53,19 +53,19 @@ def main(argv: list[str]) -> None:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   only, ideas = flags.listed(options.only), flags.listed(options.ideas)
-  plan = variants.comparison(series.base(options), only, options.vary, ideas)
-  for sentence in plan.left_out:
+  compared = variants.comparison(series.base(options), only, options.vary, ideas)
+  for sentence in compared.left_out:
     print(sentence)
   seeds = range(options.seed, options.seed + options.seeds)
-  pace = series.Pace(len(plan.variants) * len(seeds))
-  print(f"{len(plan.variants)} variants, seeds {list(seeds)}: {pace.runs} runs", flush=True)
+  progress = series.SeriesProgress(len(compared.variants) * len(seeds))
+  print(f"{len(compared.variants)} variants, seeds {list(seeds)}: {progress.runs} runs", flush=True)
   rows, place = {}, workdir.place(options.workdir)
-  for name, config in plan.variants.items():
+  for name, config in compared.variants.items():
     runs = variants.runs(config, name, options.workdir, seeds)
-    series.train(series.groups(runs), pace, options.parallel)
+    series.train(series.groups(runs), progress, options.parallel)
     rows[name] = ablation.score([run.workdir for run in runs])
     print(ablation.table(rows), flush=True)
-    ablation.write(place, rows, plan.variants, seeds)
+    ablation.write(place, rows, compared.variants, seeds)
   print(f"table: {place / 'ablation.md'}  curves: {place / 'ablation.png'}", flush=True)
 
 

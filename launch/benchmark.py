@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from launch import cli
-from muzero_jax.benchmark.table import PARTS, chosen, table
+from muzero_jax.benchmark.parts import PARTS, chosen, table
 from muzero_jax.config import Config, option
 
 

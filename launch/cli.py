@@ -2,7 +2,7 @@
 
 A mistake of the user ends a command with a one-sentence message and exit code 2. A run that
 diverged, or files that cannot be written, end it with a one-sentence message and exit code 1; a
-signal ends it with 128 + the signal's number. So does a reader of the output that ends, as SIGPIPE.
+signal ends it with 128 + the signal's number. A closed output pipe counts as SIGPIPE.
 """
 
 import contextlib
@@ -19,7 +19,7 @@ warnings.filterwarnings("ignore", category=DeprecationWarning)
 warnings.filterwarnings("ignore", module="gymnasium")
 # The video encoder is a subprocess. Forking is safe: no compiled program is running at that point.
 warnings.filterwarnings("ignore", message=".*os.fork.. was called", category=RuntimeWarning)
-# Where orbax fails to write, it does not begin what else it would have written.
+# Orbax leaves coroutines unawaited after a failed write.
 warnings.filterwarnings("ignore", message="coroutine .* was never awaited", category=RuntimeWarning)
 # Of several processes, C++ would print lines of its own when another one is lost.
 quiet = any("--coordinator" in word for word in sys.argv)
@@ -35,7 +35,7 @@ def use_devices(cpu_devices: int) -> None:
     cpu_devices: of all processes that train together.
 
   Raises:
-    ConfigError: these cannot have equally many.
+    ConfigError: the devices cannot be divided equally among the processes.
   """
   import jax
 

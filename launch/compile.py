@@ -2,8 +2,8 @@
 
 muzero-jax compile --target=NAME [--devices=N] --preset=NAME [--json=FILE] [--flag=value ...]
 
-Nothing is run and no game is started. The command prints whether the run compiles and fits, its
-memory, what it copies, its operations, kernels and waits of the host, and an estimate of what
+Nothing is run and no emulator is started. The command prints whether the run compiles and fits,
+its memory, what it copies, its operations, kernels and waits of the host, and an estimate of what
 bounds a tick. docs/accelerators.md explains the figures. It needs a compiler beyond the
 requirements: pip install ".[compile-gpu]" or ".[compile-tpu]".
 """

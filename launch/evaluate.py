@@ -20,8 +20,6 @@ from muzero_jax.config import option
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What to evaluate."""
-
   workdir: str = option(
     "",
     "folder of the run, or one with runs below it, or the file of an exported agent; several, with "
@@ -60,7 +58,7 @@ def main(argv: list[str]) -> None:
     cli.write(options.json, "")  # an unwritable file is reported before anything is played
   if options.aggregate:
     runs = [
-      aggregate.last_evaluation(folder, agent, options.protocol, options.acting)
+      aggregate.newest_evaluation(folder, agent, options.protocol, options.acting)
       for folder in folders
     ]
   else:

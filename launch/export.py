@@ -14,8 +14,6 @@ from muzero_jax.config import option
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What to export."""
-
   workdir: str = option("", "folder of the run")
   output: str = option("", "the file; empty: agent.npz in the run's folder")
 

@@ -23,7 +23,7 @@ OWN = ("workdir", "seed", "steps", "fps")
 class Options(Config):
   """What to play, and how fast."""
 
-  steps: int = option(0, "agent steps after which the game stops; 0: no limit", minimum=0)
+  steps: int = option(0, "agent steps after which playing stops; 0: no limit", minimum=0)
   fps: float = option(
     0.0,
     "agent steps per second; 0: the true speed of Atari, and other games wait for a key",

@@ -16,8 +16,6 @@ from muzero_jax.config import ConfigError, option
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What to record."""
-
   workdir: str = option("", "folder of the run")
   steps: int = option(500, "agent steps in each environment", minimum=10)
   num_envs: int = option(

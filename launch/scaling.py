@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     raise ConfigError(
       "--steps_per_second is missing: measure it on one device with `python -m launch.benchmark`."
     )
-  # A target that is not attached, so that no game is started.
+  # A target that is not attached, so that no emulator is started.
   one_device = Target("gpu", parallel.mesh(jax.devices("cpu")[:1]), attached=False)
   run = build.build(options, target=one_device)
   sizes = memory.sizes(run)

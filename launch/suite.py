@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   seeds = range(options.seed, options.seed + options.seeds)
-  runs = suite.plan(series.base(options), options.games, seeds)
+  runs = suite.runs_of(series.base(options), options.games, seeds)
   suite.check_index(options.index, len(runs), submitted=bool(options.submit))
   place, folders = workdir.place(options.workdir), [config.workdir for config in runs]
   if options.submit:
@@ -64,7 +64,7 @@ def main(argv: list[str]) -> None:
     return
   asked = runs if options.index < 0 else [runs[options.index]]
   print(f"{len(runs)} runs" + (f", of which number {options.index}" * (options.index >= 0)))
-  series.train(series.groups(asked), series.Pace(len(asked)), options.parallel)
+  series.train(series.groups(asked), series.SeriesProgress(len(asked)), options.parallel)
   if options.index < 0:
     suite.score(folders, place)
 

@@ -15,8 +15,6 @@ from muzero_jax.config import option
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-  """What to record."""
-
   workdir: str = option("", "folder of the run, or the file of an exported agent")
   seed: int = option(
     0, "added to the run's seed, to play another episode", minimum=0, maximum=2**20

@@ -8,7 +8,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
-from muzero_jax.diagnostics import Probe, new_probe
+from muzero_jax.diagnostics import PendingReturn, no_returns_pending
 from muzero_jax.types import Array, Decision, Metrics, TimeStep, record
 
 
@@ -30,7 +30,7 @@ class ActorState:
   env: Any  # the environment's state
   decision: Decision  # the newest one; stored in the replay at the next tick
   episodes: EpisodeStatistics
-  probe: Probe
+  probe: PendingReturn  # called so in checkpoints
 
 
 def new_actor(env: Any, num_envs: int, num_actions: int) -> ActorState:
@@ -38,7 +38,7 @@ def new_actor(env: Any, num_envs: int, num_actions: int) -> ActorState:
   zeros = jnp.zeros(num_envs, jnp.float32)
   count = jnp.zeros(num_envs, jnp.int32)
   decision = Decision(count, jnp.zeros((num_envs, num_actions)), zeros, zeros, zeros, zeros)
-  return ActorState(env, decision, no_episodes(num_envs), new_probe(num_envs))
+  return ActorState(env, decision, no_episodes(num_envs), no_returns_pending(num_envs))
 
 
 def no_episodes(num_envs: int) -> EpisodeStatistics:
@@ -46,16 +46,16 @@ def no_episodes(num_envs: int) -> EpisodeStatistics:
   return EpisodeStatistics(jnp.zeros(num_envs, jnp.float32), jnp.zeros(num_envs, jnp.int32))
 
 
-def count(episodes: EpisodeStatistics, time: TimeStep) -> EpisodeStatistics:
+def count(episodes: EpisodeStatistics, timestep: TimeStep) -> EpisodeStatistics:
   """Adds one step: a first step resets score and length to 0, every other step adds to them."""
   return EpisodeStatistics(
-    score=jnp.where(time.first, 0.0, episodes.score + time.reward),
-    length=jnp.where(time.first, 0, episodes.length + 1),
+    score=jnp.where(timestep.first, 0.0, episodes.score + timestep.reward),
+    length=jnp.where(timestep.first, 0, episodes.length + 1),
   )
 
 
-def episode_metrics(episodes: EpisodeStatistics, time: TimeStep) -> Metrics:
-  """Means over episodes at step `time`, which `episodes` includes.
+def episode_metrics(episodes: EpisodeStatistics, timestep: TimeStep) -> Metrics:
+  """Means over episodes at a step, which `episodes` includes already.
 
   "episode/return" and "episode/length" are of those that end, "episode/unfinished" is the return so
   far of the others.
@@ -65,9 +65,9 @@ def episode_metrics(episodes: EpisodeStatistics, time: TimeStep) -> Metrics:
     return jnp.stack([jnp.sum(jnp.where(where, x, 0.0)), jnp.sum(where.astype(jnp.float32))])
 
   return {
-    "episode/return": total(episodes.score, time.last),
-    "episode/length": total(episodes.length.astype(jnp.float32), time.last),
-    "episode/unfinished": total(episodes.score, ~time.last),
+    "episode/return": total(episodes.score, timestep.last),
+    "episode/length": total(episodes.length.astype(jnp.float32), timestep.last),
+    "episode/unfinished": total(episodes.score, ~timestep.last),
   }
 
 
@@ -78,5 +78,5 @@ def restarted(actor: ActorState, env: Any) -> ActorState:
   """
   num_envs = actor.episodes.score.shape[0]
   return dataclasses.replace(
-    actor, env=env, episodes=no_episodes(num_envs), probe=new_probe(num_envs)
+    actor, env=env, episodes=no_episodes(num_envs), probe=no_returns_pending(num_envs)
   )

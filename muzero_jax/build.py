@@ -70,7 +70,7 @@ from muzero_jax.targets import bootstrap, correction, policy
 from muzero_jax.targets import q as q_targets
 from muzero_jax.targets.annealed import Annealed
 from muzero_jax.targets.maker import TargetMaker
-from muzero_jax.targets.novelty import Curious
+from muzero_jax.targets.novelty import IntrinsicRewards
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model, Term
 
@@ -78,7 +78,7 @@ T = TypeVar("T")
 
 
 @dataclasses.dataclass(frozen=True)
-class Experiment:
+class Run:
   """The components of a run, and the devices they run on."""
 
   config: Config
@@ -126,7 +126,7 @@ class Experiment:
     return Local(players, replays, keys, parallel.split(jnp.zeros(len(own)), self.devices))
 
 
-def build(config: Config, begun: int = 0, target: Target | None = None) -> Experiment:
+def build(config: Config, begun: int = 0, target: Target | None = None) -> Run:
   """Builds all components of a run.
 
   Args:
@@ -157,7 +157,7 @@ def build(config: Config, begun: int = 0, target: Target | None = None) -> Exper
       "gradient step in 1000 ticks of "
       f"{spec.num_envs * devices.size} environments; use 0 for none."
     )
-  return Experiment(
+  return Run(
     config,
     target,
     Loop(
@@ -211,8 +211,8 @@ def make_environment(
     num_pools: devices of this process; each has its own EnvPool pool.
     seed: of EnvPool and gymnasium; other environments get theirs in `reset`.
     num_envs: environments per device; 0: `config.env.num_envs`.
-    target: the devices; by default those of this process. If they are not attached, no game is
-      started.
+    target: the devices; by default those of this process. If they are not attached, no
+      emulator is started.
   """
   env, target = config.env, target or chips.local()
   num_envs = num_envs or env.num_envs
@@ -283,7 +283,7 @@ def is_atari(config: Config) -> bool:
 
 
 def frames_per_step(config: Config) -> int:
-  """Frames, of 1/60 s, per agent step of an Atari game, be it rewritten in JAX; 0 for others."""
+  """Frames, of 1/60 s, per agent step of an Atari game, including JAXtari's; 0 for others."""
   timed = is_atari(config) or config.env.kind == "jaxtari"
   return config.env.frame_skip if timed else 0
 
@@ -377,23 +377,23 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
     platform: of the devices: "cpu", "gpu" or "tpu".
   """
   share, temperature = config.search.second_share, config.search.q_prior
-  planning = mixed(model, share) if share else model
-  planning = with_q_prior(planning, temperature) if temperature else planning
-  search = make_plain_search(config, planning, platform)
+  search_model = mixed(model, share) if share else model
+  search_model = with_q_prior(search_model, temperature) if temperature else search_model
+  search = make_plain_search(config, search_model, platform)
   bonus, simulations = config.search.optimism, 2 * config.search.num_simulations
   if bonus:
-    with_bonus = make_plain_search(config, optimistic(planning, bonus), platform)
-    search = Optimistic(with_bonus, search, planning, bonus)
+    with_bonus = make_plain_search(config, optimistic(search_model, bonus), platform)
+    search = Optimistic(with_bonus, search, search_model, bonus)
   if config.search.focus:
     deep = configs.replace(config, {"search.num_simulations": simulations})
-    search = Focused(make_plain_search(deep, planning, platform), search, planning)
+    search = Focused(make_plain_search(deep, search_model, platform), search, search_model)
   if config.search.goal_share:
-    planner = make_planner(config, planning, platform)
-    search = Hierarchy(search, planner, planning, config.search.goal_share)
+    planner = make_planner(config, search_model, platform)
+    search = Hierarchy(search, planner, search_model, config.search.goal_share)
   if config.search.equivalence:
-    search = Equivalent(search, make_classes(config, planning))
-  search = QPrior(search, planning) if temperature else search
-  return TwoHorizons(search, planning) if share else search
+    search = Equivalent(search, make_classes(config, search_model))
+  search = QPrior(search, search_model) if temperature else search
+  return TwoHorizons(search, search_model) if share else search
 
 
 def make_planner(config: Config, model: Model, platform: str) -> Search:
@@ -541,14 +541,14 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker | 
     policies = policy.Reanalyzed(
       model, search.for_reanalysis(), stack, targets.unroll, targets.reanalyse
     )
-  trust = correction.uncorrected
+  ratios = correction.uncorrected
   if targets.correction != "none":
-    trust = correction.OffPolicy(model, stack, targets.correction)
+    ratios = correction.OffPolicy(model, stack, targets.correction)
   returns, rewards = make_returns(config), None
   if targets.novelty:
     weight, discount = targets.novelty, targets.discount
-    rewards = Curious(model, stack, weight, discount, targets.clip_rewards)
-  maker = TargetMaker(values, policies, returns, targets.unroll, trust, rewards)
+    rewards = IntrinsicRewards(model, stack, weight, discount, targets.clip_rewards)
+  maker = TargetMaker(values, policies, returns, targets.unroll, ratios, rewards)
   if not targets.anneal:
     return maker
   first, period = (targets.first_n_step, targets.first_discount), config.learner.reset_every
@@ -572,7 +572,7 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
   minimal = not config.env.full_action_set
   classes = actions.equivalent(config.env.kind, config.env.task) if minimal else ()
   if classes:
-    monitors.append(diagnostics.Twins(model, targets.discount, classes))
+    monitors.append(diagnostics.EquivalentActionsQ(model, targets.discount, classes))
   if config.search.equivalence:
     monitors.append(make_classes(config, model))
   if config.loss.uncertainty:

@@ -167,8 +167,8 @@ class Search:
     "implementation of the tree search. mctx, batched: the same trees; batched has no "
     "data-dependent loops, which are slow on accelerators. rounds (gumbel): like batched, with one "
     "call of the model for each round of sequential halving: 2 calls for 8 simulations over 6 "
-    "actions. auto: mctx on CPUs, batched elsewhere. With any, 16 simulations over 16 considered "
-    "actions look one step ahead",
+    "actions. auto: mctx on CPUs, batched elsewhere. gumbel: if simulations do not "
+    "exceed the considered actions, the search looks one step ahead",
     choices=("auto", "mctx", "batched", "rounds"),
   )
   max_depth: int = option(0, "largest depth of the tree, in steps; 0: unlimited", minimum=0)
@@ -351,7 +351,7 @@ class Targets:
     "recorded",
     "bootstrap values: recorded by the search when acting; target: the target network's; q_max: "
     "the largest Q of the target network's Q head; q_double: its Q of the action that is best by "
-    "the newest Q (double Q-learning); q_mellowmax: mellowmax of its Q",
+    "the online network's Q (double Q-learning); q_mellowmax: mellowmax of its Q",
     choices=("recorded", "target", "q_max", "q_double", "q_mellowmax"),
   )
   correction: str = option(

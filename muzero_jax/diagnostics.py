@@ -16,7 +16,7 @@ from muzero_jax.networks.model import encode_many
 from muzero_jax.replay.frames import Replay, Ring
 from muzero_jax.replay.stacks import stacks
 from muzero_jax.search.none import look_ahead
-from muzero_jax.targets.returns import Returns, n_step_returns
+from muzero_jax.targets.returns import Returns, clipped, n_step_returns
 from muzero_jax.targets.unroll import masks
 from muzero_jax.types import (
   Array,
@@ -32,7 +32,7 @@ from muzero_jax.types import (
 )
 
 SAME = 1e-3  # a unit of the hidden state whose range over a batch is smaller than this is dead
-REMAINDER = 0.05  # a probe ends when later rewards have less than this weight in its return
+REMAINDER = 0.05  # a pending return ends when later rewards have less than this weight in it
 
 
 def unroll_errors(model: Model, context: Context) -> Metrics:
@@ -59,51 +59,53 @@ def dead_units(hidden: Array) -> Array:
 
 
 @record
-class Probe:
+class PendingReturn:
   """For each of B environments: a value estimated some steps ago, and the rewards since then."""
 
-  value: Array  # f32[B]   the search's value at the step where the probe began
+  value: Array  # f32[B]   the search's value at the step where the return begins
   total: Array  # f32[B]   sum of discounted rewards since then
-  weight: Array  # f32[B]   product of the discounts since then; negative: no probe is running
+  weight: Array  # f32[B]   product of the discounts since then; negative: no return is pending
 
 
-def new_probe(num_envs: int) -> Probe:
-  """The state in which no environment has a running probe."""
+def no_returns_pending(num_envs: int) -> PendingReturn:
+  """The state in which no environment has a pending return."""
   zeros = jnp.zeros(num_envs, jnp.float32)
-  return Probe(zeros, zeros, zeros - 1)
+  return PendingReturn(zeros, zeros, zeros - 1)
 
 
 @dataclasses.dataclass(frozen=True)
 class Calibration:
   """Compares the search's values with the returns that followed.
 
-  Each environment has one probe at a time. A probe ends with the return, or once the discount has
-  shrunk below `REMAINDER`; the return then bootstraps from the newest value. A probe is dropped if
-  the time limit truncates its episode.
+  Each environment has one pending return at a time. It ends where the environment ends it, or once
+  its discount has shrunk below `REMAINDER` and it bootstraps from the newest value. It is dropped
+  if the time limit truncates its episode.
   """
 
   discount: float  # per agent step
   clip: bool = True  # rewards are clipped to their signs, as in the training targets
 
-  def step(self, probe: Probe, time: TimeStep, decision: Decision) -> tuple[Probe, Metrics]:
-    """Adds step `time` and the decision made at it.
+  def step(
+    self, pending: PendingReturn, timestep: TimeStep, decision: Decision
+  ) -> tuple[PendingReturn, Metrics]:
+    """Adds a step and the decision made at it.
 
     Returns:
-      The probes; and, over those that ended, the mean value, return and absolute difference.
+      The pending returns; and the mean value, return and absolute difference of those that ended.
     """
-    running = probe.weight >= 0
-    reward = jnp.sign(time.reward) if self.clip else time.reward
-    total = probe.total + probe.weight * reward
-    weight = probe.weight * self.discount * time.discount
-    ended = running & (weight < REMAINDER) & ~(time.last & (weight > 0))
+    is_pending = pending.weight >= 0
+    reward = clipped(timestep.reward, self.clip)
+    total = pending.total + pending.weight * reward
+    weight = pending.weight * self.discount * timestep.discount
+    ended = is_pending & (weight < REMAINDER) & ~(timestep.last & (weight > 0))
     result = total + weight * decision.value
-    begins = (ended | ~running) & ~time.last
-    new = Probe(
-      value=jnp.where(begins, decision.value, probe.value),
+    begins = (ended | ~is_pending) & ~timestep.last
+    new = PendingReturn(
+      value=jnp.where(begins, decision.value, pending.value),
       total=jnp.where(begins, 0.0, total),
-      weight=jnp.where(begins, 1.0, jnp.where(time.last, -1.0, weight)),
+      weight=jnp.where(begins, 1.0, jnp.where(timestep.last, -1.0, weight)),
     )
-    values = {"value": probe.value, "return": result, "error": jnp.abs(probe.value - result)}
+    values = {"value": pending.value, "return": result, "error": jnp.abs(pending.value - result)}
     return new, {
       f"calibration/{name}": jnp.stack([jnp.sum(x * ended), jnp.sum(ended, dtype=x.dtype)])
       for name, x in values.items()
@@ -144,7 +146,7 @@ class Skill:
     n, discount, td_lambda = self.returns.n_step, self.returns.discount, self.returns.td_lambda
 
     def follows(example: Example) -> Array:
-      reward = jnp.sign(example.reward) if self.returns.clip_rewards else example.reward
+      reward = clipped(example.reward, self.returns.clip_rewards)
       value, last = example.value, example.last
       return (
         n_step_returns(
@@ -174,7 +176,7 @@ class Skill:
 
 
 @dataclasses.dataclass(frozen=True)
-class Twins:
+class EquivalentActionsQ:
   """Whether Q differs more between different actions than between equivalent ones. A `Monitor`.
 
   Actions are equivalent if the game treats them alike, as Pong does FIRE and NOOP.

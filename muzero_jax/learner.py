@@ -177,7 +177,8 @@ class Learner:
       before: the state before the step.
       after: the state after it.
       metrics: those of the step; zeros are reported if it is not taken.
-      evidence: reported if the learner stops here, and else zeros; see `EVIDENCE`.
+      evidence: reported only at the step where the learner stops; zeros otherwise. See
+        `EVIDENCE`.
     """
     running = ~self.stopped(before)
     taken, rejected = running & healthy, running & ~healthy

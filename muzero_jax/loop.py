@@ -47,7 +47,7 @@ class Local:
 
 @dataclasses.dataclass(frozen=True)
 class Loop:
-  """The components of a run, and the program they make: `run` is what is compiled."""
+  """The components of a run, and the program they make: `run_ticks` is what is compiled."""
 
   environment: Environment
   model: Model
@@ -55,18 +55,18 @@ class Loop:
   ring: Ring
   learner: Learner
   calibration: Calibration
-  updates: int = 1  # gradient steps each time the learner runs; 0: the learner is not compiled
-  every: int = 1  # the learner runs every so many ticks
-  warmup: int = 0  # the learner runs once the replay has more rows than this
+  updates: int = 1  # gradient steps of a tick that has any; 0: the learner is not compiled
+  every: int = 1  # gradient steps are taken every so many ticks
+  warmup: int = 0  # gradient steps are taken once the replay has more rows than this
   monitors: tuple[Monitor, ...] = ()
 
   def tick(self, shared: Shared, local: Local) -> tuple[Shared, Local, Metrics]:
     """One tick: store the newest step, act in every environment, learn while the emulators step."""
     key, search_key, learn_key = jax.random.split(local.key, 3)
     state, params = local.actor, shared.learner.variables
-    env, time = self.environment.recv(state.env, after=local.learned)  # wait for the emulators
-    check_step(self.environment.spec, time)
-    replay = self.ring.add(local.replay, state.decision, time, shared.learner.step)
+    env, timestep = self.environment.recv(state.env, after=local.learned)  # wait for the emulators
+    check_step(self.environment.spec, timestep)
+    replay = self.ring.add(local.replay, state.decision, timestep, shared.learner.step)
     origin = initial_inference(self.model, params, self.ring.recent(replay))
     decision = self.search(params, search_key, origin)
     env = self.environment.send(env, decision.action)  # the emulators start to step
@@ -75,15 +75,15 @@ class Loop:
     with jax.named_scope(LEARNING):  # the device learns while the emulators step
       learner, priorities, learned, metrics = self.learn(due, shared.learner, replay, learn_key)
 
-    episodes = actor.count(state.episodes, time)
-    probe, calibration = self.calibration.step(state.probe, time, decision)
-    metrics |= actor.episode_metrics(episodes, time) | calibration
+    episodes = actor.count(state.episodes, timestep)
+    pending, calibration = self.calibration.step(state.probe, timestep, decision)
+    metrics |= actor.episode_metrics(episodes, timestep) | calibration
     for monitor in self.monitors:
       metrics |= monitor(params, origin, decision, replay)
     replay = dataclasses.replace(replay, priorities=priorities)
     return (
       Shared(learner, shared.ticks + 1),
-      Local(ActorState(env, decision, episodes, probe), replay, key, learned),
+      Local(ActorState(env, decision, episodes, pending), replay, key, learned),
       metrics,
     )
 
@@ -111,13 +111,13 @@ class Loop:
       return state, priorities, jax.tree.map(jnp.add, total, metrics)
 
     # A loop of 0 or `updates` rounds, not a branch: around a branch XLA for GPUs copies every array
-    # of the state, also if the learner does not run.
+    # of the state, also if no gradient step is taken.
     count = jnp.where(due, self.updates, 0)
     carry = state, replay.priorities, nothing
     state, priorities, metrics = jax.lax.fori_loop(0, count, step, carry)
     return state, priorities, metrics["learner/gradient_norm"][0], metrics
 
-  def run(self, shared: Shared, local: Local, ticks: Array) -> tuple[Shared, Local, Metrics]:
+  def run_ticks(self, shared: Shared, local: Local, ticks: Array) -> tuple[Shared, Local, Metrics]:
     """Runs `ticks` ticks and sums up their metrics; fewer if the learner stops.
 
     `ticks`, i32[], is traced: one compilation serves every number of ticks.
@@ -130,7 +130,7 @@ class Loop:
     return repeat(self.tick, goes_on, shared, local)
 
   def run_seeds(self, shared: Shared, local: Local, ticks: Array) -> tuple[Shared, Local, Metrics]:
-    """`run` for several runs that differ in their seed only, along a leading axis of all arrays.
+    """`run_ticks` for runs that differ in their seed only, along a leading axis of all arrays.
 
     They do their ticks together, and all stop if one learner does. Environments must be in JAX.
     """
@@ -160,7 +160,7 @@ def repeat(
 
 
 def traced_once(function: Callable, *arguments: Any) -> tuple[Callable, Metrics]:
-  """What a loop needs that calls `function` and sums up the last one of its results, its metrics.
+  """Prepares `function` for a loop that sums its metrics, the last one of its results.
 
   Returns:
     `function`, which JAX does not trace again for arguments of the same shapes and dtypes, though

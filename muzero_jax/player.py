@@ -25,7 +25,7 @@ class Player:
     spec: the environment that the agent was trained on; its number of environments is ignored.
     stack: S, frames that the network sees.
     seed: of the random numbers that the search draws.
-    discount: gamma, per agent step; only `tree` needs it.
+    discount: per agent step; only `tree` needs it.
     names: of the actions, as trees show them; (): their numbers.
   """
 

@@ -23,7 +23,7 @@ from muzero_jax.loop import Local, Shared
 from muzero_jax.reporting import page
 from muzero_jax.runs import workdir
 from muzero_jax.runs.metrics import SHOWN, Reporter
-from muzero_jax.runs.progress import Named, Screen
+from muzero_jax.runs.progress import Screen, SeedScreen
 from muzero_jax.runs.signals import Stop, Stopped
 from muzero_jax.runs.state import State
 from muzero_jax.train import RoundLength, Training, compiled, opened, until_stopped
@@ -97,7 +97,7 @@ def summary(runs: list[Training]) -> str:
   if not first.config.evaluation.episodes:
     return text
   means = [
-    aggregate.last_evaluation(str(run.folder), "trained", "auto").row["mean"] for run in runs
+    aggregate.newest_evaluation(str(run.folder), "trained", "auto").row["mean"] for run in runs
   ]
   each = ", ".join(f"{mean:.2f}" for mean in means)
   return f"{text}: mean return {statistics.fmean(means):.2f} ({each})"
@@ -125,7 +125,7 @@ class Group:
     with contextlib.ExitStack() as stack:
       stack.callback(screen.close)
       reporters = [
-        stack.enter_context(run.reporter(Named(name, screen)))
+        stack.enter_context(run.reporter(SeedScreen(name, screen)))
         for run, name in zip(self.runs, names, strict=True)
       ]
       self._release()
@@ -148,11 +148,11 @@ class Group:
       for run in self.runs:
         run.ticks += ticks
       self._collect(new, reporters, screen)
-      length.learn(ticks)
+      length.adapt(ticks)
       if first.ticks == first.warm:
         length.restart()
       if first.due(first.config.save_every) or first.due(first.config.evaluate_every):
-        self._duties(reporters)
+        self._save_and_evaluate(reporters)
 
   def _collect(self, new: Any, reporters: list[Reporter], screen: Screen) -> None:
     """Reports the metrics of a round: those of each run in its folder, and all on the screen."""
@@ -168,7 +168,7 @@ class Group:
     if all(rows):
       show(rows, screen)
 
-  def _duties(self, reporters: list[Reporter]) -> None:
+  def _save_and_evaluate(self, reporters: list[Reporter]) -> None:
     """Saves and evaluates, if due; a signal ends the evaluation."""
     first = self.first
     self._part()

@@ -21,7 +21,7 @@ from jax.sharding import Mesh
 from muzero_jax import build
 from muzero_jax import config as configs
 from muzero_jax.benchmark import memory
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.config import Config, ConfigError, DivergedError, StorageError
 from muzero_jax.device import distributed, parallel
 from muzero_jax.evaluation.scores import sentence
@@ -135,7 +135,7 @@ def compiled(run: Callable, state: State, devices: Mesh) -> Any:
   """Compiles a loop ahead of time; other shapes would be an error, not a recompilation.
 
   Args:
-    run: `Loop.run`, or `Loop.run_seeds`.
+    run: `Loop.run_ticks`, or `Loop.run_seeds`.
     state: on the devices, with the shapes that `run` will be called with.
     devices: the mesh.
   """
@@ -160,7 +160,7 @@ class RoundLength:
     """The number of ticks of the next round, at most `limit`."""
     return min(self._ticks, limit)
 
-  def learn(self, ticks: int) -> None:
+  def adapt(self, ticks: int) -> None:
     """Adapts to the time that a round of `ticks` took; call it when the round has ended."""
     now = time.perf_counter()
     wanted = int(ticks / max(now - self._clock, 1e-6) * ROUND_SECONDS)
@@ -174,7 +174,7 @@ class Training:
     self,
     config: Config,
     folder: Path,
-    run: Experiment,
+    run: Run,
     checkpoints: Checkpoints,
     saved: Saved | None,
     stop: Stop,
@@ -183,8 +183,8 @@ class Training:
     self.stop = stop
     self.problem = ""  # why the newest checkpoint could not be saved
     self.total = -(-config.env_steps // run.width)  # ticks
-    begun = begin(run, saved)
-    self.state, self.progress, self.actions = begun.state, begun.progress, begun.actions
+    initial = begin(run, saved)
+    self.state, self.progress, self.actions = initial.state, initial.progress, initial.actions
     self.ticks = int(self.state.shared.ticks)
     # The tick at which learning starts.
     self.warm = self.ticks + run.loop.warmup - int(parallel.one(self.state.local.replay.head))
@@ -234,7 +234,7 @@ class Training:
       self.tracker.show()
     distributed.wait()
     if self.problem:
-      begun = self.checkpoints.latest()
+      begun = self.checkpoints.newest()
       rest = f"from {begun:,} steps" if begun else "from the beginning"
       raise StorageError(
         f"{self.problem}: make room, and run the same command again; it goes on {rest}."
@@ -284,7 +284,7 @@ class Training:
         length.restart()
       if self.due(self.config.save_every) or self.due(self.config.evaluate_every):
         waiting = self._collect(reporter, *waiting, length)
-        self.duties(reporter)
+        self.save_and_evaluate(reporter)
     if waiting:
       self._collect(reporter, *waiting, length)
     tried = self.problem and self.due(self.config.save_every)  # just now, in vain
@@ -314,7 +314,7 @@ class Training:
     """Compiles the loop, and says how long that took."""
     reporter.enter("compiling", "compiling ...")
     begun = time.perf_counter()
-    program = compiled(self.run.loop.run, self.state, self.run.devices)
+    program = compiled(self.run.loop.run_ticks, self.state, self.run.devices)
     temporary = program.memory_analysis()
     also = (
       f", temporary memory {temporary.temp_size_in_bytes / memory.MIB:,.1f} MiB"
@@ -329,7 +329,7 @@ class Training:
   ) -> None:
     """Waits for the end of a round, adds its metrics to the report, and chooses the next length."""
     self.collect(reporter, env_steps, new)
-    length.learn(ticks)
+    length.adapt(ticks)
 
   def collect(self, reporter: metrics.Reporter, env_steps: int, new: Any) -> dict[str, float]:
     """Adds the metrics of the round that ended at `env_steps` to the report.
@@ -359,13 +359,13 @@ class Training:
       DivergedError: they are more than may be skipped.
     """
     if np.asarray(evidence[f"{EVIDENCE}found"])[0, 0]:
-      newest = self.checkpoints.newest
+      newest = self.checkpoints.current
       why = diverged.stopped(self.run, self.state, evidence, self.folder, newest)
       raise DivergedError(why)
     allowed = self.config.skip_nonfinite
     reporter.say(f"skipped a gradient step that diverged: {reporter.skipped} of {allowed} so far")
 
-  def duties(self, reporter: metrics.Reporter) -> None:
+  def save_and_evaluate(self, reporter: metrics.Reporter) -> None:
     """Saves and evaluates, if due; a signal ends the evaluation."""
     evaluating = self.due(self.config.evaluate_every) and self.ticks < self.total
     # The first evaluation compiles, and a signal can end that only while everything is saved.

@@ -171,8 +171,8 @@ class LearnerState:
 
   @property
   def target_variables(self) -> Params:
-    """`variables` with the target network's parameters, the current ones under "online", and the
-    gradient steps done under "step".
+    """`variables` with the target network's parameters, those of the online network under
+    "online", and the gradient steps done under "step".
     """
     others = {"online": self.params["model"], "statistics": self.statistics, "step": self.step}
     return {**self.target_params, **others}

@@ -146,7 +146,7 @@ def test_twins_are_measured_with_pongs_own_actions_only(make_config):
     ({"env.kind": "catch"}, []),
   ):
     monitors = build.make_monitors(configs.replace(pong, changes), None, None)
-    assert [m.classes for m in monitors if isinstance(m, diagnostics.Twins)] == classes
+    assert [m.classes for m in monitors if isinstance(m, diagnostics.EquivalentActionsQ)] == classes
 
 
 def test_the_tree_follows_the_platform_unless_told(make_config):

@@ -81,7 +81,7 @@ def play(steps, discount=0.5):
   """One game; each step is (reward, discount, first, last, value). Returns what every step
   reported.
   """
-  calibration, probe, reports = Calibration(discount), diagnostics.new_probe(1), []
+  calibration, probe, reports = Calibration(discount), diagnostics.no_returns_pending(1), []
   for reward, discount, first, last, value in steps:
     time = builders.time_step(1, reward=reward, discount=discount, first=first, last=last)
     decision = builders.decision(1, 1, policy=1, value=value)
@@ -271,7 +271,7 @@ def test_twins_by_hand():
     None,
   )
   root = Root(jnp.array([[1.0], [1.0], [1.0], [2.0], [100.0]]), jnp.zeros((5, 4)), jnp.zeros(5))
-  twins = diagnostics.Twins(model, 0.5, ((0, 1), (2, 3)))
+  twins = diagnostics.EquivalentActionsQ(model, 0.5, ((0, 1), (2, 3)))
   metrics = twins({}, root, None, None)
   np.testing.assert_allclose(metrics["search/twins"], [7 * 2, 7 * 9], rtol=1e-6)
   np.testing.assert_allclose(metrics["search/q_between"], [7 * 9, 4], rtol=1e-6)
@@ -294,7 +294,7 @@ def test_twins_of_three_classes():
     None,
   )
   root = Root(jnp.zeros((2, 1)), jnp.zeros((2, 5)), jnp.zeros(2))
-  metrics = diagnostics.Twins(model, 0.5, ((0, 1), (2, 3), (4,)))({}, root, None, None)
+  metrics = diagnostics.EquivalentActionsQ(model, 0.5, ((0, 1), (2, 3), (4,)))({}, root, None, None)
   np.testing.assert_allclose(metrics["search/twins"], [2 * 2, 2 * 98 / 3], rtol=1e-6)
 
 

@@ -54,7 +54,7 @@ def term(loss):
 
 
 @dataclasses.dataclass(frozen=True)
-class Fixed:
+class FixedSampler:
   """A sampler that always gives the same sample, and returns the errors it is told in place of
   priorities.
   """
@@ -83,7 +83,7 @@ def learner(terms, drawn=None, **changes):
     terms,
     lambda _: optax.sgd(1.0),
     ring,
-    Fixed(drawn),
+    FixedSampler(drawn),
     lambda params, key, example: targets(example.action.shape[0]),
     batch_size=size,
     mean=lambda x: x,

@@ -31,7 +31,7 @@ def run(make_config):
 @pytest.fixture(scope="module")
 def program(run):
   return (
-    parallel.pmapped(run.loop.run, run.devices, donate=(0, 1))
+    parallel.pmapped(run.loop.run_ticks, run.devices, donate=(0, 1))
     .lower(run.shared(), run.local(), np.int32(0))
     .compile()
   )
@@ -123,7 +123,7 @@ def test_without_gradient_steps_there_is_no_learner(make_config):
   none.
   """
   run = build.build(make_config(learner__updates_per_step=0.0))
-  program = parallel.pmapped(run.loop.run, run.devices)
+  program = parallel.pmapped(run.loop.run_ticks, run.devices)
   _, _, metrics = jax.eval_shape(program, run.shared(), run.local(), np.int32(1))
   assert run.loop.updates == 0 and not any(
     name.startswith(("loss/", "learner/")) for name in metrics
@@ -148,7 +148,7 @@ def test_replay_is_updated_in_place(make_config):
   """The compiled program's temporary memory is far below the replay's size: nothing copies it."""
   run = build.build(make_config(replay__capacity=400_000))
   compiled = (
-    parallel.pmapped(run.loop.run, run.devices, donate=(0, 1))
+    parallel.pmapped(run.loop.run_ticks, run.devices, donate=(0, 1))
     .lower(run.shared(), run.local(), np.int32(0))
     .compile()
   )
@@ -166,7 +166,7 @@ def test_golden_three_updates(make_config):
   the commit. What is newly reported need not be in it.
   """
   run = build.build(make_config(optimizer__warmup=0))
-  shared, _, metrics = parallel.pmapped(run.loop.run, run.devices)(
+  shared, _, metrics = parallel.pmapped(run.loop.run_ticks, run.devices)(
     run.shared(), run.local(), np.int32(19)
   )
   facts = {name: float(np.asarray(value).sum(0)[0]) for name, value in metrics.items()}
@@ -235,7 +235,7 @@ def test_the_learner_runs_while_the_emulators_step(run):
   local = loop.Local(
     new_actor(jnp.zeros(8, jnp.uint8), 2, 3), ring.init(), jax.random.key(0), jnp.zeros(())
   )
-  jax.block_until_ready(jax.jit(tested.run)(shared, local, jnp.int32(5)))
+  jax.block_until_ready(jax.jit(tested.run_ticks)(shared, local, jnp.int32(5)))
   assert witness.events == ["recv", "send"] * 2 + ["recv", "send", "learn", "learn"] * 3
 
 

@@ -11,7 +11,7 @@ from jax.sharding import PartitionSpec as P
 
 from muzero_jax import actor
 from muzero_jax.benchmark import counts, flops, hlo, memory
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.device import parallel
 from muzero_jax.device.chips import Chip
 from muzero_jax.loop import Local, Shared
@@ -33,15 +33,15 @@ class Program:
   triton: bool  # whether products of matrices are kernels of XLA's own on a GPU; else cuBLAS's
 
 
-def compiled(run: Experiment) -> Program:
-  """Compiles the program that `train` runs. No array is created, and no game is started.
+def compiled(run: Run) -> Program:
+  """Compiles the program that `train` runs. No array is created, and no emulator is started.
 
   Raises:
     jax.errors.JaxRuntimeError: XLA cannot compile it; it does not fit into memory, for example.
   """
   begun = time.perf_counter()
   lowered = (
-    parallel.pmapped(run.loop.run, run.devices, donate=(0, 1))
+    parallel.pmapped(run.loop.run_ticks, run.devices, donate=(0, 1))
     .trace(*arguments(run))
     .lower(lowering_platforms=(LOWERED[run.target.platform],))
   )
@@ -67,7 +67,7 @@ def compiled(run: Experiment) -> Program:
   )
 
 
-def arguments(run: Experiment) -> tuple[Any, Any, Any]:
+def arguments(run: Run) -> tuple[Any, Any, Any]:
   """Shapes, dtypes and shardings of the program's arguments: shared, local, and the tick count."""
   environment, key = run.loop.environment, jax.random.key(0)
   spec = environment.spec
@@ -92,7 +92,7 @@ def arguments(run: Experiment) -> tuple[Any, Any, Any]:
   )
 
 
-def report(run: Experiment, chip: Chip, program: Program) -> dict[str, Any]:
+def report(run: Run, chip: Chip, program: Program) -> dict[str, Any]:
   """What a program takes of each device, ready for JSON. Counts are per tick, sizes in bytes."""
   text = hlo.Program(program.text)
   taken = program.arguments + program.temporary + program.code
@@ -116,7 +116,7 @@ def report(run: Experiment, chip: Chip, program: Program) -> dict[str, Any]:
   ) | work(run, chip, text)
 
 
-def work(run: Experiment, chip: Chip, text: hlo.Program) -> dict[str, Any]:
+def work(run: Run, chip: Chip, text: hlo.Program) -> dict[str, Any]:
   """What each device does in a tick, by the program and by the chip's published figures."""
   acting, learning = counts.count(run, text)
   operations = flops.flops(run)

@@ -7,7 +7,7 @@ from typing import Any
 import jax
 
 from muzero_jax.benchmark import hlo
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.loop import LEARNING
 
 KERNEL, READ = 2e-6, 10e-6  # seconds on a GPU: assumed, of a kernel, and of a value the host reads
@@ -28,28 +28,28 @@ class Count:
     return self.kernels * KERNEL + self.reads * READ
 
 
-def count(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
+def count(run: Run, text: hlo.Program) -> tuple[Count, Count]:
   """What acting and learning take in a tick, on average over ticks."""
   acting, learning = Count(), Count()
   loop, trips = _tick(text), _Trips(run)
   learner = _inside_learner(text, loop)
-  for computation, one, times in text.walk(loop.calls("body"), trips):
+  for computation, one, executions in text.walk(loop.calls("body"), trips):
     part = learning if _learns(one) or computation in learner else acting
-    _add(part, text, computation, one, times, trips)
+    _add(part, text, computation, one, executions, trips)
   for one in text.computations[loop.calls("condition")]:
     _add(acting, text, loop.calls("condition"), one, 1, trips)
   acting.reads += 1
   return acting, learning
 
 
-def heaviest(run: Experiment, text: hlo.Program, number: int) -> list[dict[str, Any]]:
+def heaviest(run: Run, text: hlo.Program, number: int) -> list[dict[str, Any]]:
   """The operations whose kernels move most bytes in a tick: origin, code, kernels, bytes."""
   found: dict[tuple[str, str], Count] = {}
   trips = _Trips(run)
-  for computation, one, times in text.walk(_tick(text).calls("body"), trips):
+  for computation, one, executions in text.walk(_tick(text).calls("body"), trips):
     if hlo.is_kernel(one):
       of = found.setdefault((one.origin, one.code), Count())
-      _add(of, text, computation, one, times, trips)
+      _add(of, text, computation, one, executions, trips)
   ordered = sorted(found.items(), key=lambda item: item[1].bytes, reverse=True)
   return [
     dict(origin=origin, code=code, kernels=of.kernels, bytes=of.bytes)
@@ -57,18 +57,18 @@ def heaviest(run: Experiment, text: hlo.Program, number: int) -> list[dict[str, 
   ]
 
 
-def inner(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
+def inner(run: Run, text: hlo.Program) -> tuple[Count, Count]:
   """What one gradient step takes, and one simulation of the search that acts.
 
   Both are bodies of loops. A simulation is 0 if there is no tree.
   """
   trips = _Trips(run)
   update, loops = Count(), []
-  for _, one, times in text.walk(_tick(text).calls("body"), trips):
+  for _, one, executions in text.walk(_tick(text).calls("body"), trips):
     if one.code == "while" and not _learns(one) and run.loop.search.simulations > 1:
       if text.trips(one) == run.loop.search.simulations:
         loops.append(one)
-    if one.code == "while" and _learns(one) and text.trips(one) is None and times == 1:
+    if one.code == "while" and _learns(one) and text.trips(one) is None and executions == 1:
       if not update.kernels:
         update = _body(text, one, trips)
   simulations = [_body(text, one, trips) for one in loops]
@@ -77,8 +77,8 @@ def inner(run: Experiment, text: hlo.Program) -> tuple[Count, Count]:
 
 def _body(text: hlo.Program, loop: hlo.Instruction, trips: "_Trips") -> Count:
   found = Count()
-  for computation, one, times in text.walk(loop.calls("body"), trips):
-    _add(found, text, computation, one, times, trips)
+  for computation, one, executions in text.walk(loop.calls("body"), trips):
+    _add(found, text, computation, one, executions, trips)
   return found
 
 
@@ -87,21 +87,21 @@ def _add(
   text: hlo.Program,
   computation: str,
   one: hlo.Instruction,
-  times: float,
+  executions: float,
   trips: "_Trips",
 ) -> None:
   if hlo.is_kernel(one):
-    to.kernels += times
-    to.bytes += times * text.moved(computation, one)
+    to.kernels += executions
+    to.bytes += executions * text.moved(computation, one)
   if one.code == "while" and text.trips(one) is None:
-    to.reads += times * (1 + trips(one))
-  to.reads += times * (one.code == "conditional")
+    to.reads += executions * (1 + trips(one))
+  to.reads += executions * (one.code == "conditional")
 
 
 class _Trips:
   """Iterations of loops whose number depends on data, on average over ticks."""
 
-  def __init__(self, run: Experiment):
+  def __init__(self, run: Run):
     self._updates, self._learner = run.loop.updates / run.loop.every, ""
 
   def __call__(self, loop: hlo.Instruction) -> float:
@@ -128,7 +128,7 @@ def _tick(text: hlo.Program) -> hlo.Instruction:
   return max(loops, key=lambda x: len(text.computations[x.calls("body")]))
 
 
-def copied(run: Experiment, text: hlo.Program) -> int:
+def copied(run: Run, text: hlo.Program) -> int:
   """Bytes that are written as whole copies of the replay's frames, in one tick and one call.
 
   A copy has the shape of the frames, up to the order of its axes, or is in pieces of one kernel.
@@ -136,7 +136,7 @@ def copied(run: Experiment, text: hlo.Program) -> int:
   frame = jax.eval_shape(run.loop.ring.init).frame
   sides = sorted(size for size in frame.shape if size > 1)
   size, total = frame.size * frame.dtype.itemsize, 0.0
-  for _, one, times in text.walk(text.entry, lambda _: 1):
+  for _, one, executions in text.walk(text.entry, lambda _: 1):
     if not hlo.is_kernel(one) or text.in_place(one):
       continue
     arrays = [dims for _, dims, _ in hlo.arrays(one.shape)]
@@ -147,5 +147,5 @@ def copied(run: Experiment, text: hlo.Program) -> int:
       if sorted(side for side in dims if side > 1) == sides or math.prod(dims) == frame.size
     ]
     in_pieces = len(written) > 1 and sum(map(math.prod, written)) == frame.size
-    total += times * size * (len(same) or in_pieces)
+    total += executions * size * (len(same) or in_pieces)
   return int(total)

@@ -9,13 +9,13 @@ import jax
 
 from muzero_jax import build
 from muzero_jax.benchmark import flops, profile
-from muzero_jax.benchmark.measure import in_turn, spread
+from muzero_jax.benchmark.measure import in_turn, median_and_range
 from muzero_jax.benchmark.workloads import Parts, Work
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 
 
 def measure(
-  run: Experiment, names: Sequence[str], ticks: int, repeats: int, *, profiled: bool = False
+  run: Run, names: Sequence[str], ticks: int, repeats: int, *, profiled: bool = False
 ) -> dict[str, Any]:
   """Measures parts of a run.
 
@@ -38,8 +38,8 @@ def measure(
   seconds = in_turn(works, parts.ticks, repeats)
   found = ratios(seconds, shared=run.target.platform == "cpu", complete="emulators" in names)
   figures = scale(run) | {
-    "seconds_per_tick": {name: spread(values) for name, values in seconds.items()},
-    **{name: spread(values) for name, values in found.items()},
+    "seconds_per_tick": {name: median_and_range(values) for name, values in seconds.items()},
+    **{name: median_and_range(values) for name, values in found.items()},
   }
   if "loop" in works:
     figures |= rates(run, statistics.median(seconds["loop"]))
@@ -49,13 +49,13 @@ def measure(
   return figures
 
 
-def scale(run: Experiment) -> dict[str, Any]:
+def scale(run: Run) -> dict[str, Any]:
   """The device and what one tick does on all devices, and the size of the replay."""
   loop = run.loop
   return dict(
     device=jax.devices()[0].device_kind,
     devices=run.devices.size,
-    games=run.width,
+    total_envs=run.width,
     updates_per_tick=loop.updates / loop.every,
     batch=run.config.learner.batch_size * run.devices.size,
     simulations=loop.search.simulations,
@@ -73,7 +73,7 @@ def memory_taken(loop: Work) -> dict[str, Any]:
   )
 
 
-def rates(run: Experiment, tick: float) -> dict[str, Any]:
+def rates(run: Run, tick: float) -> dict[str, Any]:
   """Rates of the loop per second, and the operations of its network; `tick` in seconds."""
   config, simulations = run.config, run.loop.search.simulations
   operations = flops.flops(run)

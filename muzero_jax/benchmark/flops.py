@@ -9,13 +9,13 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax import build
-from muzero_jax.benchmark.stubs import Fixed, without_tree
-from muzero_jax.build import Experiment
+from muzero_jax.benchmark.stubs import FixedSampler, without_tree
+from muzero_jax.build import Run
 from muzero_jax.networks.model import initial_inference
 from muzero_jax.search.base import RecurrentFn
 
 
-def flops(run: Experiment) -> dict[str, float]:
+def flops(run: Run) -> dict[str, float]:
   """Floating point operations of the network in one tick, on all devices, by XLA's cost analysis.
 
   XLA counts the body of a loop only once. So the body of each scan is also counted separately and
@@ -31,7 +31,7 @@ def flops(run: Experiment) -> dict[str, float]:
   return {"act": act * devices, "learn": learn * devices * loop.updates / loop.every}
 
 
-def acting(run: Experiment, params: Any) -> float:
+def acting(run: Run, params: Any) -> float:
   """Operations of one agent step in all environments of a device; `params` may be shapes."""
   loop, num_envs = run.loop, run.loop.environment.spec.num_envs
   search = without_tree(loop.search)
@@ -44,7 +44,7 @@ def acting(run: Experiment, params: Any) -> float:
   return once + _other_simulations(run, params, num_envs)
 
 
-def gradient_step(run: Experiment, state: Any) -> float:
+def gradient_step(run: Run, state: Any) -> float:
   """Operations of one gradient step on a device; `state` (`LearnerState`) may be shapes."""
   loop, config, learner = run.loop, run.config, run.loop.learner
   size, unroll, model = learner.batch_size, learner.targets.unroll, loop.model
@@ -56,7 +56,7 @@ def gradient_step(run: Experiment, state: Any) -> float:
     return learner.sampler.sample(loop.ring, memory, key, size, jnp.int32(0))
 
   def update(state, memory, key, batch):
-    return dataclasses.replace(alone, sampler=Fixed(batch)).update(state, memory, key)
+    return dataclasses.replace(alone, sampler=FixedSampler(batch)).update(state, memory, key)
 
   def unroll_step(params, hidden, action, gradient):
     return jax.vjp(lambda p, h: model.step(p, h, action), params, hidden)[1](gradient)
@@ -73,7 +73,7 @@ def gradient_step(run: Experiment, state: Any) -> float:
   return total
 
 
-def _other_simulations(run: Experiment, params: Any, roots: int) -> float:
+def _other_simulations(run: Run, params: Any, roots: int) -> float:
   """Operations of the model in all simulations of a search but the first, from so many roots."""
   node = RecurrentFn(run.loop.model, 1.0)
   one = cost(
@@ -89,14 +89,14 @@ def _key() -> Any:
   return jax.eval_shape(lambda: jax.random.key(0))
 
 
-def _stacks(run: Experiment, count: int) -> Any:
+def _stacks(run: Run, count: int) -> Any:
   """The shape of this many stacks of frames."""
   spec = run.loop.environment.spec
   shape = (count, run.loop.ring.stack, *spec.frame_shape)
   return jax.ShapeDtypeStruct(shape, spec.frame_dtype)
 
 
-def _nodes(run: Experiment, params: Any, count: int) -> tuple[Any, Any]:
+def _nodes(run: Run, params: Any, count: int) -> tuple[Any, Any]:
   """The shapes of this many hidden states, and of actions in them."""
   hidden = jax.eval_shape(run.loop.model.encode, params, _stacks(run, count))
   return hidden, jax.ShapeDtypeStruct((count,), jnp.int32)

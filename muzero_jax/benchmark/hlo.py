@@ -74,7 +74,7 @@ class Program:
     return next((x for x in self.computations.get(computation, []) if x.name == name), None)
 
   def trips(self, loop: Instruction) -> int | None:
-    """How often the body of a loop runs; None if that depends on data."""
+    """How often the body of a loop is executed; None if that depends on data."""
     found = re.search(r'"known_trip_count":\{"n":"(\d+)"', loop.rest)
     if found:
       return int(found[1])
@@ -86,33 +86,33 @@ class Program:
     return None
 
   def walk(
-    self, computation: str, trips: Callable[[Instruction], float], times: float = 1
+    self, computation: str, trips: Callable[[Instruction], float], executions: float = 1
   ) -> Iterator[tuple[str, Instruction, float]]:
-    """All instructions that run: their computation, they themselves, and how often.
+    """All instructions that are executed: their computation, they themselves, and how often.
 
-    Of a conditional the branch with the most instructions runs.
+    Of a conditional the branch with the most instructions is executed.
 
     Args:
       computation: where to start.
-      trips: how often the body of a loop runs whose number depends on data.
-      times: how often `computation` runs.
+      trips: how often the body of a loop is executed where that depends on data.
+      executions: how often `computation` is executed.
     """
     for one in self.computations.get(computation, []):
-      yield computation, one, times
+      yield computation, one, executions
       if one.code == "while":
         known = self.trips(one)
         count = trips(one) if known is None else known
-        yield from self.walk(one.calls("body"), trips, times * count)
+        yield from self.walk(one.calls("body"), trips, executions * count)
         if known is None:
-          yield from self.walk(one.calls("condition"), trips, times * (count + 1))
+          yield from self.walk(one.calls("condition"), trips, executions * (count + 1))
       elif one.code == "conditional":
         branches = re.search(r"branch_computations=\{([^}]*)\}", one.rest)
         names = re.findall(r"[\w.\-]+", branches[1]) if branches else []
         names += [one.calls("true_computation"), one.calls("false_computation")]
         largest = max(names, key=lambda name: len(self.computations.get(name, [])))
-        yield from self.walk(largest, trips, times)
+        yield from self.walk(largest, trips, executions)
       elif one.code == "call":
-        yield from self.walk(one.calls("to_apply"), trips, times)
+        yield from self.walk(one.calls("to_apply"), trips, executions)
 
   def moved(self, computation: str, one: Instruction) -> int:
     """The bytes of the device's main memory that a kernel reads and writes.

@@ -30,12 +30,12 @@ def in_turn(works: dict[str, Any], ticks: int, repeats: int) -> dict[str, list[f
     for name, work in works.items():
       jax.block_until_ready(work.before())
       begun = time.perf_counter()
-      jax.block_until_ready(work.run())
+      jax.block_until_ready(work.execute())
       seconds[name].append((time.perf_counter() - begun) / ticks)
       time.sleep(min(2 * seconds[name][-1], REST))  # let emulators finish their last step
   return {name: values[1:] for name, values in seconds.items()}
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
+def median_and_range(values: Sequence[float]) -> dict[str, float]:
   """The median, the minimum ("least") and the maximum ("most") of repeated measurements."""
   return dict(median=statistics.median(values), least=min(values), most=max(values))

@@ -7,14 +7,14 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.config import ConfigError
 from muzero_jax.device import parallel
 
 GIB, MIB = 2**30, 2**20
 
 
-def check(run: Experiment, replays: int = 1) -> str:
+def check(run: Run, replays: int = 1) -> str:
   """Describes in one sentence what a run needs memory for, and checks that there is enough.
 
   Args:
@@ -57,7 +57,7 @@ def check(run: Experiment, replays: int = 1) -> str:
   )
 
 
-def shares(run: Experiment) -> str:
+def shares(run: Run) -> str:
   """What each device has and what all have together, in one line: another number of devices is
   another experiment unless the totals stay the same.
   """
@@ -72,7 +72,7 @@ def shares(run: Experiment) -> str:
   )
 
 
-def sizes(run: Experiment) -> dict[str, int]:
+def sizes(run: Run) -> dict[str, int]:
   """Bytes on one device for each use of memory.
 
   The compiled program's temporary memory is not included: only the compiler knows it.
@@ -109,7 +109,7 @@ def nbytes(tree: Any) -> int:
   return sum(math.prod(x.shape) * x.dtype.itemsize for x in jax.tree.leaves(tree))
 
 
-def available(run: Experiment) -> int | None:
+def available(run: Run) -> int | None:
   """Free bytes on a device (on the CPU: of the host), or None when the device does not tell."""
   device = run.devices.devices.flat[parallel.own(run.devices).start]
   if device.platform != "cpu":

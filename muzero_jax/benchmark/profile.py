@@ -35,7 +35,7 @@ def of(work: Any, ticks: int) -> list[dict[str, Any]]:
   jax.block_until_ready(work.before())
   with tempfile.TemporaryDirectory() as folder:
     with jax.profiler.trace(folder):
-      jax.block_until_ready(work.run())
+      jax.block_until_ready(work.execute())
     (file,) = Path(folder).rglob("*.xplane.pb")
     data = jax.profiler.ProfileData.from_file(str(file))
     events = [

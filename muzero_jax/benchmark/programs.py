@@ -8,8 +8,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax.benchmark.stubs import Chain, Drawing, Fixed, Still, blind_model, forced
-from muzero_jax.build import Experiment
+from muzero_jax.benchmark.stubs import (
+  FixedSampler,
+  FreeEnvironment,
+  SamplingOnly,
+  SearchWithoutTree,
+  blind_model,
+  forced,
+)
+from muzero_jax.build import Run
 from muzero_jax.device import ordering, parallel
 from muzero_jax.loop import Local, Loop, Shared
 from muzero_jax.networks.model import initial_inference
@@ -28,7 +35,7 @@ class Frozen:
   key: Key
 
 
-def frozen(run: Experiment) -> Frozen:
+def frozen(run: Run) -> Frozen:
   """The constant inputs of a run, from random play."""
   loop, learner = run.loop, run.loop.learner
 
@@ -64,7 +71,7 @@ def on_constants(
     return forced(tested.search(params, key, root))
 
   def program(shared: Shared, inputs: Frozen, count: Array):
-    learner = dataclasses.replace(tested.learner, sampler=Fixed(inputs.batch))
+    learner = dataclasses.replace(tested.learner, sampler=FixedSampler(inputs.batch))
     loop = dataclasses.replace(tested, learner=learner)
 
     def tick(i: Array, carry: tuple[Any, Array]) -> tuple[Any, Array]:
@@ -73,7 +80,7 @@ def on_constants(
       if act:
         done = searched(params, act_key, inputs, done)
       if learn:
-        due = turn(loop, i) & (done < 1)
+        due = is_due(loop, i) & (done < 1)
         state, _, norm, metrics = loop.learn(due, state, nothing, learn_key)
         done = forced((done, norm, {} if act else metrics))
       return state, done
@@ -87,33 +94,33 @@ def on_constants(
 def replay_alone(loop: Loop) -> Loop:
   """The loop without emulators, network and gradients.
 
-  What is left stores the steps of a still environment, stacks the newest frames, samples the
+  What is left stores the steps of a `FreeEnvironment`, stacks the newest frames, samples the
   batches of the gradient steps, and updates priorities.
   """
   spec, parts = loop.environment.spec, dataclasses.fields(loop.learner)
   model = blind_model(loop.model, spec.num_actions)
   return dataclasses.replace(
     loop,
-    environment=Still(spec),
+    environment=FreeEnvironment(spec),
     model=model,
-    search=Chain(model, discount=1.0, num_simulations=0),
-    learner=Drawing(**{part.name: getattr(loop.learner, part.name) for part in parts}),
+    search=SearchWithoutTree(model, discount=1.0, num_simulations=0),
+    learner=SamplingOnly(**{part.name: getattr(loop.learner, part.name) for part in parts}),
     warmup=0,
     monitors=(),
   )
 
 
-def turn(loop: Loop, tick: Array) -> Array:
+def is_due(loop: Loop, tick: Array) -> Array:
   """Whether gradient steps are due in a tick, bool[]."""
   return tick % loop.every == loop.every - 1
 
 
-def filled(run: Experiment) -> Local:
+def filled(run: Run) -> Local:
   """The local state after some random play: environments, and a replay with examples."""
   fill = dataclasses.replace(run.loop, search=Random(), updates=0)
   count = max(64, 2 * run.loop.ring.smallest(run.loop.ring.stack, run.loop.ring.window))
   return jax.block_until_ready(
-    parallel.pmapped(fill.run, run.devices, donate=(1,))(
+    parallel.pmapped(fill.run_ticks, run.devices, donate=(1,))(
       run.shared(), run.local(), np.int32(count)
     )[1]
   )

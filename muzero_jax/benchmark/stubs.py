@@ -1,7 +1,7 @@
 """Stubs for benchmarks: each one replaces one part of a run, so that the cost of the rest is seen.
 
-`Chain` replaces the tree of the search, `free_model` and `blind_model` the network, `Fixed` the
-replay, `Drawing` the learner, and `Still` the environment.
+`SearchWithoutTree` replaces the tree of the search, `free_model` and `blind_model` the network,
+`FixedSampler` the replay, `SamplingOnly` the learner, and `FreeEnvironment` the environment.
 """
 
 import dataclasses
@@ -32,7 +32,7 @@ from muzero_jax.types import (
 
 
 @dataclasses.dataclass(frozen=True)
-class Chain:
+class SearchWithoutTree:
   """Does the network's work of a search without its tree: the same number of model steps per root.
 
   Each model step continues from the hidden state of the one before.
@@ -51,10 +51,10 @@ class Chain:
   def simulations(self) -> int:
     return self.num_simulations
 
-  def for_evaluation(self) -> "Chain":
+  def for_evaluation(self) -> "SearchWithoutTree":
     return self
 
-  def for_reanalysis(self) -> "Chain":
+  def for_reanalysis(self) -> "SearchWithoutTree":
     return self
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
@@ -88,8 +88,12 @@ class Chain:
 
 
 def without_tree(search: Any) -> Search:
-  """Replaces a search that has a tree by a `Chain`; returns one without a tree unchanged."""
-  return Chain(search.model, search.discount, search.simulations) if search.simulations else search
+  """A `SearchWithoutTree` in place of a search that has a tree; one without a tree unchanged."""
+  return (
+    SearchWithoutTree(search.model, search.discount, search.simulations)
+    if search.simulations
+    else search
+  )
 
 
 def free_model(model: Model, num_actions: int) -> Model:
@@ -136,8 +140,8 @@ def forced(tree: Any) -> Array:
   return sum((ordering.never(x).astype(jnp.float32) for x in arrays), jnp.float32(0))
 
 
-class Drawing(Learner):
-  """Samples the batches and updates their priorities, and learns nothing."""
+class SamplingOnly(Learner):
+  """Samples the batches and updates their priorities; takes no gradient steps."""
 
   def update(
     self, state: LearnerState, replay: Replay, key: Key
@@ -151,7 +155,7 @@ class Drawing(Learner):
 
 
 @dataclasses.dataclass(frozen=True)
-class Fixed:
+class FixedSampler:
   """A sampler that returns the same batch every time."""
 
   batch: Sample
@@ -166,8 +170,8 @@ class Fixed:
 
 
 @record
-class StillState:
-  """The state of `Still`."""
+class FreeState:
+  """The state of `FreeEnvironment`."""
 
   # i32[]   The first field, because `ordering.never` makes other arrays depend on the first one of
   # a pytree; so what depends on this state depends on the newest action.
@@ -176,20 +180,20 @@ class StillState:
 
 
 @dataclasses.dataclass(frozen=True)
-class Still:
+class FreeEnvironment:
   """An environment of negligible cost: four frames of noise in turn, in an episode without end."""
 
   spec: Spec
 
-  def reset(self, key: Key, device: int = 0) -> StillState:
+  def reset(self, key: Key, device: int = 0) -> FreeState:
     noise = jax.random.randint(key, (4, self.spec.num_envs, *self.spec.frame_shape), 0, 255)
-    return StillState(jnp.zeros((), jnp.int32), noise.astype(self.spec.frame_dtype))
+    return FreeState(jnp.zeros((), jnp.int32), noise.astype(self.spec.frame_dtype))
 
-  def send(self, state: StillState, action: Array) -> StillState:
+  def send(self, state: FreeState, action: Array) -> FreeState:
     """See `envs.base.Environment`. The new state depends on the action, as in real environments."""
     return dataclasses.replace(state, step=ordering.after(state.step + 1, action))
 
-  def recv(self, state: StillState, after: Array | None = None) -> tuple[StillState, TimeStep]:
+  def recv(self, state: FreeState, after: Array | None = None) -> tuple[FreeState, TimeStep]:
     zeros = jnp.zeros(self.spec.num_envs, jnp.float32)
     flags = jnp.zeros(self.spec.num_envs, bool)
     step = state.step if after is None else ordering.after(state.step, after)

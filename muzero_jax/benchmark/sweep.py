@@ -12,7 +12,7 @@ from typing import Any
 import jax
 
 from muzero_jax import config as configs
-from muzero_jax.benchmark.measure import in_turn, spread
+from muzero_jax.benchmark.measure import in_turn, median_and_range
 from muzero_jax.config import Config, ConfigError
 
 Changes = dict[str, Any]  # settings by dotted name
@@ -205,7 +205,7 @@ def loop_time(options: Config, ticks: int, repeats: int) -> Measure:
       return None
     finally:
       gc.collect()  # free the replay before the next one is allocated
-    found = spread([value / run.width for value in seconds])
+    found = median_and_range([value / run.width for value in seconds])
     print(f"{flags(changes)}: {1 / found['median']:,.0f} steps/s", flush=True)
     return found
 

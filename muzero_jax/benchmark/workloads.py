@@ -15,8 +15,8 @@ import numpy as np
 
 from muzero_jax import build
 from muzero_jax.benchmark import programs
-from muzero_jax.benchmark.stubs import Still, free_model, without_tree
-from muzero_jax.build import Experiment
+from muzero_jax.benchmark.stubs import FreeEnvironment, free_model, without_tree
+from muzero_jax.build import Run
 from muzero_jax.config import replace
 from muzero_jax.device import ordering, parallel
 from muzero_jax.envs.envpool import EnvPool
@@ -25,9 +25,9 @@ from muzero_jax.search.random import Random
 
 
 class Work(NamedTuple):
-  """The program of a part, ready to be timed. One call of `run` does `Parts.ticks` ticks."""
+  """The program of a part, ready to be timed. One call of `execute` does `Parts.ticks` ticks."""
 
-  run: Callable[[], Any]  # does the work and returns arrays to wait for
+  execute: Callable[[], Any]  # does the work and returns arrays to wait for
   before: Callable[[], Any] = lambda: None  # called, and waited for, before the timing
   compiled: Any = None  # JAX's compiled program, where there is one
   compile_seconds: float = 0.0
@@ -43,7 +43,7 @@ class Parts:
       that there are as many gradient steps per tick as in the loop.
   """
 
-  run: Experiment
+  run: Run
   ticks: int
 
   def emulators(self) -> Work | None:
@@ -107,7 +107,9 @@ class Parts:
   def without_emulators(self) -> Work:
     """The training loop with an environment of negligible cost."""
     return self._looped(
-      dataclasses.replace(self._learning, environment=Still(self.run.loop.environment.spec))
+      dataclasses.replace(
+        self._learning, environment=FreeEnvironment(self.run.loop.environment.spec)
+      )
     )
 
   def network(self) -> Work:
@@ -117,15 +119,15 @@ class Parts:
     """
     run, search = self.run, without_tree(self.run.loop.search)
     learner = build.make_learner(run.config, run.loop.model, search, run.loop.ring)
-    return self._still(dataclasses.replace(run.loop, search=search, learner=learner))
+    return self._on_constants(dataclasses.replace(run.loop, search=search, learner=learner))
 
   def search(self) -> Work:
     """Acting alone: encodes the frames of all environments and searches from these roots."""
-    return self._still(self.run.loop, learn=False)
+    return self._on_constants(self.run.loop, learn=False)
 
   def search_network(self) -> Work:
     """`search` without the tree: the same encodings and the same number of model steps."""
-    return self._still(
+    return self._on_constants(
       dataclasses.replace(self.run.loop, search=without_tree(self.run.loop.search)), learn=False
     )
 
@@ -141,7 +143,9 @@ class Parts:
     free = dataclasses.replace(
       search, model=free_model(search.model, self.run.loop.environment.spec.num_actions)
     )
-    return self._still(dataclasses.replace(self.run.loop, search=free), learn=False, encode=False)
+    return self._on_constants(
+      dataclasses.replace(self.run.loop, search=free), learn=False, encode=False
+    )
 
   def learner(self) -> Work | None:
     """The gradient steps, with targets and metrics, on a constant batch.
@@ -149,12 +153,12 @@ class Parts:
     Returns:
       None when the run has no gradient steps.
     """
-    return self._still(self.run.loop, act=False) if self.run.loop.updates else None
+    return self._on_constants(self.run.loop, act=False) if self.run.loop.updates else None
 
   def replay(self) -> Work:
     """The replay alone: see `programs.replay_alone`."""
     run = dataclasses.replace(self.run, loop=programs.replay_alone(self.run.loop))
-    return self._going_on(run.loop.run, [run.shared(), programs.filled(run)])
+    return self._going_on(run.loop.run_ticks, [run.shared(), programs.filled(run)])
 
   @property
   def _learning(self) -> Loop:
@@ -165,7 +169,7 @@ class Parts:
   def _looped(self, tested: Loop) -> Work:
     """The program of a loop that has passed its warm-up."""
     run = dataclasses.replace(self.run, loop=tested)
-    return self._going_on(tested.run, [run.shared(), run.local()], warmup=tested.warmup + 1)
+    return self._going_on(tested.run_ticks, [run.shared(), run.local()], warmup=tested.warmup + 1)
 
   def _going_on(self, program: Callable, state: list, warmup: int = 1) -> Work:
     """Makes a workload of which each call continues from the state that the call before left.
@@ -193,7 +197,7 @@ class Parts:
     jax.block_until_ready(call(warmup))
     return Work(lambda: call(self.ticks), lambda: call(1), compiled, seconds)
 
-  def _still(self, tested: Loop, **choices: bool) -> Work:
+  def _on_constants(self, tested: Loop, **choices: bool) -> Work:
     """Makes a workload on constant inputs; see `programs.on_constants`."""
     shared, program = self.run.shared(), programs.on_constants(tested, **choices)
     compiled = (

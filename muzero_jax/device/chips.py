@@ -1,7 +1,7 @@
 """What a program is built and compiled for: the devices of this machine, or ones it does not have.
 
 A `Target` is an argument of `build.build`. XLA can compile for a chip that is only described, down
-to its machine code and its plan of memory; only running the program is left out.
+to its machine code and its memory layout; only running the program is left out.
 """
 
 import dataclasses

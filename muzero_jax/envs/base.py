@@ -91,16 +91,16 @@ class Environment(Protocol):
     ...
 
 
-def check_step(spec: Spec, time: TimeStep) -> None:
+def check_step(spec: Spec, timestep: TimeStep) -> None:
   """Checks, at trace time, that shapes and dtypes are those of `TimeStep` and of `spec`.
 
   Raises:
     AssertionError: a shape or dtype differs.
   """
   shape = (spec.num_envs, *spec.frame_shape)
-  chex.assert_shape(time.frame, shape, custom_message="of the environment's frames")
-  chex.assert_type(time.frame, spec.frame_dtype, custom_message="of the environment's frames")
-  fields = [time.reward, time.discount, time.first, time.last]
+  chex.assert_shape(timestep.frame, shape, custom_message="of the environment's frames")
+  chex.assert_type(timestep.frame, spec.frame_dtype, custom_message="of the environment's frames")
+  fields = [timestep.reward, timestep.discount, timestep.first, timestep.last]
   message = "of the environment's reward, discount, first, last"
   chex.assert_shape(fields, (spec.num_envs,), custom_message=message)
   chex.assert_type(fields, [jnp.float32, jnp.float32, bool, bool], custom_message=message)

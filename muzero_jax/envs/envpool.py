@@ -115,7 +115,7 @@ def make(
     num_threads: emulator threads per device; 0 divides the cores among the devices.
     atari: settings of an Atari game; ignored by other tasks.
     platform: of the devices: "cpu", "gpu" or "tpu".
-    started: if false, no games are started; a program that steps them can be compiled only.
+    started: if false, no emulators are started; a program that steps them can be compiled only.
 
   Raises:
     GameError: there is no such task or it cannot be loaded, or its observation is not one array, or
@@ -158,10 +158,8 @@ def renderer(task: str, seed: int, atari: Atari) -> Any:
   Returns:
     The pool; its observations are u8[1, 3, 210, 160].
   """
-  picture = dict(img_height=210, img_width=160, gray_scale=False)
-  return envpool.make(
-    task, env_type="gymnasium", num_envs=1, seed=seed, **atari.options() | picture
-  )
+  image = dict(img_height=210, img_width=160, gray_scale=False)
+  return envpool.make(task, env_type="gymnasium", num_envs=1, seed=seed, **atari.options() | image)
 
 
 class Observed:
@@ -197,7 +195,7 @@ class Observed:
 
 
 class Unstarted:
-  """A pool's fields and their shapes without its games: enough to compile a program that steps it.
+  """A pool's fields and their shapes, without emulators: enough to compile a program that steps it.
 
   Args:
     task: EnvPool's name.
@@ -366,7 +364,7 @@ def _frame_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _frames(x: Any) -> Any:
-  """Observations of B games, of NumPy or JAX, with axes as `_frame_shape` has them."""
+  """Observations of B environments, of NumPy or JAX, with axes as `_frame_shape` has them."""
   if x.ndim != 4:
     return x
   return x.squeeze(1) if x.shape[1] == 1 else x.transpose(0, 2, 3, 1)

@@ -32,7 +32,7 @@ class Evaluated:
   row: dict[str, Any]  # of evaluations.jsonl
 
 
-def last_evaluation(folder: str, agent: str, protocol: str, acting: str = "auto") -> Evaluated:
+def newest_evaluation(folder: str, agent: str, protocol: str, acting: str = "auto") -> Evaluated:
   """Reads a run and its newest evaluation.
 
   Args:

@@ -1,4 +1,4 @@
-"""Draws a recorded game: the game alone, or the game beside what the agent sees and thinks.
+"""Draws recorded episodes: the game alone, or beside it what the agent sees and thinks.
 
 What does not change from step to step (labels, the curves of the whole recording) is drawn once.
 """
@@ -20,7 +20,7 @@ _BARS, _BARS_HEIGHT = 196, 180
 _WORDS = 388
 _CURVE = (16, 478, 808, 66)  # left, top, width, height of the curves
 GROUND, TEXT, FAINT = "#14161a", "#e8e8e8", "#8a8f98"
-NETWORK, SEARCH, CAME = "#8a8f98", "#4f9be0", "#f0913a"
+NETWORK, SEARCH, ACTUAL = "#8a8f98", "#4f9be0", "#f0913a"
 # Of the planes of a board, as MinAtar has them.
 _PLANES = ("#4f9be0", "#f0913a", "#2f9e5b", "#c94f4f", "#8a63c7", "#d0c050", "#d069a8", "#1fa3b0")
 
@@ -86,7 +86,7 @@ class Canvas:
     self._names = [names[i] if i < len(names) else f"action {i}" for i in range(actions)]
     self._row = min(24, _BARS_HEIGHT // actions)
     self._fonts = {size: ImageFont.load_default(size) for size in (9, 12, 13, 15)}
-    # Pixels per step; where the whole game is wider than the canvas, a part of it is shown.
+    # Pixels per step; where the whole recording is wider than the canvas, a part of it is shown.
     self._pitch = int(np.clip(_CURVE[2] // len(recording.steps), 3, 16))
     self._base, self._curves = self._ground(), self._drawn_curves()
 
@@ -117,9 +117,9 @@ class Canvas:
       shown = f"the newest {_SHOWN} of {stack} frames"
     self._say(draw, (_RIGHT, 38), f"the agent sees {shown} of {size}", 12, FAINT)
     self._legend(draw, (_RIGHT, 176), [("network's prior", NETWORK), ("search's policy", SEARCH)])
-    labels = [("value of the search", SEARCH), ("discounted return that came", CAME)]
+    labels = [("value of the search", SEARCH), ("actual discounted return", ACTUAL)]
     self._legend(draw, (16, 462), labels)
-    below = [("reward predicted", SEARCH), ("reward that came", CAME)]
+    below = [("reward predicted", SEARCH), ("actual reward", ACTUAL)]
     self._legend(draw, (_RIGHT + 68, 462), below, "bars: ")
     for action, name in enumerate(self._names):
       size = 12 if self._row >= 14 else 9
@@ -151,23 +151,24 @@ class Canvas:
       draw.rectangle((left, y + half, left + width * float(policy), y + 2 * half - 1), fill=SEARCH)
       chosen = action == step.action and not step.last
       if chosen:
-        draw.rectangle((_RIGHT - 6, y, _RIGHT - 3, y + 2 * half - 1), fill=CAME)
+        draw.rectangle((_RIGHT - 6, y, _RIGHT - 3, y + 2 * half - 1), fill=ACTUAL)
       place = (left + 360, y + row / 2 - 1)
       size = 12 if row >= 14 else 9
       text = f"{100 * float(prior):.0f} to {100 * float(policy):.0f} %"
-      self._say(draw, place, text, size, CAME if chosen else FAINT, "rm")
+      self._say(draw, place, text, size, ACTUAL if chosen else FAINT, "rm")
 
   def _values(self, draw, t: int) -> None:
-    step, came = self._recording.steps[t], self._recording.rewards(t)
+    step, actual = self._recording.steps[t], self._recording.rewards(t)
     value = f"value   search {decimal(step.value)}   network {decimal(step.predicted_value)}"
     self._say(draw, (_RIGHT, _WORDS), value)
-    self._say(draw, (_RIGHT + 250, _WORDS), f"came {decimal(self._recording.returns[t])}", 13, CAME)
-    if came is None:
+    text = f"actual return {decimal(self._recording.returns[t])}"
+    self._say(draw, (_RIGHT + 250, _WORDS), text, 13, ACTUAL)
+    if actual is None:
       reward, after = "reward   the episode is over", ""
     else:
-      reward, after = f"reward   predicted {decimal(step.predicted_reward)}", f"came {came:g}"
+      reward, after = f"reward   predicted {decimal(step.predicted_reward)}", f"actual {actual:g}"
     self._say(draw, (_RIGHT, _WORDS + 20), reward)
-    self._say(draw, (_RIGHT + 250, _WORDS + 20), after, 13, CAME)
+    self._say(draw, (_RIGHT + 250, _WORDS + 20), after, 13, ACTUAL)
     depth = (
       f"search   {self._simulations} simulations, depth {step.depth}"
       if self._simulations
@@ -193,12 +194,12 @@ class Canvas:
     draw.line((0, zero, page.width, zero), fill="#444a55")
     rewards = [self._recording.rewards(t) or 0.0 for t in range(len(steps))]
     largest = max([1e-3, *map(abs, rewards), *(abs(step.predicted_reward) for step in steps)])
-    for t, (step, came) in enumerate(zip(steps, rewards, strict=True)):
+    for t, (step, actual) in enumerate(zip(steps, rewards, strict=True)):
       x = t * pitch
       if step.last:
         draw.line((x + pitch - 1, 0, x + pitch - 1, height), fill=FAINT)
         continue
-      for reward, begin, color in ((step.predicted_reward, 0.0, SEARCH), (came, 0.5, CAME)):
+      for reward, begin, color in ((step.predicted_reward, 0.0, SEARCH), (actual, 0.5, ACTUAL)):
         size = reward / largest * 0.4 * height
         if abs(size) >= 1:
           top, bottom = sorted((zero, zero - size))
@@ -206,7 +207,7 @@ class Canvas:
           draw.rectangle((left, top, left + max(0.0, pitch / 2 - 1), bottom), fill=color)
     starts = [t for t, step in enumerate(steps) if step.number == 0]
     for begin, end in zip(starts, [*starts[1:], len(steps)], strict=True):
-      for line, color in ((returns, CAME), (values, SEARCH)):
+      for line, color in ((returns, ACTUAL), (values, SEARCH)):
         points = [place(t, float(line[t])) for t in range(begin, end)]
         if len(points) > 1:
           draw.line(points, fill=color, width=2)

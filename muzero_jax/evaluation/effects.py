@@ -14,7 +14,7 @@ from jax import random
 from muzero_jax.evaluation.probe import Act, Trajectories
 from muzero_jax.search.base import Search
 from muzero_jax.search.none import look_ahead
-from muzero_jax.targets.returns import Returns
+from muzero_jax.targets.returns import Returns, clipped
 from muzero_jax.types import Array, Key, Model, Params, Root
 
 TRAINING = "search, as in training"  # one of the ways to act
@@ -106,7 +106,7 @@ def value_effect(
   steps, size = played.action.shape
   num_actions = played.action.max() + 1
   drawn = random.randint(key, (SEQUENCES, ahead, size), 0, num_actions, jnp.int32)
-  reward = np.sign(played.reward) if returns.clip_rewards else played.reward
+  reward = clipped(played.reward, returns.clip_rewards)
   sums = np.zeros((3, size))  # of x * x, x * y and 1, per environment
   for t in range(steps - ahead):
     base = np.asarray(expected(played.hidden[t], drawn))

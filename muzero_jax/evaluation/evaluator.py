@@ -20,8 +20,8 @@ from muzero_jax.types import Array, Decision, Key, Model, Params, Root, SearchFn
 STUCK = 2000
 
 
-class Standing(NamedTuple):
-  """How far an evaluation is."""
+class EvaluationProgress(NamedTuple):
+  """What an evaluation has done so far."""
 
   over: int  # finished episodes
   steps: int  # agent steps of the longest unfinished episode
@@ -83,18 +83,18 @@ class Evaluator:
 
   def step(self, params: Params, state: PlayState) -> tuple[PlayState, TimeStep, Decision]:
     """One agent step in every environment: receives frames, searches, sends actions."""
-    state, time, root, key = self.see(params, state)
+    state, timestep, root, key = self.see(params, state)
     decision = self.search(params, key, root)
-    return self.act(state, decision), time, decision
+    return self.act(state, decision), timestep, decision
 
   def see(self, params: Params, state: PlayState) -> tuple[PlayState, TimeStep, Root, Key]:
     """The first half of a step: receives frames, and makes the root and the key of the search."""
     key, search_key = jax.random.split(state.key)
-    env, time = self.environment.recv(state.env)
-    check_step(self.environment.spec, time)
-    frames = push(state.frames, time)
+    env, timestep = self.environment.recv(state.env)
+    check_step(self.environment.spec, timestep)
+    frames = push(state.frames, timestep)
     root = initial_inference(self.model, params, frames)
-    return PlayState(env, frames, key), time, root, search_key
+    return PlayState(env, frames, key), timestep, root, search_key
 
   def act(self, state: PlayState, decision: Decision) -> PlayState:
     """The second half: sends the actions."""
@@ -106,7 +106,7 @@ class Evaluator:
     params: Params,
     key: Key,
     episodes: int,
-    between: Callable[[Standing], None] | None = None,
+    between: Callable[[EvaluationProgress], None] | None = None,
   ) -> dict[str, list]:
     """Plays a number of full episodes.
 
@@ -132,7 +132,7 @@ class Evaluator:
       jax.block_until_ready(results)
       steps = max(1, min(256, int(steps * min(2.0, 1.0 / (perf_counter() - begun)))))
       if between:
-        between(standing(results))
+        between(progress(results))
     jax.block_until_ready(state)
     # All first episodes of the environments come first, then all second ones, and so on. So the
     # choice of the episodes that are discarded does not depend on their lengths.
@@ -157,49 +157,50 @@ class Evaluator:
 
     def body(carry):
       step, state, results = carry
-      state, time, _ = self.step(params, state)
-      return step + 1, state, finish(results, time)
+      state, timestep, _ = self.step(params, state)
+      return step + 1, state, finish(results, timestep)
 
     _, state, results = jax.lax.while_loop(going_on, body, (jnp.int32(0), state, results))
     return state, results
 
 
-def push(frames: Array, time: TimeStep) -> Array:
+def push(frames: Array, timestep: TimeStep) -> Array:
   """Appends a step's frames to the stacks.
 
   The first frame of an episode fills its whole stack, as in the replay (`replay/stacks.py`).
 
   Args:
     frames: the stacks u8[B, S, *frame_shape]; the newest frame is last.
-    time: the step.
+    timestep: what the stacks get.
 
   Returns:
     The new stacks, in the same shape.
   """
-  pushed = jnp.concatenate([frames[:, 1:], time.frame[:, None]], 1)
-  filled = jnp.broadcast_to(time.frame[:, None], frames.shape)
-  return jnp.where(time.first.reshape(-1, *[1] * (frames.ndim - 1)), filled, pushed)
+  pushed = jnp.concatenate([frames[:, 1:], timestep.frame[:, None]], 1)
+  filled = jnp.broadcast_to(timestep.frame[:, None], frames.shape)
+  return jnp.where(timestep.first.reshape(-1, *[1] * (frames.ndim - 1)), filled, pushed)
 
 
-def finish(results: Results, time: TimeStep) -> Results:
+def finish(results: Results, timestep: TimeStep) -> Results:
   """Records the episodes that end with this step; an environment's surplus ones are dropped."""
-  episodes = actor.count(results.episodes, time)
+  episodes = actor.count(results.episodes, timestep)
   envs = jnp.arange(results.played.shape[0])
-  slot = jnp.where(time.last, results.played, results.score.shape[1])  # out of range: not written
-  event = time.first | (time.reward != 0) | (time.discount == 0)
+  beyond = results.score.shape[1]  # out of range: not written
+  slot = jnp.where(timestep.last, results.played, beyond)
+  event = timestep.first | (timestep.reward != 0) | (timestep.discount == 0)
   idle = jnp.where(event, 0, results.idle + 1)
   return Results(
     episodes,
-    results.played + (time.last & (results.played < results.score.shape[1])),
+    results.played + (timestep.last & (results.played < results.score.shape[1])),
     results.score.at[envs, slot].set(episodes.score, mode="drop"),
     results.length.at[envs, slot].set(episodes.length, mode="drop"),
     idle,
-    results.cut.at[envs, slot].set(jnp.where(time.discount > 0, idle, -1), mode="drop"),
+    results.cut.at[envs, slot].set(jnp.where(timestep.discount > 0, idle, -1), mode="drop"),
   )
 
 
-def standing(results: Results) -> Standing:
-  """How far an evaluation is, on the host."""
+def progress(results: Results) -> EvaluationProgress:
+  """What an evaluation has done so far, on the host."""
   playing = np.asarray(results.played) < results.score.shape[1]
   steps, idle = (np.where(playing, x, 0) for x in (results.episodes.length, results.idle))
-  return Standing(int(results.played.sum()), int(steps.max()), int((idle >= STUCK).sum()))
+  return EvaluationProgress(int(results.played.sum()), int(steps.max()), int((idle >= STUCK).sum()))

@@ -1,4 +1,4 @@
-"""Chooses the moments of a recorded game that are worth a look, and describes them for reports."""
+"""Chooses moments of recorded episodes that are worth a look, and describes them for reports."""
 
 import base64
 import dataclasses
@@ -47,7 +47,7 @@ def choose(recording: Recording) -> dict[int, list[str]]:
 def surprise(recording: Recording, t: int) -> float:
   """|reward + discount * next value - value| at step t, in the units of training."""
   step, after = recording.steps[t], recording.steps[t + 1]
-  target = after.came + recording.discount * after.discount * after.value
+  target = after.reward + recording.discount * after.discount * after.value
   return abs(target - step.value)
 
 
@@ -72,7 +72,7 @@ def found(recording: Recording) -> list[dict[str, Any]]:
   """The chosen moments, for JSON: why they were chosen, an image, numbers, and the tree."""
   described = []
   for t, why in choose(recording).items():
-    step, came = recording.steps[t], recording.rewards(t)
+    step, reward = recording.steps[t], recording.rewards(t)
     image = canvas.png(canvas.fitted(canvas.as_image(step.image.array()), 160, 210))
     described.append(
       {
@@ -84,8 +84,8 @@ def found(recording: Recording) -> list[dict[str, Any]]:
         "predicted_value": step.predicted_value,
         "came": float(recording.returns[t]),
         "predicted_reward": step.predicted_reward,
-        "reward": came,
-        "surprise": surprise(recording, t) if came is not None else None,
+        "reward": reward,
+        "surprise": surprise(recording, t) if reward is not None else None,
         "disagreement": disagreement(recording, t),
         "picture": base64.b64encode(image).decode(),
         "tree": step.tree and step.tree.to_dict(),
@@ -104,7 +104,7 @@ class Moment:
   score: float
   value: float
   predicted_value: float
-  came: float
+  actual_return: float  # discounted
   predicted_reward: float
   reward: float
   surprise: float
@@ -130,12 +130,13 @@ def read(path: Path) -> tuple[str, list[Moment]]:
 def _moment(fields: dict[str, Any]) -> Moment:
   numbers = {
     name: float(fields[name])
-    for name in ("score", "value", "predicted_value", "came", "disagreement", "predicted_reward")
+    for name in ("score", "value", "predicted_value", "disagreement", "predicted_reward")
   }
   # The last step of an episode has none.
   numbers |= {name: float(fields[name] or 0) for name in ("reward", "surprise")}
   return Moment(
     **numbers,
+    actual_return=float(fields["came"]),
     why=[str(why) for why in fields["why"]],
     episode=int(fields["episode"]),
     step=int(fields["step"]),

@@ -56,7 +56,7 @@ def record(
   model: Model,
   params: Params,
   act: Act,
-  games: Observed,
+  environments: Observed,
   key: Key,
   *,
   stack: int,
@@ -69,7 +69,7 @@ def record(
     model: the agent's network.
     params: of the model and of `act`.
     act: chooses the actions that are not random.
-    games: B environments, which this function resets and steps.
+    environments: B of them, which this function resets and steps.
     key: for `act` and for random actions.
     stack: S, frames that the network sees.
     steps: T, agent steps in each environment.
@@ -78,23 +78,24 @@ def record(
   """
 
   @jax.jit
-  def look(frames: Array, time: TimeStep, key: Key) -> tuple[Array, Array, Array]:
-    frames = push(frames, time)
+  def look(frames: Array, timestep: TimeStep, key: Key) -> tuple[Array, Array, Array]:
+    frames = push(frames, timestep)
     search_key, action_key, random_key = random.split(key, 3)
     origin = initial_inference(model, params, frames)
     chosen = act(params, search_key, origin)
-    drawn = random.randint(action_key, chosen.shape, 0, games.num_actions, jnp.int32)
+    drawn = random.randint(action_key, chosen.shape, 0, environments.num_actions, jnp.int32)
     action = jnp.where(random.uniform(random_key, chosen.shape) < randomness, drawn, chosen)
     return frames, action, origin.hidden
 
-  time, ram = games.reset()
-  frames = jnp.zeros((time.frame.shape[0], stack, *time.frame.shape[1:]), time.frame.dtype)
+  timestep, ram = environments.reset()
+  num_envs, *shape = timestep.frame.shape
+  frames = jnp.zeros((num_envs, stack, *shape), timestep.frame.dtype)
   rows = []
   for step_key in random.split(key, steps):
-    frames, action, hidden = look(frames, time, step_key)
-    row = (hidden, action, ram, time.first)
-    time, ram = games.step(np.asarray(action))
-    rows.append([np.asarray(x) for x in (*row, time.reward, time.discount)])
+    frames, action, hidden = look(frames, timestep, step_key)
+    row = (hidden, action, ram, timestep.first)
+    timestep, ram = environments.step(np.asarray(action))
+    rows.append([np.asarray(x) for x in (*row, timestep.reward, timestep.discount)])
   hidden, action, ram, first, reward, discount = (np.stack(x) for x in zip(*rows, strict=True))
   return Trajectories(hidden, action, ram, np.cumsum(first, 0, np.int32), reward, discount)
 

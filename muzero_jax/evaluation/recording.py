@@ -13,6 +13,7 @@ import numpy as np
 from muzero_jax.evaluation.evaluator import Evaluator, PlayState
 from muzero_jax.search import trees
 from muzero_jax.search.trees import Branches, SearchTree
+from muzero_jax.targets.returns import clipped
 from muzero_jax.types import Array, Decision, Key, Params, Root, TimeStep, record
 
 
@@ -34,7 +35,7 @@ class Step:
   number: int  # in its episode, from 0
   episode: int  # from 0
   score: float  # of the episode up to here, raw
-  came: float  # reward of the transition into this step, in the units of training
+  reward: float  # of the transition into this step, in the units of training
   discount: float  # of that transition, the environment's: 0 where the return ended
   last: bool
   prior: np.ndarray  # f32[A]   the network's policy
@@ -71,7 +72,7 @@ class Recording:
   """Whole episodes, one after the other; the last one may have been cut off."""
 
   steps: list[Step]
-  discount: float  # gamma, per agent step
+  discount: float  # per agent step
   stack: int  # frames that the network sees
 
   @property
@@ -86,7 +87,7 @@ class Recording:
 
   @functools.cached_property
   def returns(self) -> np.ndarray:
-    """The discounted return that came after each step, f64[T], in the units of training.
+    """The actual discounted return after each step, f64[T], in the units of training.
 
     Where an episode was truncated or cut off, it bootstraps with the search's value.
     """
@@ -97,14 +98,14 @@ class Recording:
         returns[t] = 0.0 if step.last and not step.discount else step.value
       else:
         after = self.steps[t + 1]
-        returns[t] = after.came + self.discount * after.discount * returns[t + 1]
+        returns[t] = after.reward + self.discount * after.discount * returns[t + 1]
     return returns
 
   def rewards(self, t: int) -> float | None:
     """The reward that step t's action brought, in the units of training; None if it had none."""
     if self.steps[t].last or t + 1 == len(self.steps):
       return None
-    return self.steps[t + 1].came
+    return self.steps[t + 1].reward
 
   def frames(self, t: int) -> list[np.ndarray]:
     """The stack of frames that the network sees at step t, oldest first."""
@@ -132,7 +133,7 @@ def play(
     evaluator: with one environment.
     params: the model's parameters, on one device.
     key: for the search.
-    discount: gamma, per agent step.
+    discount: per agent step.
     clip: whether the agent trains on the signs of rewards.
     names: of the actions.
     renderer: an EnvPool of one environment with the same seed and settings except for the size and
@@ -148,8 +149,8 @@ def play(
   while not _complete(steps, least, most):
     image = None if renderer is None else _rendered(renderer, steps)
     state, *found = program(params, state)
-    time, thought = jax.device_get(found)
-    step = _step(time, thought, steps[-1] if steps else None, image, clip)
+    timestep, thought = jax.device_get(found)
+    step = _step(timestep, thought, steps[-1] if steps else None, image, clip)
     if thought.branches:
       tree = SearchTree.of(thought.branches, thought.decision, 0, discount, names)
       step = dataclasses.replace(step, tree=tree)
@@ -173,20 +174,20 @@ def _rendered(renderer: Any, steps: Sequence[Step]) -> np.ndarray:
 
 
 def _step(
-  time: TimeStep, thought: Thought, before: Step | None, image: np.ndarray | None, clip: bool
+  timestep: TimeStep, thought: Thought, before: Step | None, image: np.ndarray | None, clip: bool
 ) -> Step:
   """A step without its tree, from what one environment and the agent gave; `before` is the step
   before it, also one of an earlier episode.
   """
-  first = bool(time.first[0])
+  first = bool(timestep.first[0])
   same = None if first else before  # the step before it in the same episode
   return Step(
     number=same.number + 1 if same else 0,
     episode=before.episode + first if before else 0,
-    score=(same.score if same else 0.0) + float(time.reward[0]),
-    came=float(np.sign(time.reward[0]) if clip else time.reward[0]),
-    discount=float(time.discount[0]),
-    last=bool(time.last[0]),
+    score=(same.score if same else 0.0) + float(timestep.reward[0]),
+    reward=float(clipped(timestep.reward, clip)[0]),
+    discount=float(timestep.discount[0]),
+    last=bool(timestep.last[0]),
     prior=np.asarray(thought.prior[0]),
     policy=np.asarray(thought.decision.policy[0]),
     action=int(thought.decision.action[0]),
@@ -195,8 +196,8 @@ def _step(
     predicted_reward=float(thought.reward[0]),
     depth=int(thought.decision.depth[0]),
     tree=None,
-    frame=Packed.of(time.frame[0]),
-    image=Packed.of(time.frame[0] if image is None else image),
+    frame=Packed.of(timestep.frame[0]),
+    image=Packed.of(timestep.frame[0] if image is None else image),
   )
 
 
@@ -204,9 +205,9 @@ def think(
   evaluator: Evaluator, params: Params, state: PlayState
 ) -> tuple[PlayState, TimeStep, Thought]:
   """`Evaluator.step`, with all that the agent thinks."""
-  state, time, root, key = evaluator.see(params, state)
+  state, timestep, root, key = evaluator.see(params, state)
   found = thought(evaluator, params, root, key)
-  return evaluator.act(state, found.decision), time, found
+  return evaluator.act(state, found.decision), timestep, found
 
 
 def thought(evaluator: Evaluator, params: Params, root: Root, key: Key) -> Thought:

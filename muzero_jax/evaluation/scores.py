@@ -87,12 +87,12 @@ def remade(kind: str) -> str:
   return "JAXtari's games are Atari games rewritten in JAX: their scores are not those of Atari."
 
 
-def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -> str:
+def sentence(row: dict[str, Any] | None, random: dict[str, Any] | None = None) -> str:
   """Describes an evaluation in one sentence.
 
   Args:
     row: of evaluations.jsonl; None if there was no evaluation.
-    chance: the row of the random player, if it is to be mentioned.
+    random: the row of the random player, if it is to be mentioned.
   """
   if row is None:
     return "done (no evaluation was asked for)."
@@ -101,8 +101,8 @@ def sentence(row: dict[str, Any] | None, chance: dict[str, Any] | None = None) -
     f"mean return {row['mean']:.2f} of {row['episodes']} episodes"
   )
   facts = [f"protocol {row['protocol']}"]
-  if chance:
-    facts.append(f"random play {chance['mean']:.2f} of {chance['episodes']}")
+  if random:
+    facts.append(f"random play {random['mean']:.2f} of {random['episodes']}")
   published = references().get(row["task"])
   if published:
     facts.append(f"published: random {published['random']:g}, human {published['human']:g}")

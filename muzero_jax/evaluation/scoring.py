@@ -14,7 +14,7 @@ from muzero_jax.config import Config, StorageError
 from muzero_jax.envs import envpool
 from muzero_jax.evaluation import moments, protocols, recording, video
 from muzero_jax.evaluation.canvas import Canvas
-from muzero_jax.evaluation.evaluator import STUCK, Evaluator, Standing
+from muzero_jax.evaluation.evaluator import STUCK, EvaluationProgress, Evaluator
 from muzero_jax.evaluation.scores import summary, task_name
 from muzero_jax.runs import workdir
 from muzero_jax.runs.journal import Journal
@@ -86,7 +86,7 @@ class Scoring:
     player = self._player(agent, min(settings.num_envs, episodes))
     with Progress(f"{agent} player", episodes, first=first) as progress:
 
-      def show(now: Standing) -> None:
+      def show(now: EvaluationProgress) -> None:
         text = in_words(now, episodes, self.config.env.max_episode_steps if self.atari else 0)
         progress.show(now.over, f"{text}; {duration(time.perf_counter() - begun)} so far")
 
@@ -184,7 +184,7 @@ class Scoring:
     return path
 
 
-def in_words(now: Standing, episodes: int, limit: int) -> str:
+def in_words(now: EvaluationProgress, episodes: int, limit: int) -> str:
   """How far an evaluation is, in words.
 
   Args:

@@ -1,4 +1,4 @@
-"""Writes a recorded game as an .mp4 file."""
+"""Writes recorded episodes as an .mp4 file."""
 
 import os
 from collections.abc import Callable

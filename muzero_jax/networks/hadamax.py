@@ -23,18 +23,18 @@ class Size:
 
   blocks: tuple[tuple[int, int, int, int], ...]  # each: channels, kernel, window and stride of pool
   width: int  # of the hidden state
-  hidden: int  # of the heads
+  head_width: int  # of the hidden layers of the heads
 
 
 SIZES = {
   # For boards of about 10x10 (MinAtar): 10x10 -> 5x5.
-  "grid": Size(blocks=((16, 3, 2, 2),), width=64, hidden=64),
+  "grid": Size(blocks=((16, 3, 2, 2),), width=64, head_width=64),
   # For CPUs, with smaller kernels. 48x48 -> 12 -> 6.
-  "nano": Size(blocks=((16, 4, 4, 4), (32, 3, 2, 2)), width=256, hidden=64),
+  "nano": Size(blocks=((16, 4, 4, 4), (32, 3, 2, 2)), width=256, head_width=64),
   # Half as wide as published. 84x84 -> 21 -> 11 -> 11.
-  "tiny": Size(blocks=((16, 8, 4, 4), (32, 4, 2, 2), (32, 3, 3, 1)), width=256, hidden=128),
+  "tiny": Size(blocks=((16, 8, 4, 4), (32, 4, 2, 2), (32, 3, 3, 1)), width=256, head_width=128),
   # As published.
-  "small": Size(blocks=((32, 8, 4, 4), (64, 4, 2, 2), (64, 3, 3, 1)), width=512, hidden=128),
+  "small": Size(blocks=((32, 8, 4, 4), (64, 4, 2, 2), (64, 3, 3, 1)), width=512, head_width=128),
 }
 
 
@@ -78,4 +78,4 @@ def hadamax(size: str, num_actions: int, bins: int, dtype: Any, platform: str) -
   """The network with a Hadamax encoder; a `Network` whose `size` is a key of `SIZES`."""
   shape = SIZES[size]
   encoder = Representation(shape, Layers(dtype, platform))
-  return mlp.on_vectors(encoder, shape.width, shape.hidden, num_actions, bins, dtype)
+  return mlp.on_vectors(encoder, shape.width, shape.head_width, num_actions, bins, dtype)

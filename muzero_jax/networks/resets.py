@@ -8,7 +8,7 @@ import jax
 
 from muzero_jax.types import Array, Key, Params
 
-# Parts of a model that are reset in part, but for the modules in them with these names.
+# Partially reset modules, except submodules with these names.
 TRUNK = ("representation", "dynamics")
 HEADS = ("Logits", "Head")
 

@@ -23,13 +23,13 @@ class Size:
 
   patches: tuple[tuple[int, int], ...]  # per layer: side of a patch, features
   width: int  # of the hidden state
-  hidden: int  # of the heads
+  head_width: int  # of the hidden layers of the heads
 
 
 SIZES = {
   # 48x48 -> 12 -> 6, 96x96 -> 24 -> 12
-  "nano": Size(patches=((4, 32), (2, 32)), width=256, hidden=64),
-  "tiny": Size(patches=((4, 32), (2, 64)), width=256, hidden=128),
+  "nano": Size(patches=((4, 32), (2, 32)), width=256, head_width=64),
+  "tiny": Size(patches=((4, 32), (2, 64)), width=256, head_width=128),
 }
 
 
@@ -67,4 +67,4 @@ def vector(size: str, num_actions: int, bins: int, dtype: Any, platform: str) ->
   del platform
   shape = SIZES[size]
   encoder = Representation(shape, dtype)
-  return mlp.on_vectors(encoder, shape.width, shape.hidden, num_actions, bins, dtype)
+  return mlp.on_vectors(encoder, shape.width, shape.head_width, num_actions, bins, dtype)

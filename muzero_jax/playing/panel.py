@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from muzero_jax.evaluation.canvas import (
-  CAME,
+  ACTUAL,
   FAINT,
   GROUND,
   NETWORK,
@@ -43,7 +43,7 @@ class Panel:
     draw = ImageDraw.Draw(page)
     over = "   the episode is over" if view.last else ""
     head = f"{self._title}   step {view.number:,}   score {view.score:g}{over}"
-    self._say(draw, (16, 12), head, 16, CAME if view.last else TEXT)
+    self._say(draw, (16, 12), head, 16, ACTUAL if view.last else TEXT)
     image = fitted(as_image(view.image), *_BOX)
     left, top = (whole - size for whole, size in zip(_BOX, image.shape[1::-1], strict=True))
     page.paste(Image.fromarray(image), (16 + left // 2, _TOP + top // 2))
@@ -72,7 +72,7 @@ class Panel:
   def _action(self, draw, opinion: Opinion, action: int, place: tuple[int, int], row: int) -> None:
     (left, y), half, scale = place, (row - 4) / 2, 170
     name = self._names[action] if action < len(self._names) else f"action {action}"
-    color = CAME if action == opinion.action else TEXT
+    color = ACTUAL if action == opinion.action else TEXT
     middle = y + row / 2 - 2
     self._say(draw, (left + 104, middle), name, 13 if row >= 16 else 11, color, "rm")
     bars = (opinion.prior, NETWORK), (opinion.policy, SEARCH)

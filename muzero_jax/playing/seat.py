@@ -75,7 +75,7 @@ class Seat:
     evaluator: of the agent whose opinion is asked, with this environment; its actions may be others
       than the environment's. None: nobody is asked.
     params: of the agent's search, on one device.
-    discount: gamma, per agent step.
+    discount: per agent step.
     renderer: as that of `recording.play`.
   """
 
@@ -103,13 +103,13 @@ class Seat:
   def look(self) -> View:
     """Receives the step that `act`, or the beginning, has started."""
     self._state, *found = self._look(self._params, self._state)
-    time, opinion = jax.device_get(found)
-    before = None if time.first[0] else self._before
+    timestep, opinion = jax.device_get(found)
+    before = None if timestep.first[0] else self._before
     self._before = View(
-      self._image(time),
+      self._image(timestep),
       before.number + 1 if before else 0,
-      (before.score if before else 0.0) + float(time.reward[0]),
-      bool(time.last[0]),
+      (before.score if before else 0.0) + float(timestep.reward[0]),
+      bool(timestep.last[0]),
       None if opinion is None else _of_one(*opinion),
     )
     return self._before
@@ -124,9 +124,9 @@ class Seat:
     """Waits until nothing runs any more."""
     jax.block_until_ready(self._state)
 
-  def _image(self, time: TimeStep) -> np.ndarray:
+  def _image(self, timestep: TimeStep) -> np.ndarray:
     if self._renderer is None:
-      return np.asarray(time.frame[0])
+      return np.asarray(timestep.frame[0])
     if self._action is None:
       found = self._renderer.reset()
     else:
@@ -138,17 +138,18 @@ def _seen(
   environment: Environment, params: Params, state: PlayState
 ) -> tuple[PlayState, TimeStep, None]:
   del params
-  env, time = environment.recv(state.env)
-  check_step(environment.spec, time)
-  return dataclasses.replace(state, env=env), time, None
+  env, timestep = environment.recv(state.env)
+  check_step(environment.spec, timestep)
+  return dataclasses.replace(state, env=env), timestep, None
 
 
 def _considered(
   evaluator: Evaluator, discount: float, params: Params, state: PlayState
 ) -> tuple[PlayState, TimeStep, tuple[recording.Thought, Array]]:
-  state, time, root, key = evaluator.see(params, state)
+  state, timestep, root, key = evaluator.see(params, state)
   thought = recording.thought(evaluator, params, root, key)
-  return state, time, (thought, q_values(evaluator.model, discount, params, root, thought.branches))
+  q = q_values(evaluator.model, discount, params, root, thought.branches)
+  return state, timestep, (thought, q)
 
 
 def q_values(
@@ -200,7 +201,7 @@ def play(
     draw: the image of a step.
     fps: agent steps per second, where an action without a key is `keyboard.rest`; 0: each step
       waits for a key.
-    most: agent steps after which the game stops; 0: no limit.
+    most: agent steps after which playing stops; 0: no limit.
 
   Returns:
     For each episode its raw score, its agent steps, and whether it is over. The last one may not

@@ -130,25 +130,25 @@ class Ring:
     arrays = jax.tree.leaves(jax.eval_shape(self.init))
     return sum(math.prod(x.shape) * x.dtype.itemsize for x in arrays)
 
-  def add(self, replay: Replay, decision: Decision, time: TimeStep, step: Array) -> Replay:
+  def add(self, replay: Replay, decision: Decision, timestep: TimeStep, step: Array) -> Replay:
     """Writes the newest step, and the decision made at the step before.
 
     Args:
       replay: updated in place if it is donated.
-      decision: made at the step before `time`; meaningless, but harmless, for the very first row.
-      time: the newest step.
+      decision: made at the step before; meaningless, but harmless, for the very first row.
+      timestep: the newest step.
       step: i32[], gradient steps done.
     """
-    self._check(decision, time)
+    self._check(decision, timestep)
     head, rows = replay.head, self.rows
     row, before = head % rows, (head - 1) % rows
-    last = replay.last.at[row].set(time.last)
+    last = replay.last.at[row].set(timestep.last)
     return Replay(
-      frame=self._in_order(replay.frame.at[row].set(self._flat(time.frame))),
-      first=replay.first.at[row].set(time.first),
+      frame=self._in_order(replay.frame.at[row].set(self._flat(timestep.frame))),
+      first=replay.first.at[row].set(timestep.first),
       last=last,
-      reward=replay.reward.at[row].set(time.reward),
-      discount=replay.discount.at[row].set(time.discount),
+      reward=replay.reward.at[row].set(timestep.reward),
+      discount=replay.discount.at[row].set(timestep.discount),
       action=replay.action.at[before].set(decision.action),
       policy=replay.policy.at[before].set(self._row(decision.policy)),
       value=replay.value.at[before].set(decision.value),
@@ -180,11 +180,11 @@ class Ring:
       return frame
     return with_layout_constraint(frame, Layout(major_to_minor=(0, 1, 2)))
 
-  def _check(self, decision: Decision, time: TimeStep) -> None:
+  def _check(self, decision: Decision, timestep: TimeStep) -> None:
     """Raises AssertionError, while tracing, if a shape or dtype differs from the ring's."""
     size, frame = self.num_envs, (self.num_envs, *self.frame_shape)
     name = "of the replay's frame, first, last, reward, discount"
-    steps = [time.frame, time.first, time.last, time.reward, time.discount]
+    steps = [timestep.frame, timestep.first, timestep.last, timestep.reward, timestep.discount]
     chex.assert_shape(steps, [frame, *4 * [(size,)]], custom_message=name)
     chex.assert_type(steps[:3], [self.frame_dtype, bool, bool], custom_message=name)
     name = "of the replay's policy, action, value, log_prob, advantage"

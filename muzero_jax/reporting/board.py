@@ -1,7 +1,7 @@
 """What TensorBoard shows of a run beside its metrics: evaluations, settings, and the newest video.
 
 They are a run of their own, `evaluations` in the run's folder, whose only file is written anew each
-time, so that it holds what evaluations.jsonl holds and nothing of a part that was forgotten.
+time, so that it holds what evaluations.jsonl holds, and no rows that were removed on resuming.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 from muzero_jax.evaluation import video
 from muzero_jax.reporting import charts
 from muzero_jax.runs import history, jsonl
-from muzero_jax.runs.history import Run
+from muzero_jax.runs.history import RunRecord
 
 FOLDER = "evaluations"
 _SCORES = ("mean", "median", "iqm", "hns")
@@ -51,7 +51,7 @@ def write(folder: Path) -> Path:
 _START = SessionLog(status=SessionLog.START)  # TensorBoard drops what it has read of this run
 
 
-def _summaries(run: Run) -> list[tuple[int, Summary]]:
+def _summaries(run: RunRecord) -> list[tuple[int, Summary]]:
   """All summaries, each with its agent steps."""
   rows = [row for row in run.scores("trained") if isinstance(row.get("env_steps"), int)]
   found = [(row["env_steps"], summary.scalar(tag, x)) for row in rows for tag, x in scalars(row)]
@@ -59,8 +59,8 @@ def _summaries(run: Run) -> list[tuple[int, Summary]]:
   last = rows[-1]["env_steps"] if rows else 0
   with contextlib.suppress(OSError):  # a video that cannot be read is left out
     for path in history.videos(run.folder)[-1:]:
-      picture = Summary.Image(colorspace=3, encoded_image_string=video.gif(path))
-      found.append((last, Summary(value=[Summary.Value(tag="video", image=picture)])))
+      image = Summary.Image(colorspace=3, encoded_image_string=video.gif(path))
+      found.append((last, Summary(value=[Summary.Value(tag="video", image=image)])))
   return found
 
 
@@ -73,7 +73,7 @@ def scalars(row: dict) -> list[tuple[str, float]]:
   return scores + [(f"{group}/mean_{end}", bound) for end, bound in ends]
 
 
-def _settings(run: Run, last: dict) -> tuple[Summary, ...]:
+def _settings(run: RunRecord, last: dict) -> tuple[Summary, ...]:
   """The settings, as hyperparameters with the last scores, and as a text."""
   names = {name: value for name, value in run.settings.items() if name != "workdir"}
   scored = {tag: value for tag, value in scalars(last)}

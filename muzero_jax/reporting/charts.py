@@ -13,7 +13,7 @@ import numpy as np
 
 from muzero_jax.reporting import references
 from muzero_jax.runs import history, jsonl
-from muzero_jax.runs.history import Group, Run
+from muzero_jax.runs.history import Group, RunRecord
 
 COLORS = [
   "#3b82c4",
@@ -103,7 +103,7 @@ def returns(task: str, groups: Sequence[Group], x: str, points: int) -> Chart:
   """
   scale, unit = _unit(groups) if x == "seconds" else (1.0, "agent steps")
   lines, bands = _curves(groups, x, "episode/return", points, scale)
-  chance = [row["mean"] for group in groups for run in group.runs for row in run.scores("random")]
+  random = [row["mean"] for group in groups for run in group.runs for row in run.scores("random")]
   dots = [_evaluations(run, x, scale, color(group)) for group in groups for run in group.runs]
   return Chart(
     title=f"{task}: return against {'wall-clock time' if x == 'seconds' else unit}",
@@ -112,7 +112,7 @@ def returns(task: str, groups: Sequence[Group], x: str, points: int) -> Chart:
     lines=[*lines, *(_others(groups, points) if x == "env_steps" else [])],
     bands=bands,
     dots=[found for found in dots if found.x],
-    level=float(np.mean(chance)) if chance else None,
+    level=float(np.mean(random)) if random else None,
   )
 
 
@@ -185,7 +185,7 @@ def _others(groups: Sequence[Group], points: int) -> list[Line]:
   ]
 
 
-def _evaluations(run: Run, x: str, scale: float, shade: str) -> Dots:
+def _evaluations(run: RunRecord, x: str, scale: float, shade: str) -> Dots:
   rows = [row for row in run.scores("trained") if jsonl.is_number(row.get("env_steps"))]
   at = np.asarray([row["env_steps"] for row in rows], np.float64)
   if x == "seconds":

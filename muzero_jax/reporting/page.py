@@ -28,7 +28,7 @@ from muzero_jax.reporting.sections import (
   video,
 )
 from muzero_jax.runs import history, workdir
-from muzero_jax.runs.history import Run
+from muzero_jax.runs.history import RunRecord
 
 
 def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
@@ -64,7 +64,7 @@ def write(workdirs: Sequence[str | Path], output: str | Path = "") -> Path:
   return path
 
 
-def page(runs: Sequence[Run]) -> str:
+def page(runs: Sequence[RunRecord]) -> str:
   """The text of the HTML page."""
   groups = history.grouped(runs)
   # Points per line in a plot; small plots have half as many. The limit keeps the file small.
@@ -84,7 +84,7 @@ def page(runs: Sequence[Run]) -> str:
   return _document(title, body)
 
 
-def _title(runs: Sequence[Run]) -> str:
+def _title(runs: Sequence[RunRecord]) -> str:
   tasks = ", ".join(dict.fromkeys(run.task for run in runs))
   return (
     f"{tasks}, seed {runs[0].settings['seed']}" if len(runs) == 1 else f"{tasks}: {len(runs)} runs"

@@ -21,7 +21,7 @@ from muzero_jax import config as configs
 from muzero_jax import flags
 from muzero_jax.config import Config
 from muzero_jax.runs import history
-from muzero_jax.runs.history import Line, Run
+from muzero_jax.runs.history import Line, RunRecord
 
 # Settings in which a run may differ from the preset: they change neither the game nor the learning.
 _OTHER = ("seed", "env.backend", "env.num_threads", *configs.FREE)
@@ -55,7 +55,7 @@ class Reference:
 
 
 def late(line: Line, env_steps: int) -> float | None:
-  """The mean return over the last tenth of this many agent steps; None where no game ended then."""
+  """The mean return over the last tenth of this many agent steps; None where no episode ended."""
   x, y = line
   inside = y[(x > 0.9 * env_steps) & (x <= 1.001 * env_steps)]
   return float(inside.mean()) if len(inside) else None
@@ -119,11 +119,11 @@ def _read(path: Any) -> list[Line]:
   """The curves in a file, by seed."""
   with path.open() as file:
     rows = [(row["seed"], row["env_steps"], row["return"]) for row in csv.DictReader(file)]
-  table = np.asarray(rows, np.float64)
-  return [table[table[:, 0] == seed, 1:].T for seed in np.unique(table[:, 0])]  # type: ignore
+  found = np.asarray(rows, np.float64)
+  return [found[found[:, 0] == seed, 1:].T for seed in np.unique(found[:, 0])]  # type: ignore
 
 
-def sentence(run: Run, env_steps: int) -> str:
+def sentence(run: RunRecord, env_steps: int) -> str:
   """What a run with these settings has come to at this point, and what this one has; or ""."""
   reference = find(run.settings)
   expected = reference.at(env_steps) if reference else []
@@ -131,8 +131,8 @@ def sentence(run: Run, env_steps: int) -> str:
   if not reference or not expected or own is None:
     return ""
   low, high = min(expected), max(expected)
-  spread = f", {low:.2f} to {high:.2f}" if len(expected) > 1 else ""
+  extremes = f", {low:.2f} to {high:.2f}" if len(expected) > 1 else ""
   return (
     f"training return {own:.2f}; expected at {env_steps:,} steps: {np.mean(expected):.2f} "
-    f"({reference.name}{spread})."
+    f"({reference.name}{extremes})."
   )

@@ -16,7 +16,7 @@ import numpy as np
 from jax.sharding import Mesh
 
 from muzero_jax import build
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.device import parallel
 from muzero_jax.envs.base import Spec
@@ -141,7 +141,7 @@ def play(environment: EnvPool, chosen: np.ndarray) -> np.ndarray:
     What `EnvPool.replay` returns: the newest frames.
   """
   ticks, per_tick = chosen.shape[1], chosen.shape[0] * chosen.shape[2]
-  print(f"playing {chosen.size:,} steps again, to where the games were", flush=True)
+  print(f"playing {chosen.size:,} steps again, to where the environments were", flush=True)
   begun = shown = time.perf_counter()
   frames = np.zeros(0)
   for start in range(0, ticks, _CHUNK):
@@ -155,7 +155,7 @@ def play(environment: EnvPool, chosen: np.ndarray) -> np.ndarray:
   return frames
 
 
-def caution(run: Experiment) -> list[str]:
+def caution(run: Run) -> list[str]:
   """What --resume=exact cannot promise on the run's devices, in a sentence, if anything."""
   if run.config.resume != "exact" or run.target.platform != "gpu":
     return []

@@ -36,7 +36,7 @@ class Checkpoints:
     self.folder = Path(workdir).resolve() / "checkpoints"
     self._keep, self._read_only = keep, read_only
     self._writer: storage.Writer | None = None
-    self.newest: int | None = None  # agent steps of the checkpoint that was loaded or saved last
+    self.current: int | None = None  # agent steps of the checkpoint that was loaded or saved last
     self._sealing: threading.Thread | None = None  # computes the digests of the last one saved
     self._written = threading.Event()
 
@@ -63,31 +63,31 @@ class Checkpoints:
       ) from error
     return sorted(int(name) for name in names if re.fullmatch(r"0|[1-9][0-9]*", name))[::-1]
 
-  def latest(self) -> int | None:
+  def newest(self) -> int | None:
     """The agent steps of the newest checkpoint, whole or damaged, or None."""
     return next(iter(self.steps()), None)
 
   def load(
     self,
-    read: Callable[["Saved"], T],
+    restore: Callable[["Saved"], T],
     items: tuple[str, ...] = (),
     quiet: bool = False,
     retries: int = 10,
   ) -> T | None:
-    """Calls `read` with the newest checkpoint that is whole.
+    """Calls `restore` with the newest checkpoint that is whole.
 
     For each damaged one a line is printed. Once a whole one has been read, the damaged ones are
-    moved to `workdir/damaged`, unless this is read-only. All that `read` restores is from the same
-    checkpoint: where another process deletes it meanwhile, `read` is called again with a newer one.
+    moved to `workdir/damaged`, unless this is read-only. All that `restore` reads is from the same
+    checkpoint: where another process deletes it meanwhile, it is called again with a newer one.
 
     Args:
-      read: restores what it needs from the checkpoint. It may be called several times.
-      items: the items that `read` needs; (): all. Damage to other items does not matter.
+      restore: restores what it needs from the checkpoint. It may be called several times.
+      items: the items that `restore` needs; (): all. Damage to other items does not matter.
       quiet: print nothing.
       retries: how often to begin again because a newer checkpoint has appeared.
 
     Returns:
-      What `read` returned, or None where there is no checkpoint.
+      What `restore` returned, or None where there is no checkpoint.
 
     Raises:
       ConfigError: there are checkpoints, but all of them are damaged.
@@ -100,14 +100,14 @@ class Checkpoints:
       saved = Saved(self.folder / str(step))
       try:
         saved.check(items)
-        result = read(saved)
+        result = restore(saved)
       except Damaged as error:
         if retries and set(self.steps()) - set(found):  # it may have been deleted to make room
-          return self.load(read, items, quiet, retries - 1)
+          return self.load(restore, items, quiet, retries - 1)
         damaged[step] = str(error)
         continue
       self._set_aside(damaged, step, quiet)
-      self.newest = step
+      self.current = step
       return result
     reasons = "; ".join(f"{step}: {reason}" for step, reason in damaged.items())
     raise ConfigError(
@@ -159,12 +159,12 @@ class Checkpoints:
     Args:
       env_steps: agent steps so far, the checkpoint's name.
       progress: a dictionary that can be written as JSON.
-      learner: pytree of the state that is equal on all devices: parameters, optimizer, counters.
+      learner: pytree of the replicated state: parameters, optimizer, gradient steps, ticks.
       local: pytree of the state that differs between devices, without the replay.
       replay: pytree of the replay, or None to leave it out.
       actions: pytree of the actions so far (`runs/actions.py`), or None to leave them out.
     """
-    if self.newest == env_steps:
+    if self.current == env_steps:
       return
     # The writer is made before the first save: damaged checkpoints are gone by then.
     self._writer = self._writer or storage.Writer(self.folder, self._keep)
@@ -172,7 +172,7 @@ class Checkpoints:
     optional = {"replay": replay, "actions": actions}
     items = {name: tree for name, tree in optional.items() if tree is not None}
     self._writer.save(env_steps, progress, learner=learner, local=local, **items)
-    self.newest = env_steps
+    self.current = env_steps
     if distributed.is_first():
       self._sealing = threading.Thread(target=self._seal, args=(self.folder / str(env_steps),))
       self._sealing.start()
@@ -211,7 +211,7 @@ class Checkpoints:
         with contextlib.suppress(Exception):
           finish()
     self._writer = None
-    self.newest = self.latest()
+    self.current = self.newest()
     for draft in storage.drafts(self.folder):
       shutil.rmtree(draft, ignore_errors=True)
 

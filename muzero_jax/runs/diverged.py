@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.config import Config
 from muzero_jax.device import distributed, parallel
 from muzero_jax.learner import EVIDENCE
@@ -20,7 +20,7 @@ FOLDER = "diverged"
 
 
 def stopped(
-  run: Experiment, state: State, evidence: Mapping[str, Any], folder: Path, newest: int | None
+  run: Run, state: State, evidence: Mapping[str, Any], folder: Path, newest: int | None
 ) -> str:
   """Saves the batch and the state of the step at which the learner stopped; what there is to say.
 

@@ -20,7 +20,7 @@ Line = tuple[np.ndarray, np.ndarray]  # a curve: x f64[n], y f64[n]
 
 
 @dataclasses.dataclass(frozen=True)
-class Run:
+class RunRecord:
   """The contents of a run's folder."""
 
   folder: Path
@@ -78,7 +78,7 @@ class Group:
 
   number: int  # counts groups from 0; selects the color
   label: str  # the settings in which the groups differ
-  runs: list[Run]
+  runs: list[RunRecord]
 
   @property
   def task(self) -> str:
@@ -96,7 +96,7 @@ class Group:
     return f"seed{'s' * (len(seeds) > 1)} {', '.join(seeds)}"
 
 
-def read(name: str | Path) -> Run:
+def read(name: str | Path) -> RunRecord:
   """Reads a run's folder.
 
   Raises:
@@ -106,7 +106,7 @@ def read(name: str | Path) -> Run:
   facts = workdir.facts(folder)
   settings = configs.values(Config()) | facts["config"]
   scored = [row for row in jsonl.read(folder / "evaluations.jsonl") if "mean" in row]
-  return Run(folder, facts, settings, jsonl.read(folder / "metrics.jsonl"), scored)
+  return RunRecord(folder, facts, settings, jsonl.read(folder / "metrics.jsonl"), scored)
 
 
 def videos(folder: Path) -> list[Path]:
@@ -120,7 +120,7 @@ def videos(folder: Path) -> list[Path]:
   return sorted(filter(workdir.is_own_file, found), key=lambda path: path.stat().st_mtime)
 
 
-def names(runs: Sequence[Run]) -> list[str]:
+def names(runs: Sequence[RunRecord]) -> list[str]:
   """The names of the runs' folders, or their paths where several have the same name."""
   found = [run.folder.name for run in runs]
   return [
@@ -129,7 +129,7 @@ def names(runs: Sequence[Run]) -> list[str]:
   ]
 
 
-def grouped(runs: Sequence[Run], apart_from: tuple[str, ...] = ()) -> list[Group]:
+def grouped(runs: Sequence[RunRecord], apart_from: tuple[str, ...] = ()) -> list[Group]:
   """Groups runs with equal settings (see `Group`), in the order of each group's first run.
 
   Args:
@@ -138,7 +138,7 @@ def grouped(runs: Sequence[Run], apart_from: tuple[str, ...] = ()) -> list[Group
   """
   ignored = (*configs.FREE, *apart_from)
   settings = [name for name in differing(runs) if name != "seed" and not name.startswith(ignored)]
-  groups: dict[tuple, list[Run]] = {}
+  groups: dict[tuple, list[RunRecord]] = {}
   for run in runs:
     groups.setdefault(tuple(str(run.settings.get(name)) for name in settings), []).append(run)
   labels = [
@@ -149,7 +149,7 @@ def grouped(runs: Sequence[Run], apart_from: tuple[str, ...] = ()) -> list[Group
   return [Group(i, label or members[i][0].task, members[i]) for i, label in enumerate(labels)]
 
 
-def differing(runs: Sequence[Run]) -> list[str]:
+def differing(runs: Sequence[RunRecord]) -> list[str]:
   """Names of the settings that are not equal in all runs."""
   names = dict.fromkeys(name for run in runs for name in run.settings)
   return [name for name in names if len({str(run.settings.get(name)) for run in runs}) > 1]

@@ -91,7 +91,7 @@ class Progress:
 
 
 class ScreenLike(Protocol):
-  """What shows how far a run is: `Screen`, or `Named` for one of several runs."""
+  """What shows how far a run is: `Screen`, or `SeedScreen` for one of several runs."""
 
   lines: bool
 
@@ -104,7 +104,7 @@ class ScreenLike(Protocol):
   def say(self, text: str) -> None: ...
 
 
-class Named:
+class SeedScreen:
   """One of several runs on another screen, which shows how far they are: prints lines only.
 
   Args:

@@ -84,7 +84,7 @@ class Saved:
     return {name: self._restore(name, tree) for name, tree in abstract.items()}
 
   def learner(self, shared: Shared) -> Shared:
-    """Restores the learner's state. That of earlier versions has the optimizer's state by array.
+    """Restores the replicated state. That of earlier versions has the optimizer's state by array.
 
     Args:
       shared: an initial state, which has the shapes and shardings.

@@ -47,8 +47,8 @@ class Stop:
     signal: number of the first signal, or 0.
     unsaved: whether ending the process now would lose something.
     message: what to print when the process ends; "" names the signal.
-    abandoned: whether a save was given up. Where its folder could not be made, threads of orbax
-      wait for it for minutes, and the interpreter would wait for them at its end.
+    abandoned: whether a save was abandoned: orbax threads may then still be waiting, for minutes,
+      for a folder that cannot be created, and the interpreter would wait for them at its end.
     before_exit: called before the process is ended, for example to finish writing.
   """
 

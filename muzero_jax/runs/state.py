@@ -8,7 +8,7 @@ import numpy as np
 
 from muzero_jax import build, loop
 from muzero_jax.actor import restarted
-from muzero_jax.build import Experiment
+from muzero_jax.build import Run
 from muzero_jax.config import ConfigError
 from muzero_jax.device import parallel
 from muzero_jax.envs.envpool import EnvPool
@@ -28,15 +28,15 @@ class State:
 
 
 @dataclasses.dataclass(frozen=True)
-class Begun:
-  """What a run begins with."""
+class InitialState:
+  """The state from which a run begins or goes on, and what the host had counted by then."""
 
   state: State
   progress: dict[str, Any]  # what the host had counted, by name; {} in a new run
   actions: Actions | None  # those so far, if checkpoints hold them
 
 
-def begin(run: Experiment, saved: Saved | None) -> Begun:
+def begin(run: Run, saved: Saved | None) -> InitialState:
   """The state of a new run, or that of a checkpoint.
 
   Raises:
@@ -45,7 +45,7 @@ def begin(run: Experiment, saved: Saved | None) -> Begun:
   """
   shared, local = run.shared(), run.local()
   if saved is None:
-    return Begun(State(shared, local), {}, _no_actions(run, 0))
+    return InitialState(State(shared, local), {}, _no_actions(run, 0))
   progress = saved.progress()
   shared = saved.learner(shared)
   skipped = int(shared.learner.skipped)
@@ -56,10 +56,10 @@ def begin(run: Experiment, saved: Saved | None) -> Begun:
     )
   print(f"resuming at {saved.env_steps:,} steps", flush=True)
   local, chosen = _restored(run, saved, local, int(shared.ticks))
-  return Begun(State(shared, local), progress, chosen)
+  return InitialState(State(shared, local), progress, chosen)
 
 
-def _no_actions(run: Experiment, ticks: int) -> Actions | None:
+def _no_actions(run: Run, ticks: int) -> Actions | None:
   """Where actions are saved: a record of them that begins after so many ticks."""
   if run.config.resume != "exact" or not build.restarts(run.config):
     return None
@@ -68,7 +68,7 @@ def _no_actions(run: Experiment, ticks: int) -> Actions | None:
 
 
 def _restored(
-  run: Experiment, saved: Saved, new: loop.Local, ticks: int
+  run: Run, saved: Saved, new: loop.Local, ticks: int
 ) -> tuple[loop.Local, Actions | None]:
   """The state of each device from a checkpoint, which was saved after so many ticks.
 
@@ -104,7 +104,7 @@ def _restored(
   return local, _no_actions(run, ticks)
 
 
-def _played_again(run: Experiment, saved: Saved, replay: Replay, ticks: int) -> Actions:
+def _played_again(run: Run, saved: Saved, replay: Replay, ticks: int) -> Actions:
   """Takes the environments to where they were, by the actions that a checkpoint holds.
 
   Raises:

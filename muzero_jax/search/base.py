@@ -41,7 +41,7 @@ class Search(Protocol):
 
 
 @dataclasses.dataclass(frozen=True)
-class Around:
+class SearchWrapper:
   """A base of searches that change what goes into another search, or what comes out of it."""
 
   search: Search

@@ -46,5 +46,5 @@ def search(
     first = at_root(keys, state[0].replace(embeddings=None), 0)
     return grower(keys, expand_key, state, first[:, None], i + 1)
 
-  state = growth.plant(root, num_simulations + 1, invalid_actions, extra_data)
-  return growth.harvest(jax.lax.fori_loop(0, num_simulations, simulate, state))
+  state = growth.new_tree(root, num_simulations + 1, invalid_actions, extra_data)
+  return growth.finished(jax.lax.fori_loop(0, num_simulations, simulate, state))

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from muzero_jax.replay.frames import Replay
-from muzero_jax.search.base import Around, every_action, taken
+from muzero_jax.search.base import SearchWrapper, every_action, taken
 from muzero_jax.types import Array, Decision, Key, Metrics, Model, Params, Root
 
 
@@ -83,7 +83,7 @@ def representatives(distance: Array, tolerance: float) -> Array:
 
 
 @dataclasses.dataclass(frozen=True)
-class Equivalent(Around):
+class Equivalent(SearchWrapper):
   """Searches the first action of each class, with the prior of the whole class; the others are not
   legal at the root of the tree. Policy and action are shared within the class by the prior.
   """

@@ -15,7 +15,7 @@ from muzero_jax.types import Array, Key, Params
 NOWHERE = 2**30  # the number of a new node in a simulation that does not take place
 
 
-def plant(
+def new_tree(
   root: mctx.RootFnOutput, num_nodes: int, invalid_actions: Array | None, extra_data: Any
 ) -> State:
   """A tree with a root, and room for the other nodes.
@@ -50,13 +50,13 @@ def plant(
   return tree, Paths(above=origin > 0, gain=none, decay=origin)
 
 
-def harvest(state: State) -> mctx.Tree:
+def finished(state: State) -> mctx.Tree:
   """The finished tree as mctx has it."""
   tree, _ = state
   return tree.replace(embeddings=jax.tree.map(lambda x: jnp.moveaxis(x, 0, 1), tree.embeddings))
 
 
-def transplant(state: State, room: State) -> State:
+def resized(state: State, room: State) -> State:
   """Copies the tree into one with as many nodes as `room`; nodes that do not fit are dropped."""
 
   def move(x, y):

@@ -11,7 +11,7 @@ from typing import Self
 import jax
 
 from muzero_jax.networks.jump import jump_model
-from muzero_jax.search.base import Around, Search, log
+from muzero_jax.search.base import Search, SearchWrapper, log
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -29,7 +29,7 @@ def jumping(model: Model) -> Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class Hierarchy(Around):
+class Hierarchy(SearchWrapper):
   """A search whose prior at the root is a mixture: the policy's, and that of what leads to a goal.
 
   The goal is the hidden state after the macro action that the planner chooses. It is chosen anew at

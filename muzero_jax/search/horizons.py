@@ -10,7 +10,7 @@ import dataclasses
 import jax.numpy as jnp
 
 from muzero_jax.networks.horizon import second_value
-from muzero_jax.search.base import Around
+from muzero_jax.search.base import SearchWrapper
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -29,7 +29,7 @@ def mixed(model: Model, share: float) -> Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class TwoHorizons(Around):
+class TwoHorizons(SearchWrapper):
   """A search in which the root's value is a mixture, too.
 
   What is recorded as the root's value, from which returns bootstrap, remains a value of the first

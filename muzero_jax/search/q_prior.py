@@ -7,7 +7,7 @@ before a policy that is distilled from a search does. The search improves on it 
 import dataclasses
 
 from muzero_jax.networks.q import q_values
-from muzero_jax.search.base import Around
+from muzero_jax.search.base import SearchWrapper
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -27,7 +27,7 @@ def with_q_prior(model: Model, temperature: float) -> Model:
 
 
 @dataclasses.dataclass(frozen=True)
-class QPrior(Around):
+class QPrior(SearchWrapper):
   """A search in which the prior of the root is that of the Q head, too."""
 
   model: Model  # `with_q_prior`, with which the search is made

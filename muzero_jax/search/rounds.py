@@ -86,8 +86,8 @@ def search(
   """Runs a tree search with Gumbel; arguments as those of `mctx.search`.
 
   The tree is that of mctx, with two differences, because all actions of a round are chosen at its
-  beginning. mctx chooses them one by one, and what it found by then for the first changes the
-  scores of the others, through the scale of Q (docs/design.md says how often that matters).
+  beginning. mctx chooses them one by one: results for earlier actions change the scale of Q, and
+  so the scores of later ones (docs/design.md says how often that matters).
 
   * At the root, the first round is mctx's. Where another one visits as many actions as the one
     before, only their order can differ, and with it the numbers of nodes. Where it visits fewer,
@@ -119,13 +119,13 @@ def search(
       slot = jnp.where(order < own, begin + order, growth.NOWHERE)
     return grower(jax.random.split(key, size), expand_key, state, first, slot)
 
-  def plant(num_nodes: int) -> State:
-    return growth.plant(root, num_nodes, invalid_actions, extra_data)
+  def new_tree(num_nodes: int) -> State:
+    return growth.new_tree(root, num_nodes, invalid_actions, extra_data)
 
-  state, i, room = plant(1), 0, 1
+  state, i, room = new_tree(1), 0, 1
   for width, group in itertools.groupby(widths.max(0).tolist()):  # one program for equal rounds
     end = i + len(list(group))
     room = max(room, int(begins[:, i:end].max()) + width)
-    state = growth.transplant(state, plant(room))
+    state = growth.resized(state, new_tree(room))
     state, i = jax.lax.fori_loop(i, end, functools.partial(play, width), state), end
-  return growth.harvest(growth.transplant(state, plant(num_simulations + 1)))
+  return growth.finished(growth.resized(state, new_tree(num_simulations + 1)))

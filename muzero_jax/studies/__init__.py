@@ -1,1 +1,1 @@
-"""Many runs: plans them, trains them in processes or as jobs, and compares their scores."""
+"""Many runs: lists them, trains them in processes or as jobs, and compares their scores."""

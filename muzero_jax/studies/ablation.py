@@ -24,7 +24,7 @@ def score(folders: Sequence[str]) -> dict[str, Any]:
     return of each seed.
   """
   (task,) = aggregate.aggregate(
-    [aggregate.last_evaluation(folder, "trained", "auto") for folder in folders]
+    [aggregate.newest_evaluation(folder, "trained", "auto") for folder in folders]
   )["tasks"]
   lines = [history.read(folder).line("env_steps", "episode/return") for folder in folders]
   return task | {"training": [late(steps.tolist(), returns.tolist()) for steps, returns in lines]}
@@ -103,7 +103,7 @@ def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], image
 
   Args:
     rows: variant -> the result of `score`, for those that have been trained.
-    variants: of the plan.
+    variants: all of them.
     image: the image's file name.
   """
   base, task = variants[BASE], next(iter(rows.values()))

@@ -33,7 +33,7 @@ def base(options: Config) -> Config:
 
 
 @dataclasses.dataclass
-class Pace:
+class SeriesProgress:
   """How far all runs are, and how long they will take."""
 
   runs: int
@@ -68,21 +68,21 @@ def groups(runs: Sequence[Config]) -> list[list[Config]]:
   return found
 
 
-def train(groups: Sequence[list[Config]], pace: Pace, parallel: int = 1) -> None:
+def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: int = 1) -> None:
   """Trains or resumes those runs that are not finished.
 
   A signal ends all of them, after they have saved a checkpoint, and then this process.
 
   Args:
     groups: of runs; each gets a process.
-    pace: of all runs, of which these may be a part.
+    progress: of all runs, of which these may be a part.
     parallel: number of processes at the same time, each with a GPU of its own if there are so many.
 
   Raises:
     ConfigError: one of them ended with an error; the others are stopped.
   """
-  begun, trained, seconds = time.monotonic(), pace.trained, pace.seconds
-  waiting = unfinished(groups, pace)
+  begun, trained, seconds = time.monotonic(), progress.trained, progress.seconds
+  waiting = unfinished(groups, progress)
   processes: dict[int, TrainingProcess] = {}  # by number, 0 .. parallel - 1
   with stopped_together(processes):
     while True:
@@ -93,31 +93,33 @@ def train(groups: Sequence[list[Config]], pace: Pace, parallel: int = 1) -> None
       if not processes:
         return
       wait(list(processes.values()))
-      pace.seconds = seconds + time.monotonic() - begun
-      pace.trained = trained + sum(process.trained for process in processes.values())
+      progress.seconds = seconds + time.monotonic() - begun
+      progress.trained = trained + sum(process.trained for process in processes.values())
       for number, process in list(processes.items()):
         if not process.ended:
-          process.show(pace.left(sum(process.over for process in processes.values())))
+          process.show(progress.left(sum(process.over for process in processes.values())))
           continue
         score = process.score()
         trained += process.trained
-        pace.over += len(process.runs)
+        progress.over += len(process.runs)
         del processes[number]
         took = duration(time.monotonic() - process.begun)
-        left = pace.left(sum(process.over for process in processes.values()))
+        left = progress.left(sum(process.over for process in processes.values()))
         print(f"{process.title}: {score} ({took}{left})", flush=True)
 
 
-def unfinished(groups: Sequence[list[Config]], pace: Pace) -> Iterator[TrainingProcess]:
+def unfinished(
+  groups: Sequence[list[Config]], progress: SeriesProgress
+) -> Iterator[TrainingProcess]:
   """Processes for those groups with runs to train; those without are counted as over."""
-  first = pace.over + 1
+  first = progress.over + 1
   for runs in groups:
-    process = TrainingProcess(runs, first, pace.runs)
+    process = TrainingProcess(runs, first, progress.runs)
     first += len(runs)
     if process.waiting:
       yield process
     else:
-      pace.over += len(runs)
+      progress.over += len(runs)
       print(f"{process.title} {'is' if len(runs) == 1 else 'are'} finished already", flush=True)
 
 

@@ -15,7 +15,7 @@ from muzero_jax.runs import workdir
 MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "SpaceInvaders"))
 
 
-def plan(base: Config, games: str, seeds: Sequence[int]) -> list[Config]:
+def runs_of(base: Config, games: str, seeds: Sequence[int]) -> list[Config]:
   """The runs of a suite, in the folders DIR/GAME/SEED.
 
   Args:
@@ -92,7 +92,7 @@ def score(folders: Sequence[str], place: Path) -> None:
     place: the suite's folder.
   """
   result = aggregate.aggregate(
-    [aggregate.last_evaluation(folder, "trained", "auto") for folder in folders]
+    [aggregate.newest_evaluation(folder, "trained", "auto") for folder in folders]
   )
   print(aggregate.table(result))
   workdir.write(place / "suite.json", json.dumps(result, indent=2) + "\n")

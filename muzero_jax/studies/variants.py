@@ -33,8 +33,8 @@ _FIXED = ("workdir", "seed", "override_config")
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
-  """The agents of an ablation."""
+class Comparison:
+  """The agents that an ablation compares."""
 
   variants: dict[str, Config]  # by name; the first one is the preset as it is, `BASE`
   left_out: tuple[str, ...]  # a sentence for each variant that cannot be trained, or is the preset
@@ -42,16 +42,17 @@ class Plan:
 
 def comparison(
   base: Config, only: Sequence[str], vary: Sequence[str], ideas: Sequence[str]
-) -> Plan:
-  """The variants that a command line asks for: see `plan`. If it names none, all of `VARIANTS`.
+) -> Comparison:
+  """The variants that a command line asks for (`variants_of`). If it names none, all of `VARIANTS`.
 
   Raises:
-    ConfigError: as `plan`; or the settings of the preset cannot be combined; or no variant is left.
+    ConfigError: as `variants_of`; or the settings of the preset cannot be combined; or no variant
+      is left.
   """
   rules.check(base)
   if not (only or vary or ideas):
     only = list(VARIANTS)
-  found = plan(base, only=only, vary=vary, ideas=ideas)
+  found = variants_of(base, only=only, vary=vary, ideas=ideas)
   if len(found.variants) == 1 and list(only) != [BASE]:
     raise ConfigError(
       f"nothing is left to compare the preset with ({'; '.join(found.left_out)}): name other "
@@ -60,9 +61,9 @@ def comparison(
   return found
 
 
-def plan(
+def variants_of(
   base: Config, *, only: Sequence[str] = (), vary: Sequence[str] = (), ideas: Sequence[str] = ()
-) -> Plan:
+) -> Comparison:
   """The variants of a preset. The preset itself is always one of them.
 
   Args:
@@ -94,7 +95,7 @@ def plan(
       left_out.append(f"left out: {name} ({problem})")
     else:
       variants[f"no {name}" if len(ways) > 1 and ways[0] == base else name] = config
-  return Plan(variants, tuple(left_out))
+  return Comparison(variants, tuple(left_out))
 
 
 def _problem(config: Config) -> str:

@@ -28,28 +28,28 @@ from muzero_jax.types import Array, Example, Model, Params, record
 
 
 @record
-class Trust:
+class ImportanceRatios:
   """Truncated importance ratios of an example, in 0..1; 1 where nothing is corrected."""
 
-  # f32[..., L]   factor of lambda at steps t .. t+L-1: how far a return goes on through a step
-  trace: Array
+  # f32[..., L]   factor on lambda in the mixing vector, at steps t .. t+L-1
+  mixing: Array
   # f32[..., L]   weight of the return from a step, against the step's own value, in its target
   start: Array
 
 
 class Correction(Protocol):
-  """Computes how far returns count."""
+  """Computes the truncated importance ratios of an example."""
 
-  def __call__(self, target_params: Params, example: Example) -> Trust:
-    """For examples [N, ...]; `Trust` of shape [N, L]."""
+  def __call__(self, target_params: Params, example: Example) -> ImportanceRatios:
+    """For examples [N, ...]; `ImportanceRatios` of shape [N, L]."""
     ...
 
 
-def uncorrected(target_params: Params, example: Example) -> Trust:
+def uncorrected(target_params: Params, example: Example) -> ImportanceRatios:
   """A `Correction` that corrects nothing."""
   del target_params
   ones = jnp.ones(example.last.shape, jnp.float32)
-  return Trust(ones, ones)
+  return ImportanceRatios(ones, ones)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,13 +64,13 @@ class OffPolicy:
   stack: int  # S
   kind: str  # "vtrace" or "retrace"
 
-  def __call__(self, target_params: Params, example: Example) -> Trust:
+  def __call__(self, target_params: Params, example: Example) -> ImportanceRatios:
     """See `Correction`. The last step has no recorded action; every return ends there."""
     size, length = example.last.shape
     steps = jnp.broadcast_to(jnp.arange(length), (size, length))
     root = initial_inference(self.model, target_params, stacks(example, steps, self.stack))
     log_policy = jax.nn.log_softmax(root.policy_logits).reshape(size, length, -1)[:, :-1]
     taken = jnp.take_along_axis(log_policy, example.action[..., None], -1)[..., 0]
-    trace = jnp.exp(jnp.minimum(taken - example.log_prob, 0.0))
-    trace = jnp.concatenate([trace, jnp.ones((size, 1))], 1)
-    return Trust(trace, trace if self.kind == "vtrace" else jnp.ones_like(trace))
+    ratio = jnp.exp(jnp.minimum(taken - example.log_prob, 0.0))
+    ratio = jnp.concatenate([ratio, jnp.ones((size, 1))], 1)
+    return ImportanceRatios(ratio, ratio if self.kind == "vtrace" else jnp.ones_like(ratio))

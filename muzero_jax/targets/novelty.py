@@ -1,7 +1,7 @@
 """Intrinsic rewards for novel frames (random network distillation, Burda et al. 2018, section 2.2).
 
-They are computed when an example is sampled, by the newest predictor: what was novel when it was
-played, and is known now, has no bonus any more.
+They are computed when an example is sampled, by the predictor of the online
+network: what was novel when it was played, and is known now, has no bonus any more.
 """
 
 import dataclasses
@@ -10,11 +10,12 @@ import functools
 import jax.numpy as jnp
 
 from muzero_jax.networks.novelty import novelty
+from muzero_jax.targets.returns import clipped
 from muzero_jax.types import Array, Example, Model, Params
 
 
 @dataclasses.dataclass(frozen=True)
-class Curious:
+class IntrinsicRewards:
   """The rewards of examples plus `weight` times their intrinsic ones. Examples must hold all later
   frames (E = L - 1).
 
@@ -36,5 +37,5 @@ class Curious:
     found = self.model.mapped(error, frames.reshape(-1, *frames.shape[2:])).reshape(size, length)
     sums = found @ self.discount ** jnp.arange(length, dtype=jnp.float32)
     bonus = found / jnp.maximum(jnp.sqrt(jnp.mean(jnp.square(sums))), 1e-8)
-    reward = jnp.sign(example.reward) if self.clip_rewards else example.reward
+    reward = clipped(example.reward, self.clip_rewards)
     return reward + self.weight * bonus

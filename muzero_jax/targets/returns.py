@@ -1,11 +1,19 @@
 """Returns: n-step and TD(lambda) returns, both computed by one recursion, `lambda_returns`."""
 
 import dataclasses
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from muzero_jax.types import Array
+
+
+def clipped(reward: Any, clip: bool) -> Any:
+  """Rewards, of NumPy or JAX, as the agent trains on them: their signs if `clip`."""
+  sign = np.sign if isinstance(reward, np.ndarray) else jnp.sign
+  return sign(reward) if clip else reward
 
 
 @dataclasses.dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 import jax.numpy as jnp
 
-from muzero_jax.targets.correction import Trust, uncorrected
-from muzero_jax.targets.returns import Returns, n_step_returns
+from muzero_jax.targets.correction import ImportanceRatios, uncorrected
+from muzero_jax.targets.returns import Returns, clipped, n_step_returns
 from muzero_jax.types import Array, Example
 
 
@@ -29,7 +29,7 @@ def masks(discount: Array, last: Array) -> tuple[Array, Array]:
 def reward_and_value(
   example: Example,
   value: Array,
-  trust: Trust | None = None,
+  ratios: ImportanceRatios | None = None,
   *,
   unroll: int,
   returns: Returns,
@@ -39,7 +39,7 @@ def reward_and_value(
   Args:
     example: unbatched.
     value: f32[L], bootstrap values of steps t .. t+L-1.
-    trust: [L], how far returns count; None: uncorrected.
+    ratios: [L], truncated importance ratios; None: uncorrected.
     unroll: k.
     returns: the settings of the returns.
 
@@ -48,8 +48,8 @@ def reward_and_value(
     terminal transition is a target; after it rewards and values are 0. The value target of a
     truncated step is its bootstrap value.
   """
-  reward = jnp.sign(example.reward) if returns.clip_rewards else example.reward
-  trust = trust or uncorrected({}, example)
+  reward = clipped(example.reward, returns.clip_rewards)
+  ratios = ratios or uncorrected({}, example)
   policy_mask, target_mask = masks(example.discount[:unroll], example.last[: unroll + 1])
   bootstrapped = n_step_returns(
     reward,
@@ -58,9 +58,9 @@ def reward_and_value(
     example.last[1:],
     n=returns.n_step,
     count=unroll + 1,
-    td_lambda=returns.td_lambda * trust.trace[1:],
+    td_lambda=returns.td_lambda * ratios.mixing[1:],
     steps=returns.horizon(example.age),
   )
-  own, start = value[: unroll + 1], trust.start[: unroll + 1]
+  own, start = value[: unroll + 1], ratios.start[: unroll + 1]
   values = jnp.where(example.last[: unroll + 1], own, (1 - start) * own + start * bootstrapped)
   return reward[:unroll] * policy_mask[:-1], values * policy_mask, policy_mask, target_mask

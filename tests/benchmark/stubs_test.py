@@ -5,7 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from muzero_jax.benchmark.stubs import Chain, Fixed, Still, free_model, without_tree
+from muzero_jax.benchmark.stubs import (
+  FixedSampler,
+  FreeEnvironment,
+  SearchWithoutTree,
+  free_model,
+  without_tree,
+)
 from muzero_jax.device import ordering
 from muzero_jax.envs.base import Spec
 from muzero_jax.search.gumbel import Gumbel
@@ -34,7 +40,7 @@ def test_a_chain_makes_as_many_model_steps_as_simulations(key, simulations, valu
   """1 + 1/2, then 2 + 2/2, then 3 + 3/2."""
   search = Gumbel(COUNTING, 0.5, simulations)
   chain = without_tree(search)
-  assert isinstance(chain, Chain) and chain.simulations == simulations
+  assert isinstance(chain, SearchWithoutTree) and chain.simulations == simulations
   np.testing.assert_allclose(chain((), key, roots()).value, [value] * 2)
 
 
@@ -58,7 +64,7 @@ def test_a_free_model_serves_a_tree(key, kind, width):
 
 
 def test_a_still_environment_shows_frames_and_never_ends():
-  environment = Still(Spec(2, 3, (4, 4)))
+  environment = FreeEnvironment(Spec(2, 3, (4, 4)))
   state = environment.reset(jax.random.key(0))
   seen = []
   for step in range(6):
@@ -81,7 +87,7 @@ def test_a_fixed_batch_stays_the_same_but_waits_for_the_step(key):
   batch = Sample(builders.filled(Example, numbers), jnp.arange(2), jnp.ones(2))
 
   def draw(step):
-    return Fixed(batch).sample(None, None, key, 2, step)
+    return FixedSampler(batch).sample(None, None, key, 2, step)
 
   assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), draw(jnp.int32(5)), batch))
   for number in range(len(jax.tree.leaves(batch))):

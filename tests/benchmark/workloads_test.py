@@ -58,7 +58,7 @@ def test_a_search_encodes_once_and_steps_once_per_simulation(make_config, name):
   run = counted(build.build(make_config(search__num_simulations=3)), calls)
   work = getattr(Parts(run, 5), name)()
   calls.clear()
-  jax.block_until_ready(work.run())
+  jax.block_until_ready(work.execute())
   assert calls == {("encode", 4): 2 * 5, ("step", 4): 2 * 5 * 3}
 
 
@@ -68,7 +68,7 @@ def test_a_part_can_be_called_again_and_again(make_config, name):
   work = getattr(Parts(run, 3), name)()
   for _ in range(2):
     jax.block_until_ready(work.before())
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.block_until_ready(work.run())))
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(jax.block_until_ready(work.execute())))
 
 
 def test_parts_that_a_run_does_not_have(make_config):

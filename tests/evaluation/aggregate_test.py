@@ -50,7 +50,7 @@ def write(tmp_path):
 
 def read(*folders, agent="trained", protocol="auto"):
   return aggregate.aggregate(
-    [aggregate.last_evaluation(folder, agent, protocol) for folder in folders]
+    [aggregate.newest_evaluation(folder, agent, protocol) for folder in folders]
   )
 
 
@@ -110,9 +110,9 @@ def test_the_newest_evaluation_of_the_player_and_protocol_counts(write):
   folder = write("a", [1.0] * 9, [2.0, 4.0], env_steps=1000)
   write("a", [-20.0], agent="random", env_steps=2000)
   write("a", [9.0], protocol="machado", env_steps=2000)
-  assert aggregate.last_evaluation(folder, "trained", "100k").row["returns"] == [2.0, 4.0]
-  assert aggregate.last_evaluation(folder, "trained", "auto").row["returns"] == [9.0]
-  assert aggregate.last_evaluation(folder, "random", "auto").row["returns"] == [-20.0]
+  assert aggregate.newest_evaluation(folder, "trained", "100k").row["returns"] == [2.0, 4.0]
+  assert aggregate.newest_evaluation(folder, "trained", "auto").row["returns"] == [9.0]
+  assert aggregate.newest_evaluation(folder, "random", "auto").row["returns"] == [-20.0]
 
 
 def test_greedy_and_sampled_evaluations_are_told_apart(write):
@@ -126,16 +126,16 @@ def test_greedy_and_sampled_evaluations_are_told_apart(write):
     ("100k", "auto", 1),
     ("100k", "sampled", 3),
   ):
-    assert aggregate.last_evaluation(folder, "trained", protocol, acting).row["returns"] == [
+    assert aggregate.newest_evaluation(folder, "trained", protocol, acting).row["returns"] == [
       expected
     ]
   other, greedy = write("b", [2.0], protocol="100k-sampled", seed=1), write("a", [1.0])
   with pytest.raises(ConfigError, match=r"protocol 100k-sampled and .*/a under 100k,"):
     aggregate.check(
-      [aggregate.last_evaluation(name, "trained", "auto") for name in (other, greedy)]
+      [aggregate.newest_evaluation(name, "trained", "auto") for name in (other, greedy)]
     )
   with pytest.raises(ConfigError, match=r"--protocol=machado --acting=sampled --random\.$"):
-    aggregate.last_evaluation(folder, "random", "machado", "sampled")
+    aggregate.newest_evaluation(folder, "random", "machado", "sampled")
 
 
 def test_games_without_references_have_returns_but_no_normalized_score(write):

@@ -219,11 +219,11 @@ def test_episodes_that_were_stuck_when_they_were_cut_off():
     time = builders.time_step(3, reward=reward, discount=discount, first=first, last=last)
     games = evaluate.finish(games, time)
     if step == 5:
-      assert evaluate.standing(games) == evaluate.Standing(0, 5, 0)
+      assert evaluate.progress(games) == evaluate.EvaluationProgress(0, 5, 0)
   np.testing.assert_array_equal(games.cut, [[4], [2], [-1]])
-  assert evaluate.standing(games) == evaluate.Standing(3, 0, 0)
+  assert evaluate.progress(games) == evaluate.EvaluationProgress(3, 0, 0)
   playing = dataclasses.replace(games, played=jnp.array([0, 1, 1]), idle=jnp.full(3, 2000))
-  assert evaluate.standing(playing).stuck == 1  # finished games do not count
+  assert evaluate.progress(playing).stuck == 1  # finished games do not count
 
 
 class Wild:
@@ -257,12 +257,12 @@ def test_stuck_episodes_in_words():
     " 3 of the episodes were cut off at the step limit, 2 of them stuck: no reward, no life lost "
     "in the last 2,000 steps."
   )
-  now = evaluate.Standing(over=5, steps=12345, stuck=2)
+  now = evaluate.EvaluationProgress(over=5, steps=12345, stuck=2)
   assert scoring.in_words(now, 8, 27000) == (
     "5 of 8 episodes over, at step 12,345 of 27,000, 2 stuck (no reward, no life lost for 2,000 "
     "steps)"
   )
-  assert scoring.in_words(evaluate.Standing(9, 0, 0), 8, 0) == "8 of 8 episodes over"
+  assert scoring.in_words(evaluate.EvaluationProgress(9, 0, 0), 8, 0) == "8 of 8 episodes over"
 
 
 @pytest.mark.parametrize(
@@ -288,7 +288,7 @@ def test_only_ataris_games_have_ataris_names_and_scores(kind, task, name):
   """Also in reports, which read the settings from config.json."""
   assert scores.task_name(kind, task) == name
   settings = configs.values(Config()) | {"env.kind": kind, "env.task": task}
-  assert history.Run(pathlib.Path(), {}, settings, [], []).task == name
+  assert history.RunRecord(pathlib.Path(), {}, settings, [], []).task == name
   assert ("hns" in scores.summary([1.0], name)) == (kind == "envpool" and task == "Pong-v5")
 
 

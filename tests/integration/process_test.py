@@ -52,9 +52,9 @@ def start():
     process.kill()
 
 
-def latest(folder) -> int:
+def newest(folder) -> int:
   """The agent steps of a run's newest checkpoint; 0: it has none."""
-  return Checkpoints(folder, read_only=True).latest() or 0
+  return Checkpoints(folder, read_only=True).newest() or 0
 
 
 def wait_for(happened, process) -> None:
@@ -80,12 +80,12 @@ def test_kill_9_and_sigterm_lose_nothing_that_was_saved(tmp_path, start):
     "--evaluation.random_episodes=0",
   ]
   process = start(tmp_path, *more)
-  wait_for(lambda: latest(tmp_path), process)
+  wait_for(lambda: newest(tmp_path), process)
   process.kill()
   process.communicate()
   with open(tmp_path / "metrics.jsonl", "a") as file:
     file.write('{"env_steps": 99')  # a line torn by the kill
-  begun = Checkpoints(tmp_path, read_only=True).latest()
+  begun = Checkpoints(tmp_path, read_only=True).newest()
   process = start(tmp_path, *more)
   for line in process.stdout:
     if line.startswith("resuming"):
@@ -98,7 +98,7 @@ def test_kill_9_and_sigterm_lose_nothing_that_was_saved(tmp_path, start):
   assert "stopped at" in rest
   steps = [row["env_steps"] for row in jsonl.read(tmp_path / "metrics.jsonl")]
   assert steps == sorted(set(steps)) and steps[-1] > begun
-  assert Checkpoints(tmp_path, read_only=True).latest() >= steps[-1]
+  assert Checkpoints(tmp_path, read_only=True).newest() >= steps[-1]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +150,7 @@ def test_every_phase_ends_within_seconds_of_a_signal(number, phase, words, tmp_p
   if phase == " steps/s ":
     steps = [row["env_steps"] for row in jsonl.read(tmp_path / "metrics.jsonl")]
     with Checkpoints(tmp_path, read_only=True) as checkpoints:
-      assert checkpoints.latest() >= steps[-1] > 0
+      assert checkpoints.newest() >= steps[-1] > 0
   assert not (tmp_path / "evaluations.jsonl").exists()
 
 
@@ -163,7 +163,7 @@ def test_a_reader_that_leaves(tmp_path, start):
   process.stdout.close()
   assert process.wait(timeout=60) == 128 + signal.SIGPIPE
   with Checkpoints(tmp_path, read_only=True) as checkpoints:
-    assert checkpoints.latest() > 0
+    assert checkpoints.newest() > 0
 
 
 SHORT = ["--log_every=2048", "--evaluation.episodes=8", "--evaluation.random_episodes=8"]
@@ -179,7 +179,7 @@ def test_a_signal_while_the_outputs_of_a_run_are_made(tmp_path, start, monkeypat
   said = process.communicate(timeout=60)[0]
   assert process.returncode == 128 + signal.SIGTERM, said
   assert said.count("stopped at 4,096 steps; run the same command again") == 1
-  assert "Traceback" not in said and latest(tmp_path) == 4096
+  assert "Traceback" not in said and newest(tmp_path) == 4096
   assert not list(tmp_path.glob("video/4096*")) and not (tmp_path / "report.html").exists()
   scores = jsonl.read(tmp_path / "evaluations.jsonl")
   assert [row["agent"] for row in scores] == ["trained", "random"]
@@ -211,7 +211,7 @@ def test_a_signal_saves_all_seeds_and_they_go_on(tmp_path, start):
     assert process.returncode == 128 + signal.SIGTERM, said
     assert "Traceback" not in said
     assert said.count(f"resuming at {begun:,} steps") == (2 if begun else 0)
-    saved = [latest(folder) for folder in folders]
+    saved = [newest(folder) for folder in folders]
     assert saved[0] == saved[1] > begun
     assert f"stopped at {saved[0]:,} steps; run the same command again to resume." in said
     begun = saved[0]
@@ -232,11 +232,11 @@ def test_a_signal_to_a_suite_saves_its_run_and_it_goes_on(tmp_path, start):
   said = process.communicate(timeout=60)[0]
   assert process.returncode == 128 + signal.SIGTERM, said
   assert said.strip().splitlines()[-1] == "stopped by SIGTERM." and "Traceback" not in said
-  begun = latest(folder)
+  begun = newest(folder)
   assert f"stopped at {begun:,} steps; run the same command again" in log.read_text()
 
   process = start(tmp_path, f"--env_steps={begun + 4096}", *words, name="suite")
   said = process.communicate(timeout=120)[0]
   assert process.returncode == 0, said
   assert f"resuming at {begun:,} steps" in log.read_text()
-  assert latest(folder) == begun + 4096 and (tmp_path / "suite.json").exists()
+  assert newest(folder) == begun + 4096 and (tmp_path / "suite.json").exists()

@@ -25,9 +25,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 SHORT = dict(evaluation__episodes=0, evaluation__random_episodes=0)
 
 
-def latest(folder) -> int:
+def newest(folder) -> int:
   with Checkpoints(folder, read_only=True) as checkpoints:
-    return checkpoints.latest() or 0
+    return checkpoints.newest() or 0
 
 
 def steps(folder) -> list[int]:
@@ -94,11 +94,11 @@ def test_a_full_disk(disk, make_config, monkeypatch, capsys):
   assert "\n" not in str(caught.value) and "No space left on device" in str(caught.value)
   for what in ("checkpoint at 256 steps cannot be saved", "evaluations.jsonl cannot be written"):
     assert said.count(what) == 1
-  assert "trained player: mean" in said and latest(folder) == 0
+  assert "trained player: mean" in said and newest(folder) == 0
   assert not list((folder / "checkpoints").glob("*tmp*"))
   (disk / "filler").unlink()
   assert train.train(config) == 0
-  assert steps(folder) == [128, 256, 384, 512] and latest(folder) == 512
+  assert steps(folder) == [128, 256, 384, 512] and newest(folder) == 512
 
 
 def test_a_disk_that_is_full_for_a_while(disk, make_config, monkeypatch, capsys):
@@ -106,7 +106,7 @@ def test_a_disk_that_is_full_for_a_while(disk, make_config, monkeypatch, capsys)
   after_row(monkeypatch, 1, lambda: fill(disk))
   after_row(monkeypatch, 3, (disk / "filler").unlink)
   assert train.train(make_config(disk / "run", save_every=256, **SHORT)) == 0
-  assert steps(disk / "run") == [128, 256, 384, 512] and latest(disk / "run") == 512
+  assert steps(disk / "run") == [128, 256, 384, 512] and newest(disk / "run") == 512
   assert "the checkpoint at 256 steps cannot be saved" in capsys.readouterr().out
 
 
@@ -149,7 +149,7 @@ def test_the_older_checkpoint_is_kept(how, disk, make_config, capsys):
     assert call.stdout.count(text) == 1
   error = call.stderr
   assert error.startswith("error: ") and error.count("\n") == 1 and reason in error
-  assert latest(folder) == 128 and restore.restore(str(folder)).env_steps == 128
+  assert newest(folder) == 128 and restore.restore(str(folder)).env_steps == 128
 
   if how == "full":
     (disk / "filler").unlink()
@@ -157,7 +157,7 @@ def test_the_older_checkpoint_is_kept(how, disk, make_config, capsys):
     subprocess.run(["umount", folder / "checkpoints"], check=True)
   assert train.train(config) == 0
   assert "resuming at 128 steps" in capsys.readouterr().out
-  assert steps(folder) == [128, 256, 384, 512] and latest(folder) == 512
+  assert steps(folder) == [128, 256, 384, 512] and newest(folder) == 512
 
 
 def test_a_folder_that_is_read_only_from_the_start(tmp_path, mount, make_config, capsys):
@@ -175,7 +175,7 @@ def test_a_folder_that_goes_away(tmp_path, make_config, monkeypatch, capsys):
   assert train.train(make_config(folder, save_every=384, **SHORT)) == 0
   said = capsys.readouterr().out
   assert said.count("was emptied or removed; it is made anew") == 1
-  assert steps(folder) == [384, 512] and latest(folder) == 512
+  assert steps(folder) == [384, 512] and newest(folder) == 512
   assert (folder / "config.json").exists() and (folder / "report.html").exists()
 
 
@@ -187,7 +187,7 @@ def test_a_signal_ends_an_evaluation_and_the_score_is_printed_before_it_is_writt
   evaluate = Scoring.evaluate
 
   def interrupted(*words):
-    assert latest(tmp_path) == 256  # saved before
+    assert newest(tmp_path) == 256  # saved before
     signal.raise_signal(signal.SIGTERM)
     return evaluate(*words)
 

@@ -18,7 +18,7 @@ from muzero_jax.targets.q import q_double
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Context, QHead
 from tests import builders
-from tests.learner_common import Fixed, linear_model, sample
+from tests.learner_common import FixedSampler, linear_model, sample
 
 A, FEATURES = 3, 4
 # The hidden state times a matrix; the loss is half the squared error. Without dynamics to speak of.
@@ -108,7 +108,7 @@ def test_a_gradient_step_is_that_of_a_textbook(key):
     {"q": (1.0, q(MODEL))},
     lambda _: optax.sgd(rate),
     Ring(8, 1, A, (FEATURES,), np.float32, stack=1, unroll=0, window=2, later=1),
-    Fixed(sample(example)),
+    FixedSampler(sample(example)),
     TargetMaker(bootstrap, policy.recorded, Returns(1, gamma, clip_rewards=False), unroll=0),
     batch_size=size,
     mean=lambda x: x,

@@ -10,7 +10,7 @@ from muzero_jax import flags
 from muzero_jax.config import Config
 from muzero_jax.reporting import charts, references
 from muzero_jax.reporting.references import Reference
-from muzero_jax.runs.history import Run, grouped
+from muzero_jax.runs.history import RunRecord, grouped
 
 CURVES = sorted(path.stem for path in (flags.PRESETS.parent / "reporting/references").iterdir())
 
@@ -22,7 +22,7 @@ def settings(preset, **changes):
 
 def run(tmp_path, found, pairs):
   rows = [{"env_steps": x, "episode/return": y} for x, y in pairs]
-  return Run(tmp_path, {}, found, rows, [])
+  return RunRecord(tmp_path, {}, found, rows, [])
 
 
 @pytest.mark.parametrize("preset", CURVES)

@@ -31,8 +31,8 @@ def model(gain):
 
 
 def search(gain):
-  planning = with_q_prior(model(gain), 0.01)
-  return QPrior(Gumbel(planning, 0.5, 6), planning)
+  search_model = with_q_prior(model(gain), 0.01)
+  return QPrior(Gumbel(search_model, 0.5, 6), search_model)
 
 
 ROOT = Root(jnp.zeros((2, 1)), jnp.array([[5.0, 0.0, 0.0]] * 2), jnp.zeros(2))

@@ -21,14 +21,14 @@ def changes(config: Config) -> dict:
 
 
 def test_the_preset_is_always_compared_with():
-  plan = variants.plan(
+  compared = variants.variants_of(
     CATCH,
     only=["priorities"],
     vary=["search.num_simulations=2,4", "env.life_loss_ends_return=true"],
     ideas=["reanalysis", "reanalysis+ideas/prioritized"],
   )
   fresh = {"targets.reanalyse": 1.0}
-  assert {name: changes(config) for name, config in plan.variants.items()} == {
+  assert {name: changes(config) for name, config in compared.variants.items()} == {
     "as it is": {},
     "priorities": {"replay.kind": "prioritized"},
     "search.num_simulations=2": {"search.num_simulations": 2},
@@ -36,19 +36,19 @@ def test_the_preset_is_always_compared_with():
     "reanalysis": fresh,
     "reanalysis+ideas/prioritized": fresh | {"replay.kind": "prioritized"},
   }
-  assert next(iter(plan.variants)) == "as it is"
-  assert plan.left_out == ("left out: search.num_simulations=4 (the preset as it is)",)
+  assert next(iter(compared.variants)) == "as it is"
+  assert compared.left_out == ("left out: search.num_simulations=4 (the preset as it is)",)
 
 
 def test_what_the_preset_has_already_is_taken_away():
   base = configs.replace(CATCH, {"replay.kind": "prioritized"})
-  plan = variants.plan(base, only=["as it is", "priorities"])
-  assert plan.variants["no priorities"].replay.kind == "uniform"
-  assert list(plan.variants) == ["as it is", "no priorities"]
+  compared = variants.variants_of(base, only=["as it is", "priorities"])
+  assert compared.variants["no priorities"].replay.kind == "uniform"
+  assert list(compared.variants) == ["as it is", "no priorities"]
 
 
 def test_settings_that_cannot_be_combined_are_left_out():
-  (sentence,) = variants.plan(CATCH, vary=["learner.shift=2"]).left_out
+  (sentence,) = variants.variants_of(CATCH, vary=["learner.shift=2"]).left_out
   assert sentence.startswith("left out: learner.shift=2 (--learner.shift would shift catch's board")
 
 
@@ -70,13 +70,13 @@ def test_settings_that_cannot_be_combined_are_left_out():
 )
 def test_a_mistake_is_one_sentence(words, said):
   with pytest.raises(ConfigError) as caught:
-    variants.plan(CATCH, **words)
+    variants.variants_of(CATCH, **words)
   assert said in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_an_ablation_without_anything_to_compare_is_refused():
-  plan = variants.comparison(CATCH, [], ("env.stack=2,4", "targets.unroll=1"), [])
-  assert list(plan.variants) == ["as it is", "env.stack=2", "env.stack=4", "targets.unroll=1"]
+  compared = variants.comparison(CATCH, [], ("env.stack=2,4", "targets.unroll=1"), [])
+  assert list(compared.variants) == ["as it is", "env.stack=2", "env.stack=4", "targets.unroll=1"]
   everything = variants.comparison(CATCH, [], (), [])
   assert {"as it is", "0 simulations", "priorities"} <= everything.variants.keys()
   with pytest.raises(ConfigError, match=r"nothing is left to compare .* --vary, --ideas or --only"):
@@ -98,12 +98,12 @@ def test_the_time_left_of_all_runs():
   """Of 10 runs 4 are over, one of which was found finished: 3 took 60 s. Half of the fifth is
   done: 5.5 remain, at (60 + 10) s for 3.5 runs.
   """
-  pace = series.Pace(runs=10, over=4, trained=3.0, seconds=60.0)
-  assert pace.left() == ", about 2 min left"  # 6 runs of 20 s
-  pace.trained, pace.seconds = 3.5, 70.0
-  assert pace.left(0.5) == ", about 2 min left"  # 110 s
-  assert series.Pace(runs=3).left() == ""
-  assert series.Pace(runs=3, over=3, trained=3.0, seconds=9.0).left() == ""
+  progress = series.SeriesProgress(runs=10, over=4, trained=3.0, seconds=60.0)
+  assert progress.left() == ", about 2 min left"  # 6 runs of 20 s
+  progress.trained, progress.seconds = 3.5, 70.0
+  assert progress.left(0.5) == ", about 2 min left"  # 110 s
+  assert series.SeriesProgress(runs=3).left() == ""
+  assert series.SeriesProgress(runs=3, over=3, trained=3.0, seconds=9.0).left() == ""
 
 
 def test_a_finished_run_has_the_settings_the_length_and_an_evaluation(tmp_path):

@@ -21,7 +21,7 @@ def words(folder, *more):
 
 def planned(folder, games, seeds, preset="atari100k_cpu"):
   base = flags.parse(["suite", f"--preset={preset}", f"--workdir={folder}"], Config())
-  return suite.plan(base, games, seeds)
+  return suite.runs_of(base, games, seeds)
 
 
 def test_sets_of_games():
@@ -50,7 +50,7 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
   """Two games and two seeds; the trainer is replaced by one that writes finished runs."""
   trained = []
 
-  def train(groups, pace, parallel):
+  def train(groups, progress, parallel):
     for (config,) in groups:
       trained.append((config.env.task, config.seed))
       mean = {"Pong-v5": -20.7, "Breakout-v5": 30.5}[config.env.task]  # random play, and a human
@@ -84,35 +84,35 @@ def jobs(tmp_path, monkeypatch):
 
     original = subprocess.Popen
     monkeypatch.setattr(process.subprocess, "Popen", popen)
-    return series.groups(runs), series.Pace(2)
+    return series.groups(runs), series.SeriesProgress(2)
 
   return start
 
 
 def test_runs_beside_each_other(jobs, tmp_path, capsys):
   """Each waits until the other has begun, so that one after the other would not end."""
-  groups, pace = jobs(
+  groups, progress = jobs(
     "import pathlib, sys, time\n"
     "seed, place = int(sys.argv[1]), pathlib.Path(sys.argv[2])\n"
     "(place / f'begun{seed}').touch()\n"
     "while not (place / f'begun{1 - seed}').exists(): time.sleep(0.02)\n"
     "print(f'Pong-v5 after 9 steps: mean return {seed}.00 of 3 episodes (protocol 100k).')\n"
   )
-  series.train(groups, pace, parallel=2)
+  series.train(groups, progress, parallel=2)
   said = capsys.readouterr().out
   for number, seed in ((1, 0), (2, 1)):
     assert f"run {number} of 2: {tmp_path}/Pong-v5/{seed}: Pong-v5 after 9 steps: mean ret" in said
-  assert pace.over == 2 and "3 episodes" in said
+  assert progress.over == 2 and "3 episodes" in said
 
 
 def test_an_error_ends_the_others(jobs, capsys):
   """Seed 0 would run for a minute; it is asked to end, and waited for."""
-  groups, pace = jobs(
+  groups, progress = jobs(
     "import sys, time\nif sys.argv[1] == '1': sys.exit('error: no room')\ntime.sleep(60)\n"
   )
   begun = time.monotonic()
   with pytest.raises(ConfigError, match="Pong-v5/1 ended with exit code 1: error: no room"):
-    series.train(groups, pace, parallel=2)
+    series.train(groups, progress, parallel=2)
   assert time.monotonic() - begun < 30
 
 

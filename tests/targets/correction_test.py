@@ -9,7 +9,7 @@ import pytest
 
 from muzero_jax.targets import policy
 from muzero_jax.targets.bootstrap import TargetNetwork
-from muzero_jax.targets.correction import OffPolicy, Trust
+from muzero_jax.targets.correction import ImportanceRatios, OffPolicy
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
 from muzero_jax.targets.unroll import reward_and_value
@@ -50,9 +50,9 @@ def example(*, action=(0, 1, 1), behavior=(0.5, 0.5, 1.0), last: Any = False):
 def test_ratios_by_hand():
   """3/4 against 1/2 is cut to 1; 1/4 against 1/2 is 1/2; 1/4 against 1 is 1/4."""
   for kind, start in (("vtrace", [1, 0.5, 0.25, 1]), ("retrace", [1, 1, 1, 1])):
-    trust = OffPolicy(MODEL, 1, kind)({}, example())
-    np.testing.assert_allclose(trust.trace, [[1, 0.5, 0.25, 1]], rtol=1e-6)
-    np.testing.assert_allclose(trust.start, [start], rtol=1e-6)
+    ratios = OffPolicy(MODEL, 1, kind)({}, example())
+    np.testing.assert_allclose(ratios.mixing, [[1, 0.5, 0.25, 1]], rtol=1e-6)
+    np.testing.assert_allclose(ratios.start, [start], rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -81,17 +81,17 @@ def test_targets_by_hand(kind, td_lambda, by_hand):
 def test_the_policy_that_acted_needs_no_correction():
   """Where behavior and policy agree, every weight is 1, and targets are n-step returns."""
   same = example(behavior=(0.75, 0.25, 0.25))
-  np.testing.assert_allclose(OffPolicy(MODEL, 1, "vtrace")({}, same).trace, 1, rtol=1e-6)
+  np.testing.assert_allclose(OffPolicy(MODEL, 1, "vtrace")({}, same).mixing, 1, rtol=1e-6)
 
 
 def test_returns_end_with_the_episode():
   """A time limit at t+1: the target of t bootstraps there, that of t+1 is its own value."""
   cut = jax.tree.map(lambda x: x[0], example(last=(False, True, False, False)))
-  trust = Trust(jnp.full(4, 0.5), jnp.full(4, 0.5))
+  ratios = ImportanceRatios(jnp.full(4, 0.5), jnp.full(4, 0.5))
   returns = Returns(N, 0.5, clip_rewards=False)
-  found = reward_and_value(cut, jnp.asarray([1.0, 3, 5, 8]), trust, unroll=UNROLL, returns=returns)[
-    1
-  ]
+  found = reward_and_value(
+    cut, jnp.asarray([1.0, 3, 5, 8]), ratios, unroll=UNROLL, returns=returns
+  )[1]
   np.testing.assert_allclose(found, [0.5 * 1 + 0.5 * (1 + 3 / 2), 3])
 
 
@@ -104,10 +104,10 @@ def test_vtrace_is_the_published_sum():
   unroll = length - n - 1
   value, ratio = rng.normal(size=length), rng.uniform(0.1, 1, length)
   one = builders.example(unroll=unroll, n_step=n, reward=rng.normal(size=length - 1))
-  trust = Trust(jnp.asarray(ratio, jnp.float32), jnp.asarray(ratio, jnp.float32))
+  ratios = ImportanceRatios(jnp.asarray(ratio, jnp.float32), jnp.asarray(ratio, jnp.float32))
   returns = Returns(n, gamma, td_lambda, clip_rewards=False)
   found = reward_and_value(
-    one, jnp.asarray(value, jnp.float32), trust, unroll=unroll, returns=returns
+    one, jnp.asarray(value, jnp.float32), ratios, unroll=unroll, returns=returns
   )[1]
   reward = np.asarray(one.reward, np.float64)
   for start in range(unroll + 1):

@@ -6,7 +6,7 @@ import numpy as np
 
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.maker import TargetMaker
-from muzero_jax.targets.novelty import Curious
+from muzero_jax.targets.novelty import IntrinsicRewards
 from muzero_jax.targets.returns import Returns
 from muzero_jax.types import Model
 from tests import builders
@@ -23,9 +23,9 @@ def test_rewards_and_returns_by_hand():
   )
   frames = np.array([[2, 6, 8], [2, 4, 4]], np.uint8)[..., None]
   example = builders.example(2, unroll=1, n_step=1, frames=frames, reward=[[-3, 0], [0, 5]])
-  curious = Curious(known, stack=1, weight=2.0, discount=0.5, clip_rewards=True)
+  intrinsic = IntrinsicRewards(known, stack=1, weight=2.0, discount=0.5, clip_rewards=True)
   returns = Returns(1, 0.5)
-  maker = TargetMaker(bootstrap.recorded, policy.recorded, returns, unroll=1, rewards=curious)
+  maker = TargetMaker(bootstrap.recorded, policy.recorded, returns, unroll=1, rewards=intrinsic)
   params = {"online": {"scale": 1.0}}
   made = jax.jit(maker)(params, jax.random.key(0), example)
   bonus = 2 / np.sqrt(68) * np.array([[6, 8], [4, 4]])
@@ -33,5 +33,5 @@ def test_rewards_and_returns_by_hand():
   np.testing.assert_allclose(made.reward, rewards[:, :1], rtol=1e-6)
   np.testing.assert_allclose(made.value, rewards, rtol=1e-6)  # n = 1, and values are 0
   # The unit of novelty does not matter.
-  more = jax.jit(curious)({"online": {"scale": 9.0}}, example)
+  more = jax.jit(intrinsic)({"online": {"scale": 9.0}}, example)
   np.testing.assert_allclose(more, rewards, rtol=1e-6)

@@ -13,7 +13,7 @@ from muzero_jax.reporting import charts
 from muzero_jax.reporting.charts import Band, Chart, Line
 from muzero_jax.reporting.elements import chart, note, number, table, tag
 from muzero_jax.runs import history
-from muzero_jax.runs.history import Group, Run
+from muzero_jax.runs.history import Group, RunRecord
 
 MOST = 5  # agents of which every pair is compared; of more, each with the first one only
 
@@ -27,11 +27,11 @@ class Agent:
   games: dict[str, np.ndarray]  # for each game the raw score of each run
 
 
-def section(runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
+def section(runs: Sequence[RunRecord], groups: Sequence[Group]) -> list[Element]:
   """Performance profiles of the agents, and for pairs of them the probability of improvement.
 
   An agent is what has the same settings in all games. Without two runs of an agent in a game there
-  is nothing to say about its spread, and no section.
+  is nothing to say about its variation between runs, and no section.
   """
   protocol = _protocol(runs)
   agents = _agents(runs, groups, protocol)
@@ -50,14 +50,14 @@ def section(runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
   ]
 
 
-def _protocol(runs: Sequence[Run]) -> str:
+def _protocol(runs: Sequence[RunRecord]) -> str:
   """The protocol under which most runs were evaluated; the first one of several."""
   found = [dict.fromkeys(str(row.get("protocol")) for row in run.scores("trained")) for run in runs]
   names = [name for protocols in found for name in protocols]
   return max(dict.fromkeys(names), key=names.count, default="")
 
 
-def _agents(runs: Sequence[Run], groups: Sequence[Group], protocol: str) -> list[Agent]:
+def _agents(runs: Sequence[RunRecord], groups: Sequence[Group], protocol: str) -> list[Agent]:
   """The agents that have a score; each has the color of the group of its first run."""
   found, members_of_all = [], history.grouped(runs, apart_from=("env.task",))
   for members in members_of_all:

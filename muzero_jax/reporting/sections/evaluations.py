@@ -11,7 +11,7 @@ from muzero_jax.evaluation.scores import references, remade
 from muzero_jax.reporting import charts
 from muzero_jax.reporting.elements import note, number, table, tag
 from muzero_jax.runs import history, jsonl
-from muzero_jax.runs.history import Group, Run
+from muzero_jax.runs.history import Group, RunRecord
 
 # Fields of evaluations.jsonl, and the column heads of the table of evaluations.
 _COLUMNS = {
@@ -26,7 +26,7 @@ _SCORES = {"mean": "mean", "median": "median", "iqm": "IQM", "hns": "human-norma
 _KNOWN = {*_COLUMNS, *_SCORES, "returns", "lengths", "intervals", "level", "seeds"}
 
 
-def section(runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
+def section(runs: Sequence[RunRecord], groups: Sequence[Group]) -> list[Element]:
   """All evaluations of the runs, and those of games with published scores beside them."""
   names = history.names(runs)
   rows = [(name, row) for name, run in zip(names, runs, strict=True) for row in run.evaluations]

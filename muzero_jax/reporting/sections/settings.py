@@ -7,10 +7,10 @@ from muzero_jax import config as configs
 from muzero_jax.config import Config
 from muzero_jax.reporting.elements import note, table, tag
 from muzero_jax.runs import history
-from muzero_jax.runs.history import Group, Run
+from muzero_jax.runs.history import Group, RunRecord
 
 
-def section(runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
+def section(runs: Sequence[RunRecord], groups: Sequence[Group]) -> list[Element]:
   """A table of settings, with those highlighted that differ, and a list of commands."""
   commands = [_command(name, run) for name, run in zip(history.names(runs), runs, strict=True)]
   return [
@@ -21,7 +21,7 @@ def section(runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
   ]
 
 
-def _table(runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
+def _table(runs: Sequence[RunRecord], groups: Sequence[Group]) -> list[Element]:
   names = dict.fromkeys(name for run in runs for name in run.settings)
   defaults = configs.values(Config())
   if len(runs) > 1:
@@ -41,7 +41,7 @@ def _values(group: Group, name: str) -> str:
   return ", ".join(dict.fromkeys(str(run.settings.get(name, "")) for run in group.runs))
 
 
-def _command(name: str, run: Run) -> Element:
+def _command(name: str, run: RunRecord) -> Element:
   command = " ".join(map(str, run.facts.get("command") or []))
   versions = run.facts.get("versions") or {}
   packages = ", ".join(f"{package} {version}" for package, version in versions.items())

@@ -11,10 +11,10 @@ from muzero_jax.evaluation import intervals
 from muzero_jax.reporting import charts
 from muzero_jax.reporting.elements import note, number, table, tag
 from muzero_jax.runs import history
-from muzero_jax.runs.history import Group, Run
+from muzero_jax.runs.history import Group, RunRecord
 
 
-def section(runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
+def section(runs: Sequence[RunRecord], groups: Sequence[Group]) -> list[Element]:
   """A table of facts about the runs, remarks, and the groups with their colors."""
   names = history.names(runs)
   header = ["run", *_facts(runs[0])]
@@ -28,7 +28,7 @@ def section(runs: Sequence[Run], groups: Sequence[Group]) -> list[Element]:
   ]
 
 
-def _facts(run: Run) -> dict[str, str]:
+def _facts(run: RunRecord) -> dict[str, str]:
   scores, random = run.scores("trained"), run.scores("random")
   done, asked = run.last("env_steps") or 0, run.settings["env_steps"]
   rates = [rate for rate in run.line("env_steps", "env_steps_per_second")[1] if np.isfinite(rate)]
@@ -56,7 +56,7 @@ def _score(row: dict[str, Any]) -> str:
   return f"{score}, {episodes} episodes after {steps} steps"
 
 
-def _no_metrics(name: str, run: Run) -> Element:
+def _no_metrics(name: str, run: RunRecord) -> Element:
   first = number(run.settings["log_every"])
   return note(f"{name} has no metrics yet: the first line comes after {first} agent steps.")
 

@@ -1,4 +1,4 @@
-"""The section of the report that shows search trees of some moments of a recorded game."""
+"""The section of the report that shows search trees of some moments of recorded episodes."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ def section(video: Path | None) -> list[Element]:
   most = max(trees, key=lambda moment: moment.surprise)
   return [
     tag("h2", "Search trees"),
-    tag("p", "Moments of the game in the video: what the search looked at before it chose."),
+    tag("p", "Moments of the episodes in the video: what the search looked at before it chose."),
     *(_moment(moment, opened=moment is most) for moment in trees),
     note(_ABOUT),
   ]
@@ -56,20 +56,20 @@ def _moment(moment: Moment, opened: bool) -> Element:
 
 def _reasons(moment: Moment) -> str:
   numbers = {
-    moments.SURPRISE: f" ({moment.surprise:.2f} from what came)",
+    moments.SURPRISE: f" ({moment.surprise:.2f} from reward and next value)",
     moments.DISPUTE: f" ({moment.disagreement:.0%} of the probability moved)",
   }
   return ", ".join(why + numbers.get(why, "") for why in moment.why)
 
 
 def _facts(moment: Moment) -> str:
-  value, predicted, came, reward = map(
+  value, predicted, actual, reward = map(
     drawing.decimal,
-    (moment.value, moment.predicted_value, moment.came, moment.predicted_reward),
+    (moment.value, moment.predicted_value, moment.actual_return, moment.predicted_reward),
   )
   return (
     f"Score {moment.score:g}. Value {value} after the search, {predicted} of the network; the "
-    f"discounted return that came was {came}. Reward {reward} predicted, {moment.reward:g} came."
+    f"actual discounted return was {actual}. Reward {reward} predicted, {moment.reward:g} actual."
   )
 
 

@@ -7,12 +7,12 @@ from xml.etree.ElementTree import Element
 
 from muzero_jax.reporting.elements import tag
 from muzero_jax.runs import history
-from muzero_jax.runs.history import Run
+from muzero_jax.runs.history import RunRecord
 
 MAX_BYTES = 20 * 2**20  # of a larger video only the name is shown
 
 
-def section(runs: Sequence[Run]) -> list[Element]:
+def section(runs: Sequence[RunRecord]) -> list[Element]:
   """The newest video of the first run that has one, or []."""
   path = last(runs)
   if not path:
@@ -27,7 +27,7 @@ def section(runs: Sequence[Run]) -> list[Element]:
   return [tag("figure", tag("figcaption", f"video {text}"), player)]
 
 
-def last(runs: Sequence[Run]) -> Path | None:
+def last(runs: Sequence[RunRecord]) -> Path | None:
   """The newest video of the first run that has one."""
   for run in runs:
     if videos := history.videos(run.folder):

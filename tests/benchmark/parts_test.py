@@ -2,7 +2,7 @@
 
 import pytest
 
-from muzero_jax.benchmark.table import PARTS, chosen, table
+from muzero_jax.benchmark.parts import PARTS, chosen, table
 from muzero_jax.config import ConfigError
 
 
@@ -17,7 +17,7 @@ def test_parts_that_were_measured_alone():
   figures = {
     "device": "cpu",
     "devices": 2,
-    "games": 16,
+    "total_envs": 16,
     "simulations": 8,
     "updates_per_tick": 0.5,
     "batch": 64,
@@ -42,7 +42,7 @@ def test_the_rest_of_the_loop_is_what_no_part_has():
   figures = {
     "device": "NVIDIA",
     "devices": 1,
-    "games": 10,
+    "total_envs": 10,
     "simulations": 8,
     "updates_per_tick": 1,
     "batch": 64,

@@ -46,12 +46,12 @@ def table(figures: dict[str, Any]) -> str:
   measured = figures["seconds_per_tick"]
   parts = {name: measured[name] for name in PARTS if name in measured}
   head = (
-    f"{figures['device']}, {figures['devices']} device(s), {figures['games']} environments, "
+    f"{figures['device']}, {figures['devices']} device(s), {figures['total_envs']} environments, "
     f"{figures['simulations']} simulations, "
     f"{figures['updates_per_tick']:g} gradient steps of {figures['batch']} examples a tick"
   )
   columns = f"{'part':20} {'ms a tick':>10} {'least':>8} {'most':>8} {'steps/s':>10}"
-  rows = _rows(parts, figures["games"], bool(figures["updates_per_tick"]))
+  rows = _rows(parts, figures["total_envs"], bool(figures["updates_per_tick"]))
   lines = [head, f"{columns} {'of the loop':>12}", *rows, *_ratios(figures)]
   return "\n".join([*lines, *(_loop(figures) if "loop" in parts else [])])
 
