@@ -635,7 +635,7 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))
   made = {name: (weight, makers[name](model)) for name, weight in weights.items() if weight}
-  return scheduled(config, made) | own
+  return scheduled(config, made | own)
 
 
 # Loss terms that need no rewards and no policy: the only ones while --loss.pretrain lasts.

@@ -573,7 +573,9 @@ class Config:
     "log how far the unroll's hidden states are from those of the frames reached; takes time",
   )
   evaluate_every: int = option(0, "steps between evaluations; 0: at the end only", minimum=0)
-  save_every: int = option(100_000, "steps between checkpoints; 0: at the end only", minimum=0)
+  save_every: int = option(
+    100_000, "steps between checkpoints; 0: only at the end or on a signal", minimum=0
+  )
   cpu_devices: int = option(
     2,
     "CPU only: virtual devices, of all processes; a convolution uses one core per device",

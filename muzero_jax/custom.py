@@ -47,7 +47,8 @@ def terms(text: str, model: Model, taken: Iterable[str]) -> dict[str, tuple[floa
       raise ConfigError(f"{setting}: there is a term called {name} already; take another name.")
     term = made(setting, Term, find(setting, path)(model))
     try:
-      found[name] = float(weight), term
+      if float(weight):  # a term with weight 0 is not built
+        found[name] = float(weight), term
     except ValueError as error:
       example = "my_losses:entropy=0.01"
       raise ConfigError(f"{setting}: write MODULE:FUNCTION=WEIGHT, as in {example}.") from error

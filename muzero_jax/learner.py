@@ -37,6 +37,15 @@ from muzero_jax.types import (
 
 T = TypeVar("T")
 
+# Metrics with this prefix are not averages: they describe the gradient step at which the learner
+# stopped because it diverged. All other steps report zeros, so that sums over steps are this one's:
+#   found, f32[4]: 1, and its loss, the norm of its gradient, and the largest absolute value of a
+#     parameter after it, over all devices
+#   terms, f32[T]: the sum of each loss term over the batch of this device
+#   index, i32[N], and weight, f32[N]: those of the batch (`types.Sample`)
+EVIDENCE = "stopped/"
+MEMORY = 0.995  # decay of the moving averages in `Statistics`, per gradient step
+
 
 @dataclasses.dataclass(frozen=True)
 class Learner:
@@ -104,19 +113,18 @@ class Learner:
     gradient, (error, metrics) = jax.grad(self.loss, has_aux=True)(
       state.params, sample, targets, loss_key, state.step
     )
-    gradient, new, loss = self.mean(
+    gradient, batch, loss = self.mean(
       (place.flat(gradient), batch_statistics(sample, targets, error), metrics["loss/total"][0])
     )
     updates, opt_state = optimizer.update(gradient, state.opt_state, before)
     vector = before + updates
     params = place.tree(vector)
     step = state.step + 1
-    old = state.target_params
     # Not `optax.periodic_update`, whose branch XLA for GPUs surrounds with copies.
     due = step % self.target_period == 0
-    target_params = jax.tree.map(lambda new, old: jnp.where(due, new, old), params["model"], old)
+    target_params = chosen(due, params["model"], state.target_params)
     norm, largest = optax.global_norm(gradient), jnp.max(jnp.abs(vector))
-    finite = jnp.isfinite(sum(jax.tree.leaves(new), loss + norm))
+    finite = jnp.isfinite(sum(jax.tree.leaves(batch), loss + norm))
     healthy = finite & (largest <= self.limit)  # False also if a parameter is NaN
     metrics |= {
       "learner/gradient_norm": one(norm),
@@ -126,7 +134,9 @@ class Learner:
     }
     error = jnp.where(jnp.isfinite(error), error, 0.0)
     priorities = self.sampler.update(replay.priorities, sample, error)
-    statistics = jax.tree.map(lambda old, x: MEMORY * old + (1 - MEMORY) * x, state.statistics, new)
+    statistics = jax.tree.map(
+      lambda mean, x: MEMORY * mean + (1 - MEMORY) * x, state.statistics, batch
+    )
     metrics |= {
       "learner/return_error": one(statistics.error),
       "learner/skill": one(statistics.skill),
@@ -152,7 +162,7 @@ class Learner:
     resets = self.resets
     assert resets is not None
 
-    def one(_: Array, before: LearnerState) -> LearnerState:
+    def reset_once(_: Array, before: LearnerState) -> LearnerState:
       params = resets(before.params, self.new_params(key_of(vector, before.step)))
       opt_state = forget(before.opt_state)
       return dataclasses.replace(
@@ -160,7 +170,7 @@ class Learner:
       )
 
     # A loop, not a branch, as in `Loop.learn`.
-    return jax.lax.fori_loop(0, resets.due(state.step).astype(jnp.int32), one, state)
+    return jax.lax.fori_loop(0, resets.due(state.step).astype(jnp.int32), reset_once, state)
 
   def accept(
     self,
@@ -254,16 +264,6 @@ def check_losses(losses: dict[str, Array], sample: Sample) -> None:
   for name, loss in losses.items():
     chex.assert_shape(loss, sample.weight.shape, custom_message=f"of the loss term {name}")
     chex.assert_type(loss, jnp.float32, custom_message=f"of the loss term {name}")
-
-
-# Metrics with this prefix are not averages: they describe the gradient step at which the learner
-# stopped because it diverged. All other steps report zeros, so that sums over steps are this one's:
-#   found, f32[4]: 1, and its loss, the norm of its gradient, and the largest absolute value of a
-#     parameter after it, over all devices
-#   terms, f32[T]: the sum of each loss term over the batch of this device
-#   index, i32[N], and weight, f32[N]: those of the batch (`types.Sample`)
-EVIDENCE = "stopped/"
-MEMORY = 0.995  # decay of the moving averages in `Statistics`, per gradient step
 
 
 def no_statistics() -> Statistics:

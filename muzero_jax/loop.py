@@ -55,6 +55,7 @@ class Loop:
   ring: Ring
   learner: Learner
   calibration: Calibration
+  # `--learner.updates_per_step`, times the environments, as a fraction updates / every.
   updates: int = 1  # gradient steps of a tick that has any; 0: the learner is not compiled
   every: int = 1  # gradient steps are taken every so many ticks
   warmup: int = 0  # gradient steps are taken once the replay has more rows than this
@@ -63,12 +64,13 @@ class Loop:
   def tick(self, shared: Shared, local: Local) -> tuple[Shared, Local, Metrics]:
     """One tick: store the newest step, act in every environment, learn while the emulators step."""
     key, search_key, learn_key = jax.random.split(local.key, 3)
-    state, params = local.actor, shared.learner.variables
+    state, variables = local.actor, shared.learner.variables
     env, timestep = self.environment.recv(state.env, after=local.learned)  # wait for the emulators
     check_step(self.environment.spec, timestep)
+    # The timestep, and the decision that led to it.
     replay = self.ring.add(local.replay, state.decision, timestep, shared.learner.step)
-    origin = initial_inference(self.model, params, self.ring.recent(replay))
-    decision = self.search(params, search_key, origin)
+    root = initial_inference(self.model, variables, self.ring.recent(replay))
+    decision = self.search(variables, search_key, root)
     env = self.environment.send(env, decision.action)  # the emulators start to step
     # `never` is always False: it makes the learner depend on `send`, so that `send` comes first.
     due = (replay.head > self.warmup) & (shared.ticks % self.every == 0) & ~ordering.never(env)
@@ -79,7 +81,7 @@ class Loop:
     pending, calibration = self.calibration.step(state.probe, timestep, decision)
     metrics |= actor.episode_metrics(episodes, timestep) | calibration
     for monitor in self.monitors:
-      metrics |= monitor(params, origin, decision, replay)
+      metrics |= monitor(variables, root, decision, replay)
     replay = dataclasses.replace(replay, priorities=priorities)
     return (
       Shared(learner, shared.ticks + 1),

@@ -229,6 +229,7 @@ class Model(NamedTuple):
   # Casts the parameters of `step` and `predict` to the dtype in which layers use them. Results stay
   # the same; done once, it saves the casts in every call.
   cast: Callable[[Params], Params] = unchanged
+  # From here on: heads that single ideas add; None without them.
   # hidden -> logits f32[N, bins] of a value of another discount; see `networks/horizon.py`
   second: Callable[[Params, Array], Array] | None = None
   # hidden -> log of the expected squared error of the value, f32[N]; see `networks/uncertainty.py`

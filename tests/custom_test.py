@@ -25,6 +25,7 @@ def test_names_and_weights_reach_the_terms():
   found = custom.terms("own:first=0.5,own:second=2", None, taken=("value",))
   assert {name: weight for name, (weight, _) in found.items()} == {"first": 0.5, "second": 2.0}
   assert custom.terms("", None, taken=()) == {}
+  assert custom.terms("own:first=0,own:second=1", None, taken=()).keys() == {"second"}
 
 
 @pytest.mark.parametrize(

@@ -100,6 +100,22 @@ def test_the_autoencoder_learns_alone_before_the_rest(make_config):
   assert build.scheduled(make_config(), terms) == terms  # the very same: nothing is wrapped
 
 
+def always(model):
+  return Term(lambda key: {}, lambda params, one: jnp.ones(1))
+
+
+def test_a_term_of_one_s_own_does_not_count_before_the_rest_either(make_config):
+  config = make_config(
+    loss__reconstruction=1.0,
+    loss__pretrain=5,
+    loss__custom="tests.losses.reconstruction_test:always=2",
+  )
+  weight, term = build.build(config).loop.learner.terms["always"]
+  assert weight == 2
+  for step, counted in ((4, 0), (5, 1)):
+    assert term.loss({}, builders.filled(Context, None, step=jnp.int32(step)))[0] == counted
+
+
 def test_the_replay_holds_the_frames_to_be_shown(make_config):
   spec = Spec(num_envs=2, num_actions=3, frame_shape=(10, 5), frame_dtype=jnp.uint8)
   for settings in ({"loss__reconstruction": 1.0}, {"log_drift": True}):
