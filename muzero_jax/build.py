@@ -6,7 +6,7 @@ No component knows the configuration; an option is connected to the code here, a
 import dataclasses
 from fractions import Fraction
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
@@ -72,9 +72,7 @@ from muzero_jax.targets.annealed import Annealed
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.novelty import IntrinsicRewards
 from muzero_jax.targets.returns import Returns
-from muzero_jax.types import Model, Term
-
-T = TypeVar("T")
+from muzero_jax.types import Model, T, Term
 
 
 @dataclasses.dataclass(frozen=True)

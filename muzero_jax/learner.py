@@ -5,7 +5,7 @@
 
 import dataclasses
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import chex
 import jax
@@ -31,11 +31,10 @@ from muzero_jax.types import (
   Params,
   Sample,
   Statistics,
+  T,
   Targets,
   Term,
 )
-
-T = TypeVar("T")
 
 # Metrics with this prefix are not averages: they describe the gradient step at which the learner
 # stopped because it diverged. All other steps report zeros, so that sums over steps are this one's:

@@ -28,7 +28,7 @@ Key = Array  # a typed PRNG key, used once
 # name -> f32[2]: (sum, weight); reported as sum / weight. `learner.EVIDENCE` are exceptions.
 Metrics = dict[str, Array]
 
-T = TypeVar("T")
+T = TypeVar("T")  # any type
 
 
 @dataclass_transform(frozen_default=True)

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # A module imports from earlier layers, or from its own. A room stands for all of its modules that
 # have no entry of their own.
 LAYERS = [
-  ["types", "config", "rules", "evaluation.intervals", "device"],
+  ["types", "config", "optional", "rules", "evaluation.intervals", "device"],
   ["envs", "networks", "replay", "targets"],
   ["search", "losses", "diagnostics"],
   ["actor", "learner"],

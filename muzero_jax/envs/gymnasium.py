@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from muzero_jax import optional
 from muzero_jax.envs.base import GameError
 from muzero_jax.envs.envpool import EnvPool
 
@@ -142,12 +143,8 @@ def _made(task: str, num_envs: int) -> Any:
   Raises:
     GameError: gymnasium is not installed, or cannot make the environment.
   """
-  try:
+  with optional.needed("--env.kind=gymnasium needs gymnasium", "gymnasium", GameError):
     import gymnasium
-  except ImportError as error:
-    raise GameError(
-      f"--env.kind=gymnasium needs gymnasium ({error}): pip install 'muzero_jax[gymnasium]'."
-    ) from error
   try:
     with warnings.catch_warnings():
       warnings.simplefilter("ignore")  # about versions and wrappers of environments

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from muzero_jax import optional
 from muzero_jax.envs.base import GameError, no_such_game
 from muzero_jax.envs.pure import Game
 
@@ -28,12 +29,8 @@ def check_task(task: str) -> None:
   Raises:
     GameError: it has not, or is not installed; the message suggests the most similar name.
   """
-  try:
+  with optional.needed("--env.kind=gymnax needs gymnax", "gymnax", GameError):
     import gymnax
-  except ImportError as error:
-    raise GameError(
-      f"--env.kind=gymnax needs gymnax ({error}): pip install 'muzero_jax[gymnax]'."
-    ) from error
   if task not in gymnax.registered_envs:
     raise no_such_game(task, "gymnax", gymnax.registered_envs)
 

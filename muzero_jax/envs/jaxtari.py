@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from muzero_jax import optional
 from muzero_jax.envs.base import GameError, no_such_game
 from muzero_jax.envs.envpool import Atari
 from muzero_jax.envs.pure import Game
@@ -51,12 +52,8 @@ def check_task(task: str) -> None:
   """
   # It would ask whether to download newer sprites, and wait for an answer.
   os.environ.setdefault("JAXTARI_SKIP_SPRITE_UPDATE", "1")
-  try:
+  with optional.needed("--env.kind=jaxtari needs JAXtari", "jaxtari", GameError):
     from jaxtari import check_ownership, core
-  except ImportError as error:
-    raise GameError(
-      f"--env.kind=jaxtari needs JAXtari ({error}): pip install 'muzero_jax[jaxtari]'."
-    ) from error
   if task not in (games := core.list_available_games()):
     raise no_such_game(task, "JAXtari", games)
   try:

@@ -1,12 +1,14 @@
 """What loss terms share."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from muzero_jax.networks.model import encode_many
 from muzero_jax.replay.stacks import stacks
-from muzero_jax.types import Array, Context, Key, Model, Params
+from muzero_jax.types import Array, Context, Key, Model, Params, Term
 
 
 def no_parameters(key: Key) -> Params:
@@ -38,6 +40,22 @@ def weighted_sum(losses: Array, mask: Array, kind: str) -> Array:
   `step_weights`, f32[N].
   """
   return jnp.sum(losses * mask * step_weights(losses.shape[1] - 1, kind)[None], -1)
+
+
+def over_policies(errors: Callable[[Context], Array], steps: str) -> Term:
+  """Makes a loss term without parameters: the sum over those of the k+1 states of the unroll that
+  are not absorbing.
+
+  Args:
+    errors: f32[N, k+1] of a batch.
+    steps: a kind of `step_weights`.
+  """
+
+  def loss(params: Params, context: Context) -> Array:
+    del params
+    return weighted_sum(errors(context), context.targets.policy_mask, steps)
+
+  return Term(no_parameters, loss)
 
 
 def acted(context: Context) -> Array:

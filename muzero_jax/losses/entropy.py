@@ -8,25 +8,19 @@ use, so that later returns can still say which of them is better.
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.losses.common import no_parameters, weighted_sum
-from muzero_jax.types import Array, Context, Model, Params, Term
+from muzero_jax.losses.common import over_policies
+from muzero_jax.types import Array, Context, Model, Term
 
 
 def entropy(model: Model, steps: str = "root") -> Term:
-  """Makes the loss term: the negative entropy of the policy, in nats, summed over the k+1 states.
+  """Makes the loss term: the negative entropy of the policy, in nats (see `common.over_policies`).
 
-  Absorbing states do not count.
-
-  Args:
-    model: not used.
-    steps: a kind of `common.step_weights`.
+  The model is not used.
   """
   del model
 
-  def loss(params: Params, context: Context) -> Array:
-    del params
+  def negative(context: Context) -> Array:
     log_policy = jax.nn.log_softmax(context.policy_logits.astype(jnp.float32))
-    negative = jnp.sum(jnp.exp(log_policy) * log_policy, -1)
-    return weighted_sum(negative, context.targets.policy_mask, steps)
+    return jnp.sum(jnp.exp(log_policy) * log_policy, -1)
 
-  return Term(no_parameters, loss)
+  return over_policies(negative, steps)

@@ -5,7 +5,7 @@ All are cross-entropies in float32. `common.step_weights` weights the root again
 
 import jax.numpy as jnp
 
-from muzero_jax.losses.common import cross_entropy, no_parameters, weighted_sum
+from muzero_jax.losses.common import cross_entropy, no_parameters, over_policies, weighted_sum
 from muzero_jax.types import Array, Context, Model, Params, Term
 
 
@@ -41,17 +41,8 @@ def value(model: Model, steps: str = "root") -> Term:
 
 
 def policy(model: Model, steps: str = "root") -> Term:
-  """The policy loss: the sum over those of the k+1 states of the unroll that are not absorbing.
-
-  Args:
-    model: not used.
-    steps: a kind of `common.step_weights`.
-  """
+  """The policy loss (see `common.over_policies`); the model is not used."""
   del model
-
-  def loss(params: Params, context: Context) -> Array:
-    del params
-    errors = cross_entropy(context.targets.policy, context.policy_logits)
-    return weighted_sum(errors, context.targets.policy_mask, steps)
-
-  return Term(no_parameters, loss)
+  return over_policies(
+    lambda context: cross_entropy(context.targets.policy, context.policy_logits), steps
+  )

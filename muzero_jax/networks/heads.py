@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from muzero_jax.types import Array, Model, Params
+from muzero_jax.types import Array, Model, Params, T
 
 
 def bins(model: Model) -> int:
@@ -59,3 +59,18 @@ def fixed_parameters(module: nn.Module, x: Array | jax.ShapeDtypeStruct) -> Para
     return (scale * random.normal(size=leaf.shape)).astype(np.float32)
 
   return jax.tree.map(one, jax.eval_shape(module.init, jax.random.key(0), x))
+
+
+def part(found: T | None, maker: str) -> T:
+  """A part of a model that only some models have.
+
+  Args:
+    found: the part, or None.
+    maker: the function that adds it to a model.
+
+  Raises:
+    ValueError: it is None.
+  """
+  if found is None:
+    raise ValueError(f"the model does not have this part: add it by `{maker}`")
+  return found

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from muzero_jax.networks.heads import bins, hidden_state, initializer
+from muzero_jax.networks.heads import bins, hidden_state, initializer, part
 from muzero_jax.networks.model import Logits, scale_hidden
 from muzero_jax.types import Array, JumpModel, Model
 
@@ -95,14 +95,8 @@ def with_jumps(
 
 
 def jump_model(model: Model) -> JumpModel:
-  """The part of the model that jumps.
-
-  Raises:
-    ValueError: it has none.
-  """
-  if model.jump is None:
-    raise ValueError("the model cannot jump: add this by `networks.jump.with_jumps`")
-  return model.jump
+  """The part of the model that jumps. Raises ValueError if it has none."""
+  return part(model.jump, "networks.jump.with_jumps")
 
 
 def chosen(logits: Array) -> Array:

@@ -18,8 +18,7 @@ class Representation(nn.Module):
 
   @nn.compact
   def __call__(self, frames: Array) -> Array:
-    x = stacked_input(frames, self.dtype)
-    x = x.reshape(x.shape[0], -1)
+    x = stacked_input(frames, self.dtype).reshape(frames.shape[0], -1)
     x = nn.relu(nn.LayerNorm(dtype=self.dtype)(nn.Dense(self.width, dtype=self.dtype)(x)))
     return scale_hidden(nn.LayerNorm(dtype=self.dtype)(nn.Dense(self.width, dtype=self.dtype)(x)))
 

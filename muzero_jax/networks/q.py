@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import optax
 
-from muzero_jax.networks.heads import initializer
+from muzero_jax.networks.heads import initializer, part
 from muzero_jax.networks.model import Logits, apply
 from muzero_jax.networks.scalars import Support
 from muzero_jax.types import Array, Model, Params, QHead
@@ -69,11 +69,5 @@ def q_values(model: Model, params: Params, hidden: Array) -> Array:
 
 
 def q_head(model: Model) -> QHead:
-  """The model's Q head.
-
-  Raises:
-    ValueError: it has none.
-  """
-  if model.q is None:
-    raise ValueError("the model has no Q head: add one by `networks.q.with_q`")
-  return model.q
+  """The model's Q head. Raises ValueError if it has none."""
+  return part(model.q, "networks.q.with_q")

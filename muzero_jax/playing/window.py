@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from muzero_jax import optional
 from muzero_jax.config import ConfigError
 from muzero_jax.playing import keyboard
 
@@ -25,12 +26,8 @@ def opened(title: str) -> Iterator["Window"]:
     ConfigError: pygame is not installed, or there is no display.
   """
   os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
-  try:
+  with optional.needed("a window needs pygame", "play"):
     import pygame  # pyright: ignore[reportMissingImports]
-  except ImportError as error:
-    raise ConfigError(
-      f"a window needs pygame ({error}): pip install 'muzero_jax[play]'."
-    ) from error
   try:
     pygame.display.init()
     if pygame.display.get_driver() in _BLIND and "SDL_VIDEODRIVER" not in os.environ:

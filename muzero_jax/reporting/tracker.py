@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from muzero_jax import config as configs
+from muzero_jax import optional
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.reporting import board
 from muzero_jax.runs import history, jsonl, workdir
@@ -149,13 +150,8 @@ class Wandb:
 
 
 def _library() -> Any:
-  try:
+  with optional.needed("--tracker=wandb needs wandb", "wandb"):
     return importlib.import_module("wandb")
-  except ImportError as error:
-    raise ConfigError(
-      f"--tracker=wandb needs wandb ({error}): pip install 'muzero_jax[wandb]', or use "
-      "--tracker=none."
-    ) from error
 
 
 def _read(path: Path) -> dict[str, Any]:

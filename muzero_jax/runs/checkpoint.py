@@ -11,14 +11,13 @@ import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from muzero_jax.config import ConfigError
 from muzero_jax.device import distributed
 from muzero_jax.runs import digest, storage
 from muzero_jax.runs.saved import Damaged, Saved
-
-T = TypeVar("T")
+from muzero_jax.types import T
 
 
 class Checkpoints:

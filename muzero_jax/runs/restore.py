@@ -2,7 +2,7 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import jax
 
@@ -14,9 +14,7 @@ from muzero_jax.runs import workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.saved import Saved
 from muzero_jax.search.base import Search
-from muzero_jax.types import Model, Params
-
-T = TypeVar("T")
+from muzero_jax.types import Model, Params, T
 
 
 @dataclasses.dataclass(frozen=True)

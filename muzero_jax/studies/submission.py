@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from muzero_jax import flags
+from muzero_jax import flags, optional
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.studies import completion
 
@@ -45,10 +45,8 @@ def submit(
   Raises:
     ConfigError: submitit is not installed, there is no SLURM, or it does not know an option.
   """
-  try:
+  with optional.needed("--submit needs submitit", "submit"):
     import submitit  # pyright: ignore[reportMissingImports]
-  except ImportError as error:
-    raise ConfigError("--submit needs submitit: pip install 'muzero_jax[submit]'.") from error
   try:
     executor = submitit.AutoExecutor(folder=folder, cluster=cluster)
     executor.update_parameters(name="muzero", **parameters(options))
