@@ -15,7 +15,8 @@ NESTED = ("while", "conditional", "call")
 LARGEST = 10  # number of operations that are reported
 # Parts of an operation's path that name control flow or transformations, not the operation itself.
 PLUMBING = re.compile(
-  r"(?:jit|pjit|shard_map|while|body|cond|closed_call|branch_\d+_fun|custom_[jv]vp_call|rematted_computation|jvp\(\)).*"
+  r"(?:jit|pjit|shard_map|while|body|cond|closed_call|branch_\d+_fun|custom_[jv]vp_call"
+  r"|rematted_computation|jvp\(\)).*"
 )
 
 

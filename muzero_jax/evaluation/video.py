@@ -66,6 +66,7 @@ def gif(path: Path, images: int = 120, width: int = 320) -> bytes:
         if number % 2 == 0:
           step = -(-frame.shape[1] // width)
           frames.append(frame[::step, ::step])
-    return imageio.mimwrite("<bytes>", frames, format="gif", duration=2000 / fps, loop=0)  # type: ignore
+    write: Any = imageio.mimwrite  # its annotations do not know these arguments
+    return write("<bytes>", frames, format="gif", duration=2000 / fps, loop=0)  # milliseconds
   except Exception as error:  # imageio and ffmpeg raise errors of many kinds
     raise OSError(f"{path} cannot be read: {error}") from error
