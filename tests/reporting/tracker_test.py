@@ -1,14 +1,18 @@
 """Weights & Biases, with a stand-in for its library."""
 
 import json
+import pathlib
 import sys
+import tempfile
 
 import pytest
+from hypothesis import given, settings
 
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.reporting import tracker
 from muzero_jax.runs import jsonl
+from tests import fuzz
 from tests.reporting.common import metric_rows, score, write_run
 from tests.runs.events_test import reporter
 
@@ -109,6 +113,21 @@ def test_a_file_of_something_else_begins_a_new_stream(wandb, tmp_path):
     (folder / tracker.STATE).write_text(text)
     opened(folder)
   assert len({settings["id"] for settings in wandb.begun}) == 5
+
+
+@settings(fuzz.fuzz, max_examples=40)
+@given(fuzz.lines({"id": "a1", "env_steps": 1000, "evaluated": 1, "video": "1.mp4"}))
+def test_whatever_stands_in_the_state(tmp_path, text):
+  """The run is sent, in the same stream or in a new one."""
+  fake = Wandb()
+  with pytest.MonkeyPatch.context() as patch:
+    patch.setitem(sys.modules, "wandb", fake)
+    folder = write_run(pathlib.Path(tempfile.mkdtemp(dir=tmp_path)) / "run", metric_rows([-1.0]))
+    (folder / tracker.STATE).write_bytes(text)
+    sent = opened(folder, start=1000)
+    sent.add(metric_rows([-1.0, 0.5])[1])
+    sent.close()
+  assert len(fake.begun) == 1 and isinstance(fake.begun[0]["id"], str)
 
 
 def test_rows_of_metrics_reach_it(wandb, tmp_path):
