@@ -19,13 +19,12 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 LONG = (
   "tests/learning/",
   "tests/integration/",
-  "tests/agents_test.py",
-  "tests/runs/damage_test.py",
   "tests/search/mctx_own_test.py",
   "tests/benchmark/flops_test.py",
-  "tests/benchmark/sweep_test.py",
   "tests/benchmark/workloads_test.py",
 )
+# Whole runs that the short tier has nevertheless: trained, resumed exactly, and damaged.
+SHORT = tuple(f"tests/integration/{name}_test.py" for name in ("train", "exact", "damage"))
 
 
 # Tests compile for longer than they run: with these options a program is compiled in about half the
@@ -64,7 +63,8 @@ def pytest_collection_modifyitems(items):
   until the end.
   """
   for item in items:
-    if any(folder in item.path.as_posix() for folder in LONG):
+    path = item.path.as_posix()
+    if any(folder in path for folder in LONG) and not path.endswith(SHORT):
       item.add_marker(pytest.mark.long)
   items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
