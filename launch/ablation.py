@@ -65,7 +65,7 @@ def main(argv: list[str]) -> None:
     series.train(series.groups(runs), progress, options.parallel)
     rows[name] = ablation.score([run.workdir for run in runs])
     print(ablation.table(rows), flush=True)
-    ablation.write(place, rows, compared.variants, seeds)
+    ablation.write(place, rows, compared.variants)
   print(f"table: {place / 'ablation.md'}  curves: {place / 'ablation.png'}", flush=True)
 
 

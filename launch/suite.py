@@ -58,8 +58,8 @@ def main(argv: list[str]) -> None:
   place, folders = workdir.place(options.workdir), [config.workdir for config in runs]
   if options.submit:
     command = submission.python("launch.suite", argv[1:])
-    how = options.submit, options.submit_options
-    if submission.hand_over(runs, command, place / "jobs", *how):
+    jobs = place / "jobs"
+    if submission.hand_over(runs, command, jobs, options.submit, options.submit_options):
       suite.score(folders, place)
     return
   asked = runs if options.index < 0 else [runs[options.index]]

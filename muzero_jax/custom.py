@@ -31,8 +31,8 @@ def terms(text: str, model: Model, taken: Iterable[str]) -> dict[str, tuple[floa
     taken: names that are already in use.
 
   Returns:
-    Name of the function -> weight and term. The term's parameters and its metric have that name,
-    too.
+    Name of the function -> weight and term, without those of weight 0. The term's parameters and
+    its metric have that name, too.
 
   Raises:
     ConfigError: there is no such function, it does not return a `Term`, the weight is not a
@@ -47,7 +47,7 @@ def terms(text: str, model: Model, taken: Iterable[str]) -> dict[str, tuple[floa
       raise ConfigError(f"{setting}: there is a term called {name} already; take another name.")
     term = made(setting, Term, find(setting, path)(model))
     try:
-      if float(weight):  # a term with weight 0 is not built
+      if float(weight):  # a term with weight 0 would only be computed
         found[name] = float(weight), term
     except ValueError as error:
       example = "my_losses:entropy=0.01"

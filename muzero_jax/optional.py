@@ -1,4 +1,4 @@
-"""Libraries that are not needed: what is said where one is missing."""
+"""Optional libraries: the error message where one is not installed."""
 
 import contextlib
 from collections.abc import Iterator
@@ -7,13 +7,16 @@ from muzero_jax.config import ConfigError
 
 
 @contextlib.contextmanager
-def needed(by: str, extra: str, error: type[ConfigError] = ConfigError) -> Iterator[None]:
+def needed(
+  by: str, extra: str, error: type[ConfigError] = ConfigError, instead: str = ""
+) -> Iterator[None]:
   """A context in which an optional library is imported.
 
   Args:
     by: what needs which library; it begins the message.
     extra: that brings the library: pip install 'muzero_jax[extra]'.
-    error: is raised.
+    error: the type of the error.
+    instead: ends the message: what can be done without the library.
 
   Raises:
     ConfigError: it is not installed.
@@ -21,4 +24,4 @@ def needed(by: str, extra: str, error: type[ConfigError] = ConfigError) -> Itera
   try:
     yield
   except ImportError as missing:
-    raise error(f"{by} ({missing}): pip install 'muzero_jax[{extra}]'.") from missing
+    raise error(f"{by} ({missing}): pip install 'muzero_jax[{extra}]'{instead}.") from missing

@@ -92,6 +92,15 @@ def check(runs: Sequence[Evaluated]) -> None:
       )
 
 
+def of_runs(folders: Sequence[str]) -> dict[str, Any]:
+  """`aggregate` of the newest evaluation of the trained agent of each run.
+
+  Raises:
+    ConfigError: as `newest_evaluation` and `aggregate`.
+  """
+  return aggregate([newest_evaluation(folder, "trained", "auto") for folder in folders])
+
+
 def aggregate(runs: Sequence[Evaluated]) -> dict[str, Any]:
   """Combines runs into one result that can be written as JSON.
 

@@ -61,16 +61,16 @@ def fixed_parameters(module: nn.Module, x: Array | jax.ShapeDtypeStruct) -> Para
   return jax.tree.map(one, jax.eval_shape(module.init, jax.random.key(0), x))
 
 
-def part(found: T | None, maker: str) -> T:
+def part(found: T | None, missing: str) -> T:
   """A part of a model that only some models have.
 
   Args:
     found: the part, or None.
-    maker: the function that adds it to a model.
+    missing: the error message: what is missing, and the function that adds it.
 
   Raises:
     ValueError: it is None.
   """
   if found is None:
-    raise ValueError(f"the model does not have this part: add it by `{maker}`")
+    raise ValueError(missing)
   return found

@@ -96,7 +96,7 @@ def with_jumps(
 
 def jump_model(model: Model) -> JumpModel:
   """The part of the model that jumps. Raises ValueError if it has none."""
-  return part(model.jump, "networks.jump.with_jumps")
+  return part(model.jump, "the model cannot jump: add this by `networks.jump.with_jumps`")
 
 
 def chosen(logits: Array) -> Array:

@@ -70,4 +70,4 @@ def q_values(model: Model, params: Params, hidden: Array) -> Array:
 
 def q_head(model: Model) -> QHead:
   """The model's Q head. Raises ValueError if it has none."""
-  return part(model.q, "networks.q.with_q")
+  return part(model.q, "the model has no Q head: add one by `networks.q.with_q`")

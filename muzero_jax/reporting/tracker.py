@@ -150,7 +150,8 @@ class Wandb:
 
 
 def _library() -> Any:
-  with optional.needed("--tracker=wandb needs wandb", "wandb"):
+  instead = ", or use --tracker=none"
+  with optional.needed("--tracker=wandb needs wandb", "wandb", instead=instead):
     return importlib.import_module("wandb")
 
 

@@ -110,7 +110,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
 
 
 def _float(text: str) -> float:
-  """A number without a limit to its size in JSON; no float32, and so no metric, is that large."""
+  """A number of a JSON text. No float32, and so no metric, reaches 1e100."""
   value = float(text)
   if abs(value) >= 1e100:
     raise ValueError(f"{text:.20}... is too large")

@@ -10,7 +10,7 @@ from muzero_jax.config import Config
 from muzero_jax.evaluation import aggregate
 from muzero_jax.reporting import plots
 from muzero_jax.runs import history, workdir
-from muzero_jax.studies.variants import BASE, folder_name
+from muzero_jax.studies.variants import BASE
 
 
 def score(folders: Sequence[str]) -> dict[str, Any]:
@@ -23,9 +23,7 @@ def score(folders: Sequence[str]) -> dict[str, Any]:
     The game's entry in the result of `aggregate.aggregate`, and in addition "training", the `late`
     return of each seed.
   """
-  (task,) = aggregate.aggregate(
-    [aggregate.newest_evaluation(folder, "trained", "auto") for folder in folders]
-  )["tasks"]
+  (task,) = aggregate.of_runs(folders)["tasks"]
   lines = [history.read(folder).line("env_steps", "episode/return") for folder in folders]
   return task | {"training": [late(steps.tolist(), returns.tolist()) for steps, returns in lines]}
 
@@ -82,18 +80,15 @@ def in_words(values: Sequence[float]) -> str:
   )
 
 
-def write(
-  place: Path, rows: dict[str, dict[str, Any]], variants: dict[str, Config], seeds: Sequence[int]
-) -> None:
+def write(place: Path, rows: dict[str, dict[str, Any]], variants: dict[str, Config]) -> None:
   """Writes ablation.md and ablation.png.
 
   Args:
     place: the folder of the ablation.
     rows: variant -> the result of `score`, for those that have been trained.
     variants: all of them.
-    seeds: of each variant.
   """
-  runs = {name: [place / folder_name(name) / str(seed) for seed in seeds] for name in rows}
+  runs = {name: [Path(run["workdir"]) for run in task["runs"]] for name, task in rows.items()}
   plots.draw_comparison(place / "ablation.png", runs)
   workdir.write(place / "ablation.md", document(rows, variants, "ablation.png"))
 

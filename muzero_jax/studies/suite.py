@@ -91,9 +91,7 @@ def score(folders: Sequence[str], place: Path) -> None:
     folders: of the runs.
     place: the suite's folder.
   """
-  result = aggregate.aggregate(
-    [aggregate.newest_evaluation(folder, "trained", "auto") for folder in folders]
-  )
+  result = aggregate.of_runs(folders)
   print(aggregate.table(result))
   workdir.write(place / "suite.json", json.dumps(result, indent=2) + "\n")
   report = page.write(folders, place / "report.html")

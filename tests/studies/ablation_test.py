@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from launch import ablation as command
 from muzero_jax import config as configs
 from muzero_jax import flags
 from muzero_jax.config import Config, ConfigError
@@ -75,7 +76,10 @@ def test_a_mistake_is_one_sentence(words, said):
 
 
 def test_an_ablation_without_anything_to_compare_is_refused():
-  compared = variants.comparison(CATCH, [], ("env.stack=2,4", "targets.unroll=1"), [])
+  words = ["--preset=catch", "--workdir=x", "--vary=env.stack=2,4", "--vary=targets.unroll=1"]
+  options = flags.parse(["ablation", *words], command.Options())
+  assert options.vary == ("env.stack=2,4", "targets.unroll=1")
+  compared = variants.comparison(CATCH, [], options.vary, [])
   assert list(compared.variants) == ["as it is", "env.stack=2", "env.stack=4", "targets.unroll=1"]
   everything = variants.comparison(CATCH, [], (), [])
   assert {"as it is", "0 simulations", "priorities"} <= everything.variants.keys()
