@@ -7,7 +7,6 @@ of its files, or because it cannot be read, and the one before it is used.
 
 import contextlib
 import re
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -211,8 +210,7 @@ class Checkpoints:
           finish()
     self._writer = None
     self.current = self.newest()
-    for draft in storage.drafts(self.folder):
-      shutil.rmtree(draft, ignore_errors=True)
+    storage.discard_drafts(self.folder)
 
   def close(self) -> None:
     """Waits until everything is written."""

@@ -3,7 +3,9 @@
 import logging
 import os
 import re
+import shutil
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +67,21 @@ class Writer:
 def drafts(folder: Path) -> list[Path]:
   """The folders of checkpoints whose writing has not been completed."""
   return list(folder.glob("*.orbax-checkpoint-tmp"))
+
+
+def discard_drafts(folder: Path) -> None:
+  """Deletes the folders of checkpoints whose writing was given up.
+
+  Orbax writes all arrays at the same time. When one fails, nothing waits for the others, whose
+  files may appear until a moment later, in a folder that they make anew.
+  """
+  for _ in range(20):
+    found = drafts(folder)
+    if not found:
+      return
+    for draft in found:
+      shutil.rmtree(draft, ignore_errors=True)
+    time.sleep(0.1)
 
 
 def progress(folder: Path) -> Path:
