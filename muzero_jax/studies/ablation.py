@@ -21,11 +21,17 @@ def score(folders: Sequence[str]) -> dict[str, Any]:
 
   Returns:
     The game's entry in the result of `aggregate.aggregate`, and in addition "training", the `late`
-    return of each seed.
+    return of each seed, and "speed", the agent steps per second of one seed: the median over the
+    rows of metrics of all seeds, NaN where there are none.
   """
   (task,) = aggregate.of_runs(folders)["tasks"]
-  lines = [history.read(folder).line("env_steps", "episode/return") for folder in folders]
-  return task | {"training": [late(steps.tolist(), returns.tolist()) for steps, returns in lines]}
+  records = [history.read(folder) for folder in folders]
+  lines = [record.line("env_steps", "episode/return") for record in records]
+  rates = [rate for r in records for rate in r.line("env_steps", "env_steps_per_second")[1]]
+  return task | {
+    "training": [late(steps.tolist(), returns.tolist()) for steps, returns in lines],
+    "speed": statistics.median(rates) if rates else float("nan"),
+  }
 
 
 def late(steps: Sequence[float], returns: Sequence[float]) -> float:
@@ -55,20 +61,20 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
   """Formats scores as a Markdown table.
 
   Its columns are the mean and standard deviation over seeds of late training returns and of
-  evaluations, and the evaluation of each seed.
+  evaluations, the evaluation of each seed, and the speed.
 
   Args:
     rows: variant -> the result of `score`.
   """
   lines = [
-    "| variant | training, last quarter | evaluation | each seed's evaluation |",
-    "|---|---|---|---|",
+    "| variant | training, last quarter | evaluation | each seed's evaluation | steps/s |",
+    "|---|---|---|---|---|",
   ]
   for name, task in rows.items():
     scores = [run["mean"] for run in task["runs"]]
     lines.append(
       f"| {name} | {in_words(task['training'])} | {in_words(scores)} | "
-      f"{', '.join(f'{x:.2f}' for x in scores)} |"
+      f"{', '.join(f'{x:.2f}' for x in scores)} | {task['speed']:,.0f} |"
     )
   return "\n".join(lines)
 
@@ -107,7 +113,9 @@ def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], image
     f"# Ablation on {task['task']}",
     "",
     f"{base.env_steps:,} steps, seeds {seeds}, protocol {task['protocol']}. Means and standard "
-    "deviations over seeds; training: the mean return of the episodes in the last quarter.",
+    "deviations over seeds; training: the mean return of the episodes in the last quarter; "
+    "steps/s: the median rate of one seed, whose ratio to the first row says what a variant costs "
+    "if nothing else was running.",
     "",
     table(rows),
     "",

@@ -127,3 +127,22 @@ def test_late_training_games_by_hand():
   assert ablation.late([70, 90, 100], [9.0, 2.0, 5.0]) == pytest.approx(3.0)
   assert np.isnan(ablation.late([], []))
   assert ablation.in_words([1.0, 3.0]) == "2.00 ± 1.41" and ablation.in_words([1.0]) == "1.00"
+
+
+def test_the_speed_is_the_median_over_the_rows_of_all_seeds(tmp_path):
+  """Of the rates 1, 10, 1,000 and 3,000 per second it is (10 + 1,000) / 2."""
+  for seed, rates in enumerate([(1.0, 3000.0), (1000.0, 10.0)]):
+    folder = tmp_path / str(seed)
+    config = configs.replace(CATCH, {"workdir": str(folder), "seed": seed})
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps({"config": configs.values(config)}))
+    for steps, rate in zip([50, 100], rates, strict=True):
+      row = {"env_steps": steps, "env_steps_per_second": rate, "episode/return": 0.5}
+      jsonl.append(folder / "metrics.jsonl", row)
+    score = {"mean": 1.0, "median": 1.0, "iqm": 1.0}
+    row = {"agent": "trained", "env_steps": 100, "protocol": "100k", "task": "Catch-bsuite"}
+    jsonl.append(folder / "evaluations.jsonl", row | {"episodes": 8, "returns": [1.0] * 8} | score)
+  found = ablation.score([str(tmp_path / "0"), str(tmp_path / "1")])
+  assert found["speed"] == 505.0 and found["training"] == [0.5, 0.5]
+  (row,) = ablation.table({"as it is": found}).splitlines()[2:]
+  assert row == "| as it is | 0.50 ± 0.00 | 1.00 ± 0.00 | 1.00, 1.00 | 505 |"
