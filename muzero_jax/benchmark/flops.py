@@ -12,14 +12,13 @@ from muzero_jax import build
 from muzero_jax.benchmark.stubs import FixedSampler, without_tree
 from muzero_jax.build import Run
 from muzero_jax.networks.model import initial_inference
-from muzero_jax.search.base import RecurrentFn
 
 
 def flops(run: Run) -> dict[str, float]:
   """Floating point operations of the network in one tick, on all devices, by XLA's cost analysis.
 
-  XLA counts the body of a loop only once. So the body of each scan is also counted separately and
-  added for its other iterations.
+  XLA counts the body of a loop only once. So the simulations of a search are counted unrolled, and
+  a step of the learner's unroll is counted separately and added for its other steps.
 
   Returns:
     "act" and "learn": the operations of acting and of gradient steps; the latter are averaged over
@@ -33,22 +32,21 @@ def flops(run: Run) -> dict[str, float]:
 
 def acting(run: Run, params: Any) -> float:
   """Operations of one agent step in all environments of a device; `params` may be shapes."""
-  loop, num_envs = run.loop, run.loop.environment.spec.num_envs
-  search = without_tree(loop.search)
-  once = cost(
+  loop = run.loop
+  search = without_tree(loop.search, unroll=True)
+  return cost(
     lambda p, k, x: search(p, k, initial_inference(loop.model, p, x)),
     params,
     _key(),
-    _stacks(run, num_envs),
+    _stacks(run, loop.environment.spec.num_envs),
   )
-  return once + _other_simulations(run, params, num_envs)
 
 
 def gradient_step(run: Run, state: Any) -> float:
   """Operations of one gradient step on a device; `state` (`LearnerState`) may be shapes."""
   loop, config, learner = run.loop, run.config, run.loop.learner
-  size, unroll, model = learner.batch_size, learner.targets.unroll, loop.model
-  search = without_tree(loop.search)
+  size, model = learner.batch_size, loop.model
+  search = without_tree(loop.search, unroll=True)
   alone = build.make_learner(config, model, search, loop.ring)
   alone = dataclasses.replace(alone, mean=lambda x: x)  # on one device
 
@@ -65,23 +63,9 @@ def gradient_step(run: Run, state: Any) -> float:
   batch = jax.eval_shape(draw, memory, _key())
   nodes = _nodes(run, params, size)
   gradient = jax.eval_shape(model.step, params, *nodes)
-  total = cost(update, state, memory, _key(), batch)
-  total += max(unroll - 1, 0) * cost(unroll_step, params, *nodes, gradient)
-  if config.targets.reanalyse:
-    roots = round(config.targets.reanalyse * size) * (unroll + 1)
-    total += _other_simulations(run, params, roots)
-  return total
-
-
-def _other_simulations(run: Run, params: Any, roots: int) -> float:
-  """Operations of the model in all simulations of a search but the first, from so many roots."""
-  node = RecurrentFn(run.loop.model, 1.0)
-  one = cost(
-    lambda p, h, a: node(p, jax.random.key(0), a, (h, a.astype(jnp.float32))),
-    params,
-    *_nodes(run, params, roots),
+  return cost(update, state, memory, _key(), batch) + max(config.targets.unroll - 1, 0) * cost(
+    unroll_step, params, *nodes, gradient
   )
-  return max(run.loop.search.simulations - 1, 0) * one
 
 
 def _key() -> Any:

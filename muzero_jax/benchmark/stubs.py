@@ -5,6 +5,7 @@
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -15,6 +16,8 @@ from muzero_jax.envs.base import Spec
 from muzero_jax.learner import Learner
 from muzero_jax.replay.frames import Priorities, Replay, Ring
 from muzero_jax.search.base import RecurrentFn, Search, log_prob
+from muzero_jax.search.gumbel import Gumbel
+from muzero_jax.search.puct import Puct
 from muzero_jax.types import (
   Array,
   Decision,
@@ -41,11 +44,13 @@ class SearchWithoutTree:
     model: the network.
     discount: per agent step.
     num_simulations: model steps per root.
+    unroll: whether the program has a copy of the model for each step, in place of a loop.
   """
 
   model: Model
   discount: float
   num_simulations: int
+  unroll: bool = False
 
   @property
   def simulations(self) -> int:
@@ -76,9 +81,8 @@ class SearchWithoutTree:
       ), None
 
     start = (root.hidden, jnp.zeros_like(root.value)), root.policy_logits, root.value
-    (_, logits, value), _ = jax.lax.scan(
-      step, start, jnp.arange(self.num_simulations, dtype=jnp.int32)
-    )
+    numbers = jnp.arange(self.num_simulations, dtype=jnp.int32)
+    (_, logits, value), _ = jax.lax.scan(step, start, numbers, unroll=self.unroll)
     # The policy depends on the values too. Otherwise the compiler would not compute them where the
     # policy is all that is used.
     policy = jax.nn.softmax(logits + value[:, None])
@@ -87,16 +91,34 @@ class SearchWithoutTree:
     return Decision(action, policy, value, log_prob(policy, action), zeros, zeros)
 
 
-def without_tree(search: Any) -> Search:
-  """A `SearchWithoutTree` in place of a search that has a tree; one without a tree unchanged."""
-  return (
-    SearchWithoutTree(search.model, search.discount, search.simulations)
-    if search.simulations
-    else search
+def replaced(search: Any, replace: Callable[[Any], Search]) -> Search:
+  """A search with `replace(tree search)` in place of each search with a tree that it consists of.
+
+  Args:
+    search: a search, or searches around others, such as `search.base.SearchWrapper`.
+    replace: is called with each `Gumbel` or `Puct`.
+  """
+  if isinstance(search, Gumbel | Puct):
+    return replace(search)
+  parts = {field.name: getattr(search, field.name) for field in dataclasses.fields(search)}
+  inner = {name: x for name, x in parts.items() if hasattr(x, "for_reanalysis")}
+  changed = {name: replaced(x, replace) for name, x in inner.items()}
+  return dataclasses.replace(search, **changed) if changed else search
+
+
+def without_tree(search: Any, unroll: bool = False) -> Search:
+  """The search with a `SearchWithoutTree` in place of each tree."""
+  return replaced(
+    search, lambda x: SearchWithoutTree(x.model, x.discount, x.num_simulations, unroll)
   )
 
 
-def free_model(model: Model, num_actions: int) -> Model:
+def without_network(search: Any) -> Search:
+  """The search with a `free_model` in each tree. Models that are used outside of trees remain."""
+  return replaced(search, lambda x: dataclasses.replace(x, model=free_model(x.model)))
+
+
+def free_model(model: Model) -> Model:
   """Replaces the dynamics and prediction networks by functions of negligible cost.
 
   Hidden states keep their size, and predictions are taken from their elements. Hidden states differ
@@ -104,6 +126,7 @@ def free_model(model: Model, num_actions: int) -> Model:
   """
 
   def predict(params: Params, hidden: Array) -> tuple[Array, Array]:
+    num_actions = jax.eval_shape(model.predict, params, hidden)[0].shape[-1]
     flat = jnp.resize(
       hidden.reshape(hidden.shape[0], -1)[:, : num_actions + 1].astype(jnp.float32),
       (hidden.shape[0], num_actions + 1),

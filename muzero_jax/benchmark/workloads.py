@@ -15,7 +15,7 @@ import numpy as np
 
 from muzero_jax import build
 from muzero_jax.benchmark import programs
-from muzero_jax.benchmark.stubs import FreeEnvironment, free_model, without_tree
+from muzero_jax.benchmark.stubs import FreeEnvironment, without_network, without_tree
 from muzero_jax.build import Run
 from muzero_jax.config import replace
 from muzero_jax.device import ordering, parallel
@@ -137,15 +137,11 @@ class Parts:
     Returns:
       None when the search has no tree.
     """
-    search: Any = self.run.loop.search
+    search = self.run.loop.search
     if not search.simulations:
       return None
-    free = dataclasses.replace(
-      search, model=free_model(search.model, self.run.loop.environment.spec.num_actions)
-    )
-    return self._on_constants(
-      dataclasses.replace(self.run.loop, search=free), learn=False, encode=False
-    )
+    bare = dataclasses.replace(self.run.loop, search=without_network(search))
+    return self._on_constants(bare, learn=False, encode=False)
 
   def learner(self) -> Work | None:
     """The gradient steps, with targets and metrics, on a constant batch.

@@ -37,6 +37,30 @@ def test_reanalysis_is_counted(make_config):
   np.testing.assert_allclose(again["learn"] - plain["learn"], 6 * plain["act"], rtol=0.05)
 
 
+def test_searches_of_a_hierarchy_are_both_counted(make_config):
+  """A simulation more of either costs the same whether it is the third or the fifth."""
+  on = dict(loss__jump=1.0, targets__unroll=5, loss__jump_steps=5, search__goal_share=0.25)
+
+  def count(single, jumps):
+    searches = dict(search__num_simulations=single, search__jump_simulations=jumps)
+    return flops.flops(build.build(make_config(**on, **searches)))["act"]
+
+  base = count(2, 2)
+  for more, most in (((3, 2), (5, 2)), ((2, 3), (2, 5))):
+    np.testing.assert_allclose(count(*most) - base, 3 * (count(*more) - base), rtol=1e-3)
+    assert count(*more) > base
+
+
+def test_half_of_the_roots_are_searched_twice_as_often(make_config):
+  """So that a search that focuses takes the same operations, but for those of the uncertainty."""
+  on = dict(loss__uncertainty=0.25, search__num_simulations=4)
+  plain, focused = (
+    flops.flops(build.build(make_config(**on, search__focus=focus)))["act"]
+    for focus in (False, True)
+  )
+  np.testing.assert_allclose(focused, plain, rtol=0.1)
+
+
 def test_cost_of_a_matrix_product():
   shapes = jax.ShapeDtypeStruct((3, 5), np.float32), jax.ShapeDtypeStruct((5, 7), np.float32)
   assert flops.cost(lambda a, b: a @ b, *shapes) == 2 * 3 * 5 * 7

@@ -5,15 +5,20 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from muzero_jax import build, flags
 from muzero_jax.benchmark.stubs import (
   FixedSampler,
   FreeEnvironment,
   SearchWithoutTree,
   free_model,
+  replaced,
+  without_network,
   without_tree,
 )
+from muzero_jax.config import Config
 from muzero_jax.device import ordering
 from muzero_jax.envs.base import Spec
+from muzero_jax.networks.model import initial_inference
 from muzero_jax.search.gumbel import Gumbel
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.puct import Puct
@@ -55,12 +60,49 @@ def test_a_free_model_serves_a_tree(key, kind, width):
   """Trees grow as with a real model: deeper than one step, yet not one line; hidden states keep
   shape and dtype.
   """
-  model = free_model(COUNTING, num_actions=3)
+  model = free_model(COUNTING)
   hidden, _ = model.step((), jnp.zeros((2, width, 2), jnp.bfloat16), jnp.arange(2))
   assert hidden.shape == (2, width, 2) and hidden.dtype == jnp.bfloat16
   origin = Root(jax.random.uniform(key, (4, width)), jnp.zeros((4, 3)), jnp.zeros(4))
   decision = jax.jit(kind(model, 0.99, 16))((), key, origin)
   assert (decision.depth >= 2).all() and (decision.depth < 16).all()
+
+
+@pytest.mark.parametrize(
+  ("idea", "trees"),
+  [
+    ("ensemble_bonus", 2),  # with the bonus, and without it for evaluation
+    ("equivalent_actions", 1),
+    ("hierarchy", 2),  # over jumps, and over actions
+    ("q_prior", 1),
+    ("two_horizons", 1),
+    ("uncertainty_focus", 2),  # with twice the simulations, and for evaluation
+    ("dqn", 0),
+  ],
+)
+def test_trees_are_replaced_inside_of_searches_around_searches(idea, trees):
+  words = ["train", "--preset=catch", f"--preset=ideas/{idea}", "--workdir=x"]
+  run = build.build(flags.parse(words, Config()))
+  search, found = run.loop.search, []
+
+  def count(tree):
+    found.append(tree)
+    return tree
+
+  assert replaced(search, count) == search and len(found) == trees
+  for stub in (without_tree(search), without_tree(search, unroll=True)):
+    replaced(stub, lambda tree: pytest.fail(f"{tree} is left"))
+  state = jax.eval_shape(run.loop.learner.init, jax.random.key(0))
+  frames = jnp.zeros((4, run.loop.ring.stack, *run.loop.environment.spec.frame_shape))
+
+  def decide(search):
+    return jax.eval_shape(
+      lambda p, k: search(p, k, initial_inference(run.loop.model, p, frames)),
+      state.variables,
+      jax.random.key(0),
+    )
+
+  assert decide(without_tree(search)) == decide(without_network(search)) == decide(search)
 
 
 def test_a_still_environment_shows_frames_and_never_ends():
