@@ -128,7 +128,7 @@ ENDLESS = ["--evaluation.episodes=1000000", "--evaluation.num_envs=8", "--save_e
     (signal.SIGINT, "compiling", []),
     (signal.SIGHUP, " steps/s ", ["--evaluation.episodes=0", "--env_steps=10000000"]),
     (signal.SIGTERM, " steps/s ", ["--evaluate_every=2048", "--env_steps=10000000", *ENDLESS]),
-    (signal.SIGTERM, " steps/s ", ["--env_steps=2048", *ENDLESS]),
+    (signal.SIGHUP, " steps/s ", ["--env_steps=2048", *ENDLESS]),
   ],
   ids=["start", "start by Ctrl-C", "compiling", "training", "evaluating", "final evaluation"],
 )
