@@ -11,6 +11,8 @@ from typing import Any
 
 from muzero_jax import __version__
 
+INT32_MAX = 2**31 - 1  # of integer settings without a maximum of their own, as arrays hold them
+
 
 class ConfigError(ValueError):
   """An invalid setting. The message is one sentence that names the flag and how to fix it."""
@@ -116,6 +118,7 @@ class Network:
     300,
     "values and rewards are categorical over -support..support, after MuZero's scaling h(x)",
     minimum=1,
+    maximum=100_000,
   )
   bins: int = option(
     0,
@@ -561,20 +564,26 @@ class Config:
   """All settings of a run."""
 
   workdir: str = option("", "folder of the run; if it holds a run, that run is resumed")
-  seed: int = option(0, "seed of all random numbers", minimum=0, maximum=2**31 - 1)
+  seed: int = option(0, "seed of all random numbers", minimum=0)
   env_steps: int = option(
     1_000_000,
     "length of the run in steps, rounded up to a whole step in every environment",
     minimum=1,
+    maximum=math.inf,
   )
-  log_every: int = option(10_000, "steps between log lines", minimum=1)
+  log_every: int = option(10_000, "steps between log lines", minimum=1, maximum=math.inf)
   log_drift: bool = option(
     False,
     "log how far the unroll's hidden states are from those of the frames reached; takes time",
   )
-  evaluate_every: int = option(0, "steps between evaluations; 0: at the end only", minimum=0)
+  evaluate_every: int = option(
+    0, "steps between evaluations; 0: at the end only", minimum=0, maximum=math.inf
+  )
   save_every: int = option(
-    100_000, "steps between checkpoints; 0: only at the end or on a signal", minimum=0
+    100_000,
+    "steps between checkpoints; 0: only at the end or on a signal",
+    minimum=0,
+    maximum=math.inf,
   )
   cpu_devices: int = option(
     2,
@@ -635,6 +644,7 @@ FREE = (
   "evaluation.",
   "checkpoint.",
   "search.tree",  # the trees are the same, or nearly (rounds)
+  "env.num_threads",
 )
 
 
@@ -754,6 +764,8 @@ def _check_one(name: str, value: Any, field: dataclasses.Field) -> None:
     raise ConfigError(f"--{name}={value}: must be one of {', '.join(choices)}.")
   if isinstance(value, float) and not math.isfinite(value):
     raise ConfigError(f"--{name}={value}: must be a finite number.")
+  if isinstance(value, int) and high is None:
+    high = INT32_MAX
   if low is not None and value < low:
     raise ConfigError(f"--{name}={value}: must be at least {low}.")
   if high is not None and value > high:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import math
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -224,7 +225,7 @@ def _describe(field: dataclasses.Field) -> str:
   if choices:
     return f"{text} [{', '.join(choices)}]"
   if low is not None or high is not None:
-    return f"{text} [{'' if low is None else low}..{'' if high is None else high}]"
+    return f"{text} [{'' if low is None else low}..{'' if high in (None, math.inf) else high}]"
   return text
 
 

@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 
+from muzero_jax import config as configs
 from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.device import parallel
@@ -53,13 +54,14 @@ def train(config: Config, seeds: Sequence[int]) -> int:
     )
   if not config.workdir:
     raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
-  configs = [
+  each = [
     dataclasses.replace(config, seed=seed, workdir=f"{config.workdir}/{seed}") for seed in seeds
   ]
+  configs.check_ranges(each[-1])  # the largest seed
 
   def work(stop: Stop) -> int:
     with contextlib.ExitStack() as stack:
-      runs = [stack.enter_context(opened(each, stop, quiet=True)) for each in configs]
+      runs = [stack.enter_context(opened(one, stop, quiet=True)) for one in each]
       return _train(runs, workdir.place(config.workdir))
 
   return until_stopped(work)

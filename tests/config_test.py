@@ -92,6 +92,8 @@ def test_later_flags_win_over_a_flagfile(tmp_path):
     (["--targets.discount=nan"], "must be a finite number"),
     (["--optimizer.learning_rate=inf"], "must be a finite number"),
     (["--env.num_envs=many"], "--env.num_envs=many"),
+    (["--skip_nonfinite=10000000000"], "--skip_nonfinite=10000000000: must be at most 2147483647."),
+    (["--network.support=1000000000"], "--network.support=1000000000: must be at most 100000."),
     (["--video=7"], "--video=7"),
     (["--flagfile=nowhere.flags"], "nowhere.flags"),
     (["Pong-v5"], "'Pong-v5' is not a flag"),

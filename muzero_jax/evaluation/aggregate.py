@@ -17,7 +17,7 @@ from muzero_jax.evaluation.scores import references
 from muzero_jax.runs import jsonl, workdir
 
 # Settings that are expected to differ between runs; `differing` does not report them.
-_EXPECTED = (*configs.FREE, "seed", "env.task", "env.num_threads", "env.backend", "cpu_devices")
+_EXPECTED = (*configs.FREE, "seed", "env.task", "env.backend", "cpu_devices")
 
 # Fields of an evaluation that are combined; rows without them are left out.
 _NEEDED = {"task", "protocol", "env_steps", "episodes", *intervals.SUMMARIES}

@@ -121,7 +121,9 @@ def read(path: Path) -> tuple[str, list[Moment]]:
     ValueError: it holds something else.
   """
   try:
-    found: Any = json.loads(path.read_bytes()) if not path.is_symlink() else None
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+      raise ValueError("it is not a file")
+    found = json.loads(path.read_bytes())
     return str(found["search"]), [_moment(fields) for fields in found["moments"]]
   except (TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
     raise ValueError(f"it describes no moments: {error!r:.200}") from error

@@ -24,7 +24,7 @@ from muzero_jax.runs import history
 from muzero_jax.runs.history import Line, RunRecord
 
 # Settings in which a run may differ from the preset: they change neither the game nor the learning.
-_OTHER = ("seed", "env.backend", "env.num_threads", *configs.FREE)
+_OTHER = ("seed", "env.backend", *configs.FREE)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -10,6 +10,8 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from muzero_jax.runs.workdir import is_own_file
+
 NAME = "digest.json"
 
 
@@ -30,7 +32,7 @@ def write(folder: Path) -> None:
 
 def exists(folder: Path) -> bool:
   """Whether the folder has digests; those written by earlier versions have none."""
-  return (folder / NAME).exists()
+  return os.path.lexists(folder / NAME)
 
 
 def flaw(folder: Path, parts: Sequence[str] = ()) -> str:
@@ -42,6 +44,8 @@ def flaw(folder: Path, parts: Sequence[str] = ()) -> str:
   """
   if not exists(folder):
     return ""
+  if not is_own_file(folder / NAME):
+    return f"{NAME} is not a file"
   try:
     files = json.loads((folder / NAME).read_text())["sha256"].items()
   except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
@@ -63,9 +67,7 @@ def flaw(folder: Path, parts: Sequence[str] = ()) -> str:
 def _files(folder: Path) -> dict[str, Path]:
   """The regular files in a folder and below it, by their names from there; no symbolic links."""
   return {
-    path.relative_to(folder).as_posix(): path
-    for path in folder.rglob("*")
-    if path.is_file() and not path.is_symlink()
+    path.relative_to(folder).as_posix(): path for path in folder.rglob("*") if is_own_file(path)
   }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from muzero_jax.build import Run
 from muzero_jax.config import Config
 from muzero_jax.device import distributed, parallel
 from muzero_jax.learner import EVIDENCE
+from muzero_jax.runs import workdir
 from muzero_jax.runs.state import State
 from muzero_jax.types import Sample
 
@@ -76,9 +78,12 @@ def save(folder: Path, facts: Mapping[str, Any], state: Any, batch: Any) -> Path
   """
   place = folder / FOLDER
   place.mkdir(exist_ok=True)
-  np.savez(place / "state.npz", allow_pickle=False, **_named(state))
-  np.savez(place / "batch.npz", allow_pickle=False, **_named(batch))
-  (place / "facts.json").write_text(json.dumps(_worded(facts), indent=2) + "\n")
+  for name, tree in (("state", state), ("batch", batch)):
+    draft = place / f".{name}.npz"
+    draft.unlink(missing_ok=True)
+    np.savez(draft, allow_pickle=False, **_named(tree))
+    os.replace(draft, place / f"{name}.npz")
+  workdir.write(place / "facts.json", json.dumps(_worded(facts), indent=2) + "\n")
   return place
 
 

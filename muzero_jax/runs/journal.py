@@ -49,9 +49,15 @@ class Journal:
     Raises:
       StorageError: they still cannot be written.
     """
+    if lost := self.lost():
+      raise StorageError(lost)
+
+  def lost(self) -> str:
+    """Appends the rows that are waiting. A sentence if they still cannot be written, or ""."""
     self.append()
-    if self.waiting:
-      lost = len(self.waiting)
-      raise StorageError(
-        f"{self._path} cannot be written ({self._reason}): its last {lost} line(s) are lost."
-      )
+    if not self.waiting:
+      return ""
+    return (
+      f"{self._path} cannot be written ({self._reason}): its last {len(self.waiting)} line(s) are "
+      "lost."
+    )

@@ -116,8 +116,8 @@ class Reporter:
     return self
 
   def __exit__(self, *_: Any) -> None:
-    if self._journal:
-      self._journal.append()
+    if self._journal and (lost := self._journal.lost()):
+      self.say(f"warning: {lost}")
     self._screen.close()
     if self._events:
       self._events.close()

@@ -13,6 +13,7 @@ from muzero_jax.config import ConfigError
 from muzero_jax.loop import Shared
 from muzero_jax.networks.flat import as_vectors, by_array
 from muzero_jax.runs import digest, storage, trees
+from muzero_jax.runs.workdir import is_own_file
 
 # Paths of leaves that checkpoints of earlier versions lack. When such a checkpoint is restored,
 # these leaves keep their initial values.
@@ -59,7 +60,10 @@ class Saved:
   def progress(self) -> dict[str, Any]:
     """The dictionary that was saved as `progress`."""
     with self._reading("progress"):
-      found = json.loads(storage.progress(self.folder).read_text())
+      path = storage.progress(self.folder)
+      if not is_own_file(path):
+        raise ValueError("it is not a file")
+      found = json.loads(path.read_text())
       return {
         **found,
         "seconds": float(found["seconds"]),

@@ -55,9 +55,14 @@ def open_workdir(config: Config) -> tuple[Path, IO]:
     ) from error
   try:
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-  except OSError as error:
+  except BlockingIOError as error:
     raise ConfigError(
       f"--workdir={config.workdir}: another run is using it; stop that or name another folder."
+    ) from error
+  except OSError as error:
+    raise ConfigError(
+      f"--workdir={config.workdir}: its file system cannot lock files ({error.strerror}); name a "
+      "folder on another one."
     ) from error
   return folder, lock
 
@@ -121,7 +126,8 @@ def describe(config: Config, folder: Path) -> None:
     "versions": {name: importlib.metadata.version(name) for name in _PACKAGES}
     | {"python": sys.version.split()[0]},
     "devices": [str(device.device_kind) for device in jax.devices()],
-    "command": sys.argv,
+    # A word that is not UTF-8 could be written, but not be read again.
+    "command": [os.fsencode(word).decode(errors="replace") for word in sys.argv],
     "revision": _revision(),
   }
   write(folder / "config.json", json.dumps(facts, indent=2) + "\n")
@@ -315,21 +321,28 @@ def place(name: str | Path) -> Path:
   """The absolute path of a folder or file that a flag names, with ~ expanded.
 
   Raises:
-    ConfigError: the path begins with ~ and a name that is not a user's, or it has a null character
-      or is not UTF-8.
+    ConfigError: the path begins with ~ and a name that is not a user's, or it has a null character,
+      or it or the current folder is not UTF-8.
   """
-  try:
-    valid = b"\0" not in str(name).encode()  # fails for bytes that are not UTF-8
-  except UnicodeEncodeError:
-    valid = False
-  if not valid:
+  if not _is_text(str(name)):
     raise ConfigError(f"{str(name)!r}: no file can have this name; name another one.")
   try:
-    return Path(name).expanduser().absolute()
+    path = Path(name).expanduser().absolute()
   except RuntimeError as error:
     raise ConfigError(
       f"{name}: the path cannot be expanded ({error}); write it without ~."
     ) from error
+  if not _is_text(str(path)):
+    raise ConfigError(f"{str(path)!r}: this path is not UTF-8; start in another folder.")
+  return path
+
+
+def _is_text(name: str) -> bool:
+  """Whether a name could be written to a file as text, and be that of a file."""
+  try:
+    return b"\0" not in name.encode()
+  except UnicodeEncodeError:
+    return False
 
 
 def _revision() -> str:

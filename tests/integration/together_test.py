@@ -46,6 +46,12 @@ def test_seeds_side_by_side_are_the_runs_that_they_would_be_alone(tmp_path, make
   assert (tmp_path / "side/report.html").exists()
 
 
+def test_seeds_that_are_too_large_are_refused(tmp_path, make_config):
+  with pytest.raises(ConfigError, match=r"--seed=2147483648: must be at most 2147483647"):
+    together.train(make_config(tmp_path / "side"), [2**31 - 1, 2**31])
+  assert not (tmp_path / "side").exists()
+
+
 def test_games_that_are_not_in_jax_are_refused(tmp_path, make_config):
   config = make_config(tmp_path, env__kind="envpool", env__task="Pong-v5", network__kind="vector")
   with pytest.raises(ConfigError, match=r"--seeds=2: only environments written in JAX"):

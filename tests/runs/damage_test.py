@@ -219,6 +219,20 @@ def test_digests(tmp_path):
     assert digest.flaw(tmp_path)
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_only_files_are_read(folder, make):
+  """Reading a pipe would wait for ever; /dev/zero has no end."""
+  newest = folder / "checkpoints" / "20"
+  (newest / digest.NAME).unlink()
+  make(newest / digest.NAME)
+  assert digest.flaw(newest) == f"{digest.NAME} is not a file"
+  (newest / digest.NAME).unlink()
+  (newest / "progress" / "metadata").unlink()
+  make(newest / "progress" / "metadata")
+  with pytest.raises(Damaged, match="its progress cannot be read: it is not a file"):
+    Saved(newest).progress()
+
+
 @pytest.mark.parametrize("name", ["a/../../secret", "../secret", "/dev/zero", "a/link", "linked/x"])
 def test_nothing_outside_the_folder_is_read(name, tmp_path):
   """Neither by a path that leaves it, nor through a symbolic link."""

@@ -32,6 +32,15 @@ def test_a_row_of_the_log(tmp_path, capsys):
   assert capsys.readouterr().out == row
 
 
+def test_rows_that_are_lost_are_said(tmp_path, capsys):
+  """The folder is away when the run ends."""
+  with reporter(tmp_path, 0, seconds=2.0) as begun:
+    begun._journal._path = tmp_path / "no" / "metrics.jsonl"
+    begun._journal.append({"env_steps": 1})
+  said = capsys.readouterr().out
+  assert "its last 1 line(s) are lost." in said and said.count("warning") == 2
+
+
 def test_memory_held_grows_with_what_is_held():
   before = metrics.held()["memory/host"]
   held = np.ones(2**25)  # 0.25 GiB, all of it written

@@ -1,7 +1,10 @@
 """A run's folder: what is read from its config.json, and what may lie in it."""
 
+import errno
+import fcntl
 import json
 import os
+import sys
 
 import pytest
 from hypothesis import given
@@ -142,6 +145,31 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path):
   with pytest.raises(ConfigError, match="no file can have this name"):
     workdir.open_workdir(Config(workdir=os.fsdecode(bytes(tmp_path) + b"/r\xff")))
   assert not list(tmp_path.iterdir())
+
+
+def test_a_command_line_that_is_not_utf_8_does_not_make_a_run_unreadable(tmp_path, monkeypatch):
+  word = os.fsdecode(b"--flagfile=caf\xe9.flags")
+  monkeypatch.setattr(sys, "argv", ["train", word])
+  workdir.describe(Config(), tmp_path)
+  assert workdir.facts(tmp_path)["command"] == ["train", "--flagfile=caf\ufffd.flags"]
+
+
+def test_a_current_folder_that_is_not_utf_8_is_refused(tmp_path, monkeypatch):
+  folder = os.fsdecode(bytes(tmp_path) + b"/caf\xe9")
+  os.mkdir(folder)
+  monkeypatch.chdir(folder)
+  with pytest.raises(ConfigError, match="is not UTF-8; start in another folder"):
+    workdir.open_workdir(Config(workdir="run"))
+  assert not os.listdir(folder)
+
+
+def test_a_file_system_that_cannot_lock_is_not_another_run(tmp_path, monkeypatch):
+  def flock(*_):
+    raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS))
+
+  monkeypatch.setattr(fcntl, "flock", flock)
+  with pytest.raises(ConfigError, match=r"lock files \(Function not implemented\); name a folder"):
+    workdir.open_workdir(Config(workdir=str(tmp_path)))
 
 
 def test_settings_behind_a_link_are_not_read(tmp_path):

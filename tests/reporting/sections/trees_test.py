@@ -1,8 +1,12 @@
 """The section of search trees, from files that the tests write."""
 
 import json
+import os
 import re
 
+import pytest
+
+from muzero_jax.evaluation import moments
 from tests.reporting.common import metric_rows, write_moments, write_run
 from tests.reporting.page_test import read_page
 from tests.search.common import tree_by_hand
@@ -29,6 +33,13 @@ def test_an_agent_without_a_tree(tmp_path):
   write_moments(folder, [None], search="none")
   page = read_page(folder)
   assert "decides without a tree (--search.kind=none)" in page.text and not page.all("svg")
+
+
+def test_a_pipe_is_not_read(tmp_path):
+  """Reading one would wait for ever."""
+  os.mkfifo(tmp_path / "1.json")
+  with pytest.raises(ValueError, match="it is not a file"):
+    moments.read(tmp_path / "1.json")
 
 
 def test_no_section_without_moments(tmp_path):
