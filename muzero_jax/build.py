@@ -385,11 +385,11 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
   if config.search.focus:
     deep = configs.replace(config, {"search.num_simulations": simulations})
     search = Focused(make_plain_search(deep, search_model, platform), search, search_model)
-  if config.search.goal_share:
-    planner = make_planner(config, search_model, platform)
-    search = Hierarchy(search, planner, search_model, config.search.goal_share)
   if config.search.equivalence:
     search = Equivalent(search, make_classes(config, search_model))
+  if config.search.goal_share:  # around `Equivalent`, which makes actions illegal at the root
+    planner = make_planner(config, search_model, platform)
+    search = Hierarchy(search, planner, search_model, config.search.goal_share)
   search = QPrior(search, search_model) if temperature else search
   return TwoHorizons(search, search_model) if share else search
 
@@ -521,6 +521,7 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker | 
   omega = 1 / config.search.q_temperature
   estimates = {
     "target": bootstrap.predicted,
+    "search": bootstrap.Searched(search.for_reanalysis()),
     "q_max": q_targets.q_max,
     "q_double": q_targets.q_double,
     "q_mellowmax": partial(q_targets.q_mellowmax, omega=omega),

@@ -352,10 +352,11 @@ class Targets:
   )
   bootstrap: str = option(
     "recorded",
-    "bootstrap values: recorded by the search when acting; target: the target network's; q_max: "
+    "bootstrap values: recorded by the search when acting; target: the target network's; search: "
+    "of a new search with the target network; q_max: "
     "the largest Q of the target network's Q head; q_double: its Q of the action that is best by "
     "the online network's Q (double Q-learning); q_mellowmax: mellowmax of its Q",
-    choices=("recorded", "target", "q_max", "q_double", "q_mellowmax"),
+    choices=("recorded", "target", "search", "q_max", "q_double", "q_mellowmax"),
   )
   correction: str = option(
     "none",

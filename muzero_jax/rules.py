@@ -67,6 +67,15 @@ def examples(config: Config) -> Rules:
       "--search.kind=none or puct.",
     ),
     (
+      targets.correction != "none" and not (config.loss.policy or config.loss.policy_gradient),
+      f"--targets.correction={targets.correction} needs the policy head, which no loss trains: use "
+      "--loss.policy=1.",
+    ),
+    (
+      targets.bootstrap == "search" and config.search.kind == "q",
+      "--targets.bootstrap=search needs a search, and --search.kind=q makes none: use q_double.",
+    ),
+    (
       targets.anneal > 0 and targets.first_n_step < targets.n_step,
       f"--targets.first_n_step={targets.first_n_step}: n falls when it is annealed: it must begin "
       "with at least --targets.n_step.",
@@ -206,6 +215,11 @@ def searching(config: Config) -> Rules:
       "--search.kind=gumbel or puct.",
     ),
     (
+      search.focus and config.loss.q_search > 0,
+      "--loss.q_search needs the Q of a search, and --search.focus does not search every step: use "
+      "--loss.q.",
+    ),
+    (
       search.focus and search.optimism > 0,
       "--search.focus and --search.optimism are two uses of one uncertainty: use one of them.",
     ),
@@ -251,6 +265,10 @@ def q_head(config: Config) -> Rules:
       still and not acts,
       f"--targets.unroll=0 leaves the model untrained, which --search.kind={config.search.kind} "
       "needs: use at least 1, or --search.kind=q.",
+    ),
+    (
+      still and config.log_drift,
+      "--targets.unroll=0 has no steps along which --log_drift could measure: leave it out.",
     ),
     (
       still and any(getattr(config.loss, name) > 0 for name in unrolled),

@@ -78,6 +78,7 @@ def _train(runs: list[Training], folder: Any) -> int:
   for run in runs:
     run.begin()
     run.check_warmup()
+    run.check_resets()
     run.scoring.players = runs[0].scoring.players
   while not stop.signal and (unfinished := [run for run in runs if run.ticks < run.total]):
     least = min(run.ticks for run in unfinished)

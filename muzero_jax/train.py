@@ -202,6 +202,7 @@ class Training:
     self.begin()
     self._say_when_learning_resumes()
     self.check_warmup()
+    self.check_resets()
     if self.ticks < self.total:
       with self.reporter() as reporter:
         self._rounds(reporter)
@@ -247,6 +248,17 @@ class Training:
       when = f"at {self.warm * self.run.width:,} steps, once the replay is filled again"
       now = self.warm <= self.ticks
       print(f"learning resumes {'at once, from the saved replay' if now else when}", flush=True)
+
+  def check_resets(self) -> None:
+    """Says it if there are to be resets, and the run ends before the first one."""
+    resets = self.run.loop.learner.resets
+    if resets and not resets.count and self.total > self.ticks:
+      print(
+        f"warning: nothing will be reset, because this run takes about "
+        f"{build.gradient_steps(self.config):,} gradient steps, and the last {resets.period:,} are "
+        "left for recovering: lower --learner.reset_every or raise --env_steps.",
+        flush=True,
+      )
 
   def check_warmup(self) -> None:
     """Says it if the run ends before its first gradient step."""

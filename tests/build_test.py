@@ -15,6 +15,7 @@ from muzero_jax.device import parallel
 from muzero_jax.envs.base import Spec
 from muzero_jax.loop import Shared
 from muzero_jax.networks.flat import layout
+from muzero_jax.networks.model import initial_inference
 from muzero_jax.types import Model
 
 
@@ -211,3 +212,24 @@ def test_ideas_of_the_search_go_together(make_config):
   names |= {"loss/jump"}
   assert names < set(metrics)
   assert {"second", "uncertainty", "jump"} < set(shared.learner.params["model"])
+
+
+@pytest.mark.parametrize("acting", ["halving", "sample"])
+def test_a_goal_gives_no_share_to_actions_that_are_not_searched(make_config, key, acting):
+  """All actions are equivalent, so that one is searched; its probability is shared by all."""
+  config = make_config(
+    search__equivalence=1e9,
+    search__goal_share=0.5,
+    search__acting=acting,
+    loss__jump=1.0,
+    loss__jump_steps=2,
+  )
+  run = build.build(config)
+  model, search = run.loop.model, run.loop.search
+  params = model.init(key)
+  frames = jax.random.uniform(key, (6, run.loop.ring.stack, *run.loop.environment.spec.frame_shape))
+  decision = search(params, key, initial_inference(model, params, frames))
+  np.testing.assert_allclose(decision.policy.sum(-1), 1, rtol=1e-5)
+  assert (decision.policy > 0).all()
+  probability = jnp.take_along_axis(decision.policy, decision.action[:, None], 1)[:, 0]
+  np.testing.assert_allclose(jnp.exp(decision.log_prob), probability, rtol=1e-4)

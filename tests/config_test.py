@@ -181,6 +181,17 @@ def test_settings_that_do_not_go_together(settings):
     ({"search.optimism": 0.5}, "--search.optimism and --search.focus need a predicted"),
     ({"search.focus": True}, "--search.optimism and --search.focus need a predicted"),
     (
+      {"search.focus": True, "loss.uncertainty": 1.0, "loss.q_search": 1.0},
+      "--loss.q_search needs the Q of a search, and --search.focus",
+    ),
+    (
+      {"targets.correction": "vtrace", "targets.bootstrap": "target", "search.acting": "sample"}
+      | {"loss.policy": 0.0},
+      "--targets.correction=vtrace needs the policy head, which no loss trains",
+    ),
+    (DQN | {"targets.bootstrap": "search"}, "--targets.bootstrap=search needs a search"),
+    (DQN | {"log_drift": True}, "--targets.unroll=0 has no steps along which --log_drift"),
+    (
       {"search.focus": True, "loss.uncertainty": 1.0, "search.kind": "none"},
       "--search.focus spends the simulations",
     ),
@@ -231,6 +242,7 @@ def test_a_refusal_is_one_sentence_that_names_the_flag(settings, said):
     DQN | {"replay.kind": "prioritized", "loss.value": 0.25, "targets.reanalyse": 1.0},
     {"search.kind": "q", "loss.q": 1.0, "loss.policy_gradient": 1.0, "loss.consistency": 1.0},
     {"loss.q_search": 1.0, "targets.bootstrap": "q_double"},
+    {"targets.bootstrap": "search", "search.kind": "none"},
   ],
 )
 def test_settings_that_go_together(settings):

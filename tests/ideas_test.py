@@ -25,7 +25,7 @@ def settings(*ideas: str, preset: str = "catch") -> Config:
   return config
 
 
-@pytest.mark.parametrize("idea", [*TERMS, *TARGETS, "hadamax", "hierarchy"])
+@pytest.mark.parametrize("idea", [*TERMS, *TARGETS, "hadamax", "hierarchy", "reanalyzed_value"])
 def test_an_idea_adds_to_a_preset(idea):
   assert settings(idea) != settings()
   settings(idea, preset="quickstart")

@@ -4,6 +4,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from muzero_jax import build
+from muzero_jax import config as configs
+from muzero_jax.config import Config
 from muzero_jax.runs import storage
 from muzero_jax.train import Training
 
@@ -23,6 +26,25 @@ def test_a_warm_up_that_never_ends_is_said(ticks, warm, updates, said, capsys):
   config = SimpleNamespace(learner=SimpleNamespace(updates_per_step=updates))
   run = SimpleNamespace(width=8)
   Training.check_warmup(SimpleNamespace(ticks=ticks, warm=warm, total=100, config=config, run=run))
+  printed = capsys.readouterr().out
+  assert said in printed and bool(said) == bool(printed)
+
+
+@pytest.mark.parametrize(("steps", "said"), [(3_990, "nothing will be reset"), (4_000, "")])
+def test_resets_that_never_come_are_said(steps, said, capsys):
+  """A gradient step every 2 steps, and a reset every 1,000, but for the last 1,000."""
+  config = configs.replace(
+    Config(),
+    {
+      "env_steps": steps,
+      "replay.warmup": 0,
+      "learner.updates_per_step": 0.5,
+      "learner.reset_every": 1000,
+    },
+  )
+  learner = SimpleNamespace(resets=build.make_resets(config))
+  run = SimpleNamespace(loop=SimpleNamespace(learner=learner))
+  Training.check_resets(SimpleNamespace(ticks=0, total=1, config=config, run=run))
   printed = capsys.readouterr().out
   assert said in printed and bool(said) == bool(printed)
 

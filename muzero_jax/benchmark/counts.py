@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from muzero_jax.benchmark import hlo
+from muzero_jax.benchmark import hlo, stubs
 from muzero_jax.build import Run
 from muzero_jax.loop import LEARNING
 
@@ -63,16 +63,16 @@ def inner(run: Run, text: hlo.Program) -> tuple[Count, Count]:
   Both are bodies of loops. A simulation is 0 if there is no tree.
   """
   trips = _Trips(run)
+  simulations = {tree.simulations for tree in stubs.trees(run.loop.search)} - {1}
   update, loops = Count(), []
   for _, one, executions in text.walk(_tick(text).calls("body"), trips):
-    if one.code == "while" and not _learns(one) and run.loop.search.simulations > 1:
-      if text.trips(one) == run.loop.search.simulations:
-        loops.append(one)
+    if one.code == "while" and not _learns(one) and text.trips(one) in simulations:
+      loops.append(one)
     if one.code == "while" and _learns(one) and text.trips(one) is None and executions == 1:
       if not update.kernels:
         update = _body(text, one, trips)
-  simulations = [_body(text, one, trips) for one in loops]
-  return update, max(simulations, key=lambda x: x.kernels, default=Count())
+  bodies = [_body(text, one, trips) for one in loops]
+  return update, max(bodies, key=lambda x: x.kernels, default=Count())
 
 
 def _body(text: hlo.Program, loop: hlo.Instruction, trips: "_Trips") -> Count:

@@ -7,6 +7,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from muzero_jax.benchmark import stubs
 from muzero_jax.build import Run
 from muzero_jax.config import ConfigError
 from muzero_jax.device import parallel
@@ -84,19 +85,22 @@ def sizes(run: Run) -> dict[str, int]:
     learner.params["model"],
     jax.eval_shape(loop.ring.recent, jax.eval_shape(loop.ring.init)),
   )
-  reanalyzed = round(targets.reanalyse * loop.learner.batch_size) * (targets.unroll + 1)
+  share = 1.0 if targets.bootstrap == "search" else targets.reanalyse
+  reanalyzed = round(share * loop.learner.batch_size) * (targets.unroll + 1)
   num_envs, num_actions = loop.environment.spec.num_envs, loop.environment.spec.num_actions
   # A node of mctx's tree has its hidden state, 6 numbers, and 6 numbers for each action. A node of
   # the other growers' also has 9 bytes for each node of the tree (`search.backup.Paths`).
   node = nbytes(hidden) // num_envs + 4 * (6 + 6 * num_actions)
-  tree = getattr(loop.search, "tree", "mctx")
-  node += 9 * (loop.search.simulations + 1) if tree != "mctx" else 0
+  trees = [
+    (x.simulations + 1) * (node + (9 * (x.simulations + 1) if x.tree != "mctx" else 0))
+    for x in stubs.trees(loop.search)
+  ]
   roots = max(num_envs, reanalyzed)
   return {
     "replay": loop.ring.nbytes(),
     "parameters": nbytes(learner.params) + nbytes(learner.target_params),
     "optimizer": nbytes(learner.opt_state),
-    "search tree": roots * (loop.search.simulations + 1) * node if loop.search.simulations else 0,
+    "search tree": roots * max(trees, default=0),
     "unrolled hidden states": loop.learner.batch_size
     * (targets.unroll + 1)
     * nbytes(hidden)

@@ -106,6 +106,18 @@ def replaced(search: Any, replace: Callable[[Any], Search]) -> Search:
   return dataclasses.replace(search, **changed) if changed else search
 
 
+def trees(search: Any) -> list[Any]:
+  """Each `Gumbel` or `Puct` that a search consists of; [] where it has no tree."""
+  found = []
+
+  def found_one(tree: Any) -> Search:
+    found.append(tree)
+    return tree
+
+  replaced(search, found_one)
+  return found
+
+
 def without_tree(search: Any, unroll: bool = False) -> Search:
   """The search with a `SearchWithoutTree` in place of each tree."""
   return replaced(

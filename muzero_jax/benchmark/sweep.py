@@ -12,6 +12,7 @@ from typing import Any
 import jax
 
 from muzero_jax import config as configs
+from muzero_jax import rules
 from muzero_jax.benchmark.measure import in_turn, median_and_range
 from muzero_jax.config import Config, ConfigError
 
@@ -194,6 +195,7 @@ def loop_time(options: Config, ticks: int, repeats: int) -> Measure:
   def measure(changes: Changes) -> dict[str, float] | None:
     config = configs.replace(options, changes)
     try:
+      rules.check(config)
       run = build.build(config)
       memory.check(run)
       count = run.loop.every * max(1, round(total / config.env.num_envs / run.loop.every))

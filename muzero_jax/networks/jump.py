@@ -90,7 +90,7 @@ def with_jumps(
     return lambda params, *inputs: module.apply(params["jump"], *inputs, method=name)
 
   functions = {name: method(name) for name in ("code", "step", "prior", "reach")}
-  init = initializer(model, frames, "jump", module, 6)
+  init = initializer(model, frames, "jump", module, 8)
   return model._replace(init=init, jump=JumpModel(steps, macros, **functions))
 
 

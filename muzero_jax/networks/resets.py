@@ -29,6 +29,11 @@ class Resets:
     """Whether to reset after gradient step number `step`, i32[], counted from 1; bool[]."""
     return (step % self.period == 0) & (step <= self.end)
 
+  @property
+  def count(self) -> int:
+    """How many resets there are in a run."""
+    return max(self.end // self.period, 0)
+
   def __call__(self, params: Params, fresh: Params) -> Params:
     """The parameters after a reset.
 

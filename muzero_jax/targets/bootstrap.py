@@ -1,4 +1,6 @@
-"""Bootstrap values for returns: recorded by the search, or computed by the target network."""
+"""Bootstrap values for returns: recorded by the search that acted, predicted by the target network,
+or found by a new search with it.
+"""
 
 import dataclasses
 from collections.abc import Callable
@@ -10,7 +12,7 @@ import jax.numpy as jnp
 from muzero_jax.networks.model import initial_inference
 from muzero_jax.replay.stacks import stacks
 from muzero_jax.targets.returns import horizon
-from muzero_jax.types import Array, Example, Model, Params
+from muzero_jax.types import Array, Example, Model, Params, SearchFn
 
 
 class Bootstrap(Protocol):
@@ -30,6 +32,22 @@ def recorded(target_params: Params, example: Example) -> Array:
 def predicted(model: Model, params: Params, frames: Array) -> Array:
   """The values that the value head predicts for stacks u8[N, S, *frame_shape], f32[N]."""
   return initial_inference(model, params, frames).value
+
+
+@dataclasses.dataclass(frozen=True)
+class Searched:
+  """The values that a new search finds with the target network: what MuZero Reanalyze does for
+  policies, for values (Ye et al. 2021, EfficientZero, section 4.3).
+
+  Its random numbers are those of the gradient step.
+  """
+
+  search: SearchFn
+
+  def __call__(self, model: Model, params: Params, frames: Array) -> Array:
+    """The values of stacks u8[N, S, *frame_shape], f32[N]."""
+    key = jax.random.fold_in(jax.random.key(0), params["step"])
+    return self.search(params, key, initial_inference(model, params, frames)).value
 
 
 @dataclasses.dataclass(frozen=True)

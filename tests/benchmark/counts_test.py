@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from muzero_jax.benchmark import counts, hlo
+from muzero_jax.search.random import Random
 
 # A tick: acting adds (96 bytes); the learner's loop negates (64 bytes), and copies (64 bytes) with
 # no origin recorded.
@@ -55,7 +56,7 @@ class Frames(NamedTuple):
 @pytest.fixture
 def run() -> Any:
   """Three updates a tick, on average, and no tree."""
-  search = SimpleNamespace(simulations=1)
+  search = Random()
   return cast(Any, SimpleNamespace(loop=SimpleNamespace(updates=3, every=1, search=search)))
 
 

@@ -21,6 +21,16 @@ def test_sizes_by_hand(make_config):
   assert sizes["search tree"] == 12 * 4 * (4 * 64 + 4 * (6 + 6 * 3))
   assert sizes["unrolled hidden states"] == 8 * 3 * 64 * 4
   assert memory.sizes(build.build(make_config(search__kind="none")))["search tree"] == 0
+  # A search that focuses makes twice the simulations; all 8 x 3 roots, for values.
+  again = make_config(
+    search__num_simulations=3,
+    search__focus=True,
+    loss__uncertainty=0.25,
+    targets__bootstrap="search",
+    search__tree="batched",
+  )
+  node = 4 * 64 + 4 * (6 + 6 * 3) + 9 * 7
+  assert memory.sizes(build.build(again))["search tree"] == 24 * 7 * node
 
 
 def test_the_plan_is_a_sentence_or_a_refusal(make_config, monkeypatch):

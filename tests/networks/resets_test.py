@@ -32,6 +32,7 @@ def test_half_of_the_trunk_is_kept():
 def test_when_it_is_due():
   due = Resets(period=10, end=25).due(jnp.array([1, 9, 10, 11, 20, 25, 30]))
   np.testing.assert_array_equal(due, [False, False, True, False, True, False, False])
+  assert [Resets(10, end).count for end in (25, 30, 9, -5)] == [2, 3, 0, 0]
 
 
 def test_random_numbers_follow_from_parameters_and_step():

@@ -1,6 +1,7 @@
 """What returns bootstrap from, with a model that reads its value off the frames."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from muzero_jax.targets import policy
-from muzero_jax.targets.bootstrap import TargetNetwork, recorded
+from muzero_jax.targets.bootstrap import Searched, TargetNetwork, recorded
 from muzero_jax.targets.maker import TargetMaker
 from muzero_jax.targets.returns import Returns
 from tests import builders
@@ -139,6 +140,25 @@ def test_targets_from_the_target_network(key):
   # On: 1 + 2/2 + 345/4, 2 + 4/2 + 456/4, 4 + 8/2 + 567/4. Ended at t+2: 1 + 2/2, 2, 0.
   # Cut off there: 1 + 2/2 + 345/4, 2 + 345/2, 345.
   np.testing.assert_array_equal(found.value, [[88.25, 118, 149.75], [2, 2, 0], [88.25, 174.5, 345]])
+
+
+def test_values_of_a_new_search():
+  """A search that finds ten times the network's value, at the steps where returns end; its random
+  numbers change with the gradient step.
+  """
+  draws = []
+
+  def search(params, key, root):
+    draws.append(float(jax.random.uniform(key)))
+    return SimpleNamespace(value=10 * root.value)
+
+  model = MODEL._replace(encode=lambda params, frames: MODEL.encode(jnp.float32(1), frames))
+  network = TargetNetwork(model, STACK, UNROLL, N, False, estimate=Searched(search))
+  for step in (7, 7, 8):
+    (one,) = network({"step": jnp.int32(step)}, batch(example(last=[1])))
+    # The episode ends at t+1, so that t and t+1 bootstrap there, and t+2 from t+4.
+    np.testing.assert_array_equal(one, [0, 2340, 0, 0, 5670])
+  assert draws[0] == draws[1] != draws[2]
 
 
 def test_trace_below_one_uses_the_values_in_between(key):
