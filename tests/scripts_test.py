@@ -66,6 +66,40 @@ def test_the_quick_start_trains_catch_and_then_pong(tmp_path):
   assert said("--seed=1") == [f"{pong} --seed=1"]
 
 
+@pytest.mark.parametrize(
+  ("own", "count", "said"),
+  [
+    ({}, 2, ["0", "1"]),
+    ({"CUDA_VISIBLE_DEVICES": "4,GPU-7,6"}, 2, ["4", "GPU-7"]),
+    ({"JAX_PLATFORMS": "cpu"}, 4, [""] * 4),
+    ({}, 4, "error: 4 processes need a GPU each, and there are 3: start fewer"),
+    ({"CUDA_VISIBLE_DEVICES": ""}, 1, "error: 1 processes need a GPU each, and there are 0"),
+  ],
+)
+def test_each_process_of_this_machine_has_a_gpu_of_its_own(own, count, said, tmp_path):
+  """Three GPUs. The interpreter is a script that prints the GPU that it may use."""
+  python = tmp_path / ".venv" / "bin" / "python"
+  for path, text in {
+    tmp_path / "launch" / "local.sh": (LAUNCH / "local.sh").read_text(),
+    tmp_path / "bin" / "nvidia-smi": "#!/bin/bash\nprintf '0\\n1\\n2\\n'\n",
+    python: '#!/bin/bash\n[ "$1" = -c ] || echo "gpu=$CUDA_VISIBLE_DEVICES"\n',
+  }.items():
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    path.chmod(0o755)
+  call = subprocess.run(
+    [tmp_path / "launch" / "local.sh", str(count), "--preset=catch"],
+    capture_output=True,
+    text=True,
+    env={"PATH": f"{tmp_path / 'bin'}:/usr/bin:/bin", **own},
+    check=False,
+  )
+  if isinstance(said, str):
+    assert call.returncode == 2 and call.stderr.startswith(said)
+  else:
+    assert sorted(call.stdout.split()) == [f"gpu={gpu}" for gpu in said], call.stderr
+
+
 def test_the_tpu_script_quotes_flags(tmp_path):
   """What gcloud gets is a command for the shells of the hosts."""
   gcloud = tmp_path / "gcloud"
