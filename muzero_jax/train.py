@@ -98,6 +98,13 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
       return Training(config, folder, run, checkpoints, saved, stop)
 
     training = checkpoints.load(prepare) or prepare()
+    own = f"{checkpoints.current:,} steps" if checkpoints.current else "the beginning"
+    if (first := distributed.agreed(own)) != own:
+      raise ConfigError(
+        f"--workdir={config.workdir}: process 0 goes on from {first} and this process, which could "
+        f"not read the same checkpoint, from {own}: start all of them again, on a file system that "
+        "all hosts can read."
+      )
     if distributed.is_first():
       workdir.describe(config, folder)
     try:

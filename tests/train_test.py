@@ -6,9 +6,10 @@ import pytest
 
 from muzero_jax import build
 from muzero_jax import config as configs
-from muzero_jax.config import Config
+from muzero_jax.config import Config, ConfigError
+from muzero_jax.device import distributed
 from muzero_jax.runs import storage
-from muzero_jax.train import Training
+from muzero_jax.train import Training, train
 
 
 @pytest.mark.parametrize(
@@ -28,6 +29,16 @@ def test_a_warm_up_that_never_ends_is_said(ticks, warm, updates, said, capsys):
   Training.check_warmup(SimpleNamespace(ticks=ticks, warm=warm, total=100, config=config, run=run))
   printed = capsys.readouterr().out
   assert said in printed and bool(said) == bool(printed)
+
+
+def test_processes_go_on_from_the_same_checkpoint(make_config, tmp_path, monkeypatch):
+  """Process 0 has read one of 512 steps, and this process finds none that it can read."""
+  monkeypatch.setattr(distributed, "agreed", lambda x: "512 steps" if x == "the beginning" else x)
+  with pytest.raises(
+    ConfigError, match="goes on from 512 steps and this process, .* from None: st"
+  ):
+    train(make_config(tmp_path / "run"))
+  assert not list(tmp_path.glob("run/*.json*"))
 
 
 @pytest.mark.parametrize(("steps", "said"), [(3_990, "nothing will be reset"), (4_000, "")])
