@@ -7,7 +7,8 @@ The unchanged preset is always trained, too. Each variant is trained with severa
 after the other, each in a separate process; the seeds of an environment written in JAX side by side
 in one process. The table and the learning curves are written to
 ablation.md and ablation.png in --workdir. The command can be stopped and started again: finished
-runs are not repeated, and an interrupted run is resumed.
+runs are not repeated, and an interrupted run is resumed. If runs fail, the others are trained and
+compared, and the exit code is 1.
 """
 
 import dataclasses
@@ -49,7 +50,7 @@ def main(argv: list[str]) -> None:
   """Trains the runs that are missing; prints and writes the table after each variant."""
   from muzero_jax import flags
   from muzero_jax.runs import workdir
-  from muzero_jax.studies import ablation, series, variants
+  from muzero_jax.studies import ablation, completion, series, variants
 
   options = flags.parse(argv, Options(), usage=__doc__)
   only, ideas = flags.listed(options.only), flags.listed(options.ideas)
@@ -63,10 +64,14 @@ def main(argv: list[str]) -> None:
   for name, config in compared.variants.items():
     runs = variants.runs(config, name, options.workdir, seeds)
     series.train(series.groups(runs), progress, options.parallel)
-    rows[name] = ablation.score([run.workdir for run in runs])
-    print(ablation.table(rows), flush=True)
-    ablation.write(place, rows, compared.variants)
-  print(f"table: {place / 'ablation.md'}  curves: {place / 'ablation.png'}", flush=True)
+    if folders := completion.folders(runs):
+      rows[name] = ablation.score(folders)
+    if rows:
+      print(ablation.table(rows), flush=True)
+      ablation.write(place, rows, compared.variants, progress.failed)
+  if rows:
+    print(f"table: {place / 'ablation.md'}  curves: {place / 'ablation.png'}", flush=True)
+  series.check(progress.failed)
 
 
 if __name__ == "__main__":

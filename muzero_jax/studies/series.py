@@ -8,7 +8,7 @@ from pathlib import Path
 
 from muzero_jax import config as configs
 from muzero_jax import rules
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, ConfigError, FailedError
 from muzero_jax.runs import signals
 from muzero_jax.runs.progress import duration
 from muzero_jax.studies.process import TrainingProcess, own_device
@@ -37,9 +37,10 @@ class SeriesProgress:
   """How far all runs are, and how long they will take."""
 
   runs: int
-  over: int = 0  # runs that are finished
+  over: int = 0  # runs that are finished, or have failed
   trained: float = 0.0  # runs that this process has trained, with the done shares of current ones
   seconds: float = 0.0  # that it took
+  failed: list[str] = dataclasses.field(default_factory=list)  # folders of those that have failed
 
   def left(self, current: float = 0.0) -> str:
     """The time left in words, if so much of the current runs is done; "" if it is not known yet."""
@@ -71,7 +72,8 @@ def groups(runs: Sequence[Config]) -> list[list[Config]]:
 def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: int = 1) -> None:
   """Trains or resumes those runs that are not finished.
 
-  A signal ends all of them, after they have saved a checkpoint, and then this process.
+  A signal ends all of them, after they have saved a checkpoint, and then this process. If one ends
+  with an error, its folder is added to `progress.failed`, and the others are trained.
 
   Args:
     groups: of runs; each gets a process.
@@ -79,7 +81,7 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
     parallel: number of processes at the same time, each with a GPU of its own if there are so many.
 
   Raises:
-    ConfigError: one of them ended with an error; the others are stopped.
+    ConfigError: one of them has refused its settings; the others are stopped.
   """
   begun, trained, seconds = time.monotonic(), progress.trained, progress.seconds
   waiting = unfinished(groups, progress)
@@ -99,13 +101,32 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
         if not process.ended:
           process.show(progress.left(sum(process.over for process in processes.values())))
           continue
-        score = process.score()
+        outcome = process.outcome()
+        if process.failed:
+          progress.failed.append(process.config.workdir)
         trained += process.trained
         progress.over += len(process.runs)
         del processes[number]
         took = duration(time.monotonic() - process.begun)
         left = progress.left(sum(process.over for process in processes.values()))
-        print(f"{process.title}: {score} ({took}{left})", flush=True)
+        print(f"{process.title}: {outcome} ({took}{left})", flush=True)
+
+
+def check(failed: Sequence[str]) -> None:
+  """Checks that no runs have failed, which a command does when the others are scored.
+
+  Args:
+    failed: the folders of those that have.
+
+  Raises:
+    FailedError: there are some.
+  """
+  if failed:
+    raise FailedError(
+      f"these runs failed: {', '.join(failed)}. What they printed is in files of the same names "
+      "with .log; the same command tries them again, from their newest checkpoints, and with a "
+      "higher --skip_nonfinite they may go on past gradient steps that diverged."
+    )
 
 
 def unfinished(

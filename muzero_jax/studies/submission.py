@@ -58,7 +58,7 @@ def submit(
 
 def hand_over(
   runs: list[Config], command: list[str], folder: Path, cluster: str, options: str
-) -> bool:
+) -> list[str] | None:
   """Submits the runs that are not finished, and waits for them, except on "slurm".
 
   Args:
@@ -69,26 +69,28 @@ def hand_over(
     options: as in `submit`.
 
   Returns:
-    Whether all runs are finished now.
+    The folders of the runs that failed; None on "slurm", where they have not ended.
 
   Raises:
-    ConfigError: they cannot be submitted, or one of them failed.
+    ConfigError: they cannot be submitted.
   """
   waiting = [index for index, run in enumerate(runs) if not completion.finished(run)]
   print(f"{len(runs)} runs, of which {len(waiting)} are not finished", flush=True)
   if not waiting:
-    return True
+    return []
   jobs = submit(command, waiting, folder, cluster, options)
   if cluster == "slurm":
     print(f"submitted: {', '.join(job.job_id for job in jobs)}; output in {folder}")
     print("when they have ended: the same command without --submit scores, or trains what is left")
-    return False
+    return None
+  failed = []
   for index, job in zip(waiting, jobs, strict=True):
     try:
       job.result()
-    except Exception as error:
-      raise ConfigError(f"run {index} in {runs[index].workdir} failed; see {folder}.") from error
-  return True
+    except Exception:
+      print(f"run {index} in {runs[index].workdir} failed; see {folder}", flush=True)
+      failed.append(runs[index].workdir)
+  return failed
 
 
 def parameters(text: str) -> dict[str, int | str]:

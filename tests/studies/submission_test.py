@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from launch import suite as command
-from muzero_jax.config import ConfigError
+from muzero_jax.config import ConfigError, FailedError
 from muzero_jax.studies import submission, suite
 
 
@@ -55,13 +55,30 @@ def test_an_array_of_unfinished_runs(tmp_path, monkeypatch, capsys):
     submission, "python", lambda module, flags: [sys.executable, "-c", note, module, *flags]
   )
   monkeypatch.setattr(submission.completion, "finished", lambda config: config.seed == 1)
-  monkeypatch.setattr(suite, "score", lambda folders, place: print("scored", len(folders)))
+  monkeypatch.setattr(suite, "score", lambda runs, place: print("scored", len(runs)))
   given = words(tmp_path, "--seeds=3", "--submit=debug", "--submit_options=timeout_min=5")
   command.main(given)
   assert [path.name for path in sorted(tmp_path.glob("index=*"))] == ["index=0", "index=2"]
   assert (tmp_path / "index=2").read_text() == " ".join(["launch.suite", *given[1:]])
   said = capsys.readouterr().out
   assert "3 runs, of which 2 are not finished" in said and "scored 3" in said
+
+
+def test_the_others_are_scored_when_a_job_fails(tmp_path, monkeypatch, capsys):
+  class Job:
+    def __init__(self, index):
+      self.index = index
+
+    def result(self):
+      if self.index == 0:
+        raise RuntimeError("exit code 1")
+
+  monkeypatch.setattr(submission, "submit", lambda command, indices, *more: map(Job, indices))
+  monkeypatch.setattr(suite, "score", lambda runs, place: print("scored", len(runs)))
+  with pytest.raises(FailedError, match=f"these runs failed: {tmp_path}/Pong-v5/0. What"):
+    command.main(words(tmp_path, "--submit=local"))
+  said = capsys.readouterr().out
+  assert f"run 0 in {tmp_path}/Pong-v5/0 failed; see {tmp_path}/jobs\nscored 2" in said
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("submitit"), reason="submitit is optional")
