@@ -13,6 +13,7 @@ DIR/report.html. If runs fail, the others are trained and scored, and the exit c
 """
 
 import dataclasses
+from pathlib import Path
 
 from launch import cli
 from muzero_jax.config import Config, option
@@ -48,14 +49,14 @@ class Options(Config):
 def main(argv: list[str]) -> None:
   """Trains what is missing, then scores."""
   from muzero_jax import flags
-  from muzero_jax.runs import workdir
   from muzero_jax.studies import series, submission, suite
 
   options = flags.parse(argv, Options(), usage=__doc__)
   seeds = range(options.seed, options.seed + options.seeds)
-  runs = suite.runs_of(series.base(options), options.games, seeds)
+  base = series.base(options)
+  runs = suite.runs_of(base, options.games, seeds)
   suite.check_index(options.index, len(runs), submitted=bool(options.submit))
-  place = workdir.place(options.workdir)
+  place = Path(base.workdir)
   if options.submit:
     command = submission.python("launch.suite", argv[1:])
     jobs = place / "jobs"

@@ -9,7 +9,7 @@ from pathlib import Path
 from muzero_jax import config as configs
 from muzero_jax import rules
 from muzero_jax.config import Config, ConfigError, FailedError
-from muzero_jax.runs import signals
+from muzero_jax.runs import signals, workdir
 from muzero_jax.runs.progress import duration
 from muzero_jax.studies.process import TrainingProcess, own_device
 
@@ -18,6 +18,8 @@ PAUSE = 5.0  # seconds between two looks at how far runs are
 
 def base(options: Config) -> Config:
   """The settings that all runs have, of a command whose options contain those of a run.
+
+  Its `workdir` is absolute, with ~ expanded.
 
   Raises:
     ConfigError: the runs would have no folder, or no evaluation to be compared by.
@@ -29,7 +31,8 @@ def base(options: Config) -> Config:
       "--evaluation.episodes=0: the runs are compared by their evaluations; ask for one episode at "
       "least."
     )
-  return configs.of_run(options)
+  place = str(workdir.place(options.workdir))
+  return configs.replace(configs.of_run(options), {"workdir": place})
 
 
 @dataclasses.dataclass

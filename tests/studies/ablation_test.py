@@ -138,7 +138,9 @@ def test_a_finished_run_has_the_settings_the_length_and_an_evaluation(tmp_path):
 
 
 def test_a_variant_that_fails_does_not_keep_the_others_from_being_compared(tmp_path, monkeypatch):
-  """The preset itself fails, and one of three seeds of the second variant."""
+  """The preset itself fails, and one of three seeds of the second variant. Folders are absolute,
+  although --workdir begins with ~.
+  """
 
   def train(groups, progress, parallel):
     for run in (run for group in groups for run in group):
@@ -148,7 +150,9 @@ def test_a_variant_that_fails_does_not_keep_the_others_from_being_compared(tmp_p
         write_run(run)
 
   monkeypatch.setattr(series, "train", train)
-  words = ["--preset=catch", f"--workdir={tmp_path}", "--vary=search.num_simulations=2,8"]
+  monkeypatch.setenv("HOME", str(tmp_path.parent))
+  folder = f"~/{tmp_path.name}"
+  words = ["--preset=catch", f"--workdir={folder}", "--vary=search.num_simulations=2,8"]
   with pytest.raises(FailedError) as caught:
     command.main(["ablation", *words, "--seeds=3"])
   failed = [

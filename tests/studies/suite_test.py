@@ -1,6 +1,7 @@
 """A suite of games: which runs it plans, and how it goes on."""
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from launch import suite as command
 from muzero_jax import config as configs
 from muzero_jax import flags
 from muzero_jax.config import Config, ConfigError, FailedError
+from muzero_jax.evaluation import aggregate
 from muzero_jax.studies import process, series, suite
 from tests.reporting.common import metric_rows, score, write_run
 
@@ -155,6 +157,32 @@ def test_what_is_finished_is_scored_when_a_run_fails(means, tmp_path, monkeypatc
   scored = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Pong-v5 ")]
   assert [line.split()[-1] for line in scored] == [f"{x:.2f}" for x in means if x is not None]
   assert (tmp_path / "suite.json").exists() == (len(failed) == 1)
+
+
+def test_a_home_folder_is_expanded(tmp_path, monkeypatch, capsys):
+  """With --workdir=~/runs, and with a relative one: the processes get absolute folders, and what is
+  printed can be given to other commands.
+  """
+
+  def popen(words, **more):
+    (run,) = (run for run in runs if words[-1] == f"--flagfile={run.workdir}.flags")
+    assert f"--workdir={run.workdir}\n" in Path(f"{run.workdir}.flags").read_text()
+    finish(run, -3.0)
+    return original([sys.executable, "-c", "print('x: mean return -3.00 (')"], **more)
+
+  original = subprocess.Popen
+  monkeypatch.setattr(process.subprocess, "Popen", popen)
+  monkeypatch.setenv("HOME", str(tmp_path))
+  monkeypatch.chdir(tmp_path)
+  for folder in ("~/runs", "relative"):
+    place = tmp_path / folder.removeprefix("~/")
+    runs = planned(place, "Pong-v5", (0,))
+    command.main(words(folder, "--games=Pong-v5", "--seeds=1"))
+    said = capsys.readouterr().out
+    assert f"run 1 of 1: {place}/Pong-v5/0: x: mean return" in said
+    (task,) = json.loads((place / "suite.json").read_text())["tasks"]
+    assert aggregate.of_runs([run["workdir"] for run in task["runs"]])["tasks"] == [task]
+  assert not (tmp_path / "~").exists()
 
 
 @pytest.mark.parametrize(
