@@ -42,7 +42,7 @@ class Options(Config):
   submit_options: str = option(
     "",
     "parameters of submitit with commas between, for example "
-    "timeout_min=1440,slurm_partition=gpu,gpus_per_node=1",
+    "timeout_min=1440,slurm_partition=gpu,gpus_per_node=1; timeout_min is a day if not named",
   )
 
 

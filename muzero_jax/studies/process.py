@@ -61,12 +61,12 @@ class TrainingProcess:
     """Whether the process has ended, or has not been started."""
     return self.process is None or self.process.poll() is not None
 
-  def stop(self) -> None:
+  def terminate(self) -> None:
     """Lets the process save a checkpoint and end; returns at once."""
     if self.process:
       self.process.terminate()
 
-  def close(self) -> int:
+  def wait(self) -> int:
     """Waits for the end of the process and returns its exit code."""
     if self.progress:
       self.progress.close()
@@ -100,7 +100,7 @@ class TrainingProcess:
     Raises:
       ConfigError: it has refused its settings, which other runs have, too.
     """
-    code = self.close()
+    code = self.wait()
     printed = Path(f"{self.config.workdir}.log").read_text(errors="replace").strip().splitlines()
     if code:
       error = f"ended with exit code {code}: {printed[-1] if printed else ''}"

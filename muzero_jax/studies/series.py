@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from muzero_jax import config as configs
 from muzero_jax import rules
@@ -147,8 +148,15 @@ def unfinished(
       print(f"{process.title} {'is' if len(runs) == 1 else 'are'} finished already", flush=True)
 
 
+class Stoppable(Protocol):
+  """A process, or what stands for one: `terminate` lets it save and end, `wait` waits for that."""
+
+  def terminate(self) -> None: ...
+  def wait(self) -> Any: ...
+
+
 @contextlib.contextmanager
-def stopped_together(processes: dict[int, TrainingProcess]) -> Iterator[None]:
+def stopped_together(processes: Mapping[int, Stoppable]) -> Iterator[None]:
   """Where a signal, or an error, lets all processes save a checkpoint and end."""
   with signals.handled() as stop:
     stop.unsaved = True  # a signal ends this process after the runs have saved checkpoints
@@ -157,9 +165,9 @@ def stopped_together(processes: dict[int, TrainingProcess]) -> Iterator[None]:
         yield
     finally:
       for process in processes.values():
-        process.stop()
+        process.terminate()
       for process in processes.values():
-        process.close()
+        process.wait()
       stop.unsaved = False
 
 
