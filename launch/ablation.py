@@ -7,10 +7,12 @@ The unchanged preset is always trained, too. Each variant is trained with severa
 after the other, each in a separate process; the seeds of an environment written in JAX side by side
 in one process. The table and the learning curves are written to
 ablation.md and ablation.png in --workdir. The command can be stopped and started again: finished
-runs are not repeated, and an interrupted run is resumed.
+runs are not repeated, and an interrupted run is resumed. If runs fail, the others are trained and
+compared, and the exit code is 1.
 """
 
 import dataclasses
+from pathlib import Path
 
 from launch import cli
 from muzero_jax.config import Config, option
@@ -48,25 +50,29 @@ class Options(Config):
 def main(argv: list[str]) -> None:
   """Trains the runs that are missing; prints and writes the table after each variant."""
   from muzero_jax import flags
-  from muzero_jax.runs import workdir
-  from muzero_jax.studies import ablation, series, variants
+  from muzero_jax.studies import ablation, completion, series, variants
 
   options = flags.parse(argv, Options(), usage=__doc__)
   only, ideas = flags.listed(options.only), flags.listed(options.ideas)
-  compared = variants.comparison(series.base(options), only, options.vary, ideas)
+  base = series.base(options)
+  compared = variants.comparison(base, only, options.vary, ideas)
   for sentence in compared.left_out:
     print(sentence)
   seeds = range(options.seed, options.seed + options.seeds)
   progress = series.SeriesProgress(len(compared.variants) * len(seeds))
   print(f"{len(compared.variants)} variants, seeds {list(seeds)}: {progress.runs} runs", flush=True)
-  rows, place = {}, workdir.place(options.workdir)
+  rows, place = {}, Path(base.workdir)
   for name, config in compared.variants.items():
-    runs = variants.runs(config, name, options.workdir, seeds)
+    runs = variants.runs(config, name, base.workdir, seeds)
     series.train(series.groups(runs), progress, options.parallel)
-    rows[name] = ablation.score([run.workdir for run in runs])
-    print(ablation.table(rows), flush=True)
-    ablation.write(place, rows, compared.variants)
-  print(f"table: {place / 'ablation.md'}  curves: {place / 'ablation.png'}", flush=True)
+    if folders := completion.folders(runs):
+      rows[name] = ablation.score(folders)
+    if rows:
+      print(ablation.table(rows), flush=True)
+      ablation.write(place, rows, compared.variants, progress.failed)
+  if rows:
+    print(f"table: {place / 'ablation.md'}  curves: {place / 'ablation.png'}", flush=True)
+  series.check(progress.failed)
 
 
 if __name__ == "__main__":

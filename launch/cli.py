@@ -1,8 +1,9 @@
 """Functions that all commands share.
 
 A mistake of the user ends a command with a one-sentence message and exit code 2. A run that
-diverged, or files that cannot be written, end it with a one-sentence message and exit code 1; a
-signal ends it with 128 + the signal's number. A closed output pipe counts as SIGPIPE.
+diverged, files that cannot be written, or, of many runs, some that failed, end it with a
+one-sentence message and exit code 1; a signal ends it with 128 + the signal's number. A closed
+output pipe counts as SIGPIPE.
 """
 
 import contextlib
@@ -142,7 +143,7 @@ def run(main: Callable[[list[str]], int | None]) -> None:
 
 def ended(main: Callable[[list[str]], int | None]) -> int:
   """Calls `main` with the command line; returns the exit code, and prints what went wrong."""
-  from muzero_jax.config import ConfigError, DivergedError, StorageError
+  from muzero_jax.config import ConfigError, DivergedError, FailedError, StorageError
   from muzero_jax.device import distributed
   from muzero_jax.runs import signals
 
@@ -152,7 +153,7 @@ def ended(main: Callable[[list[str]], int | None]) -> int:
     code = getattr(stopped, "code", 128 + signal.SIGINT)
     print(f"stopped by {signal.Signals(code - 128).name}.", file=sys.stderr)
     return code
-  except (ConfigError, DivergedError, StorageError) as error:
+  except (ConfigError, DivergedError, FailedError, StorageError) as error:
     print(f"error: {error}", file=sys.stderr)
     if not isinstance(error, DivergedError):  # that happens in all processes at the same time
       distributed.failed(error, str(error))

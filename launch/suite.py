@@ -6,13 +6,14 @@ muzero-jax suite --games=atari26|atari57|minatar|NAME,... --preset=NAME --workdi
 The runs, in DIR/GAME/SEED, are trained one after the other, each in a separate process, or
 --parallel=N of them at the same time; the seeds of a game written in JAX are trained side by side
 in one process. The command can be stopped and started again: finished runs are not repeated, and an
-interrupted run is resumed. When all are finished it prints the scores over games and writes
-DIR/suite.json and DIR/report.html. With --index=I only the I-th run is trained, so that a cluster's
-scheduler can start all of them; --submit=slurm hands those that are not finished to SLURM, as an
-array.
+interrupted run is resumed. At the end it prints the scores over games and writes DIR/suite.json and
+DIR/report.html. If runs fail, the others are trained and scored, and the exit code is 1. With
+--index=I only the I-th run is trained, so that a cluster's scheduler can start all of them;
+--submit=slurm hands those that are not finished to SLURM, as an array.
 """
 
 import dataclasses
+from pathlib import Path
 
 from launch import cli
 from muzero_jax.config import Config, option
@@ -41,32 +42,36 @@ class Options(Config):
   submit_options: str = option(
     "",
     "parameters of submitit with commas between, for example "
-    "timeout_min=1440,slurm_partition=gpu,gpus_per_node=1",
+    "timeout_min=1440,slurm_partition=gpu,gpus_per_node=1; timeout_min is a day if not named",
   )
 
 
 def main(argv: list[str]) -> None:
   """Trains what is missing, then scores."""
   from muzero_jax import flags
-  from muzero_jax.runs import workdir
   from muzero_jax.studies import series, submission, suite
 
   options = flags.parse(argv, Options(), usage=__doc__)
   seeds = range(options.seed, options.seed + options.seeds)
-  runs = suite.runs_of(series.base(options), options.games, seeds)
+  base = series.base(options)
+  runs = suite.runs_of(base, options.games, seeds)
   suite.check_index(options.index, len(runs), submitted=bool(options.submit))
-  place, folders = workdir.place(options.workdir), [config.workdir for config in runs]
+  place = Path(base.workdir)
   if options.submit:
     command = submission.python("launch.suite", argv[1:])
     jobs = place / "jobs"
-    if submission.hand_over(runs, command, jobs, options.submit, options.submit_options):
-      suite.score(folders, place)
-    return
-  asked = runs if options.index < 0 else [runs[options.index]]
-  print(f"{len(runs)} runs" + (f", of which number {options.index}" * (options.index >= 0)))
-  series.train(series.groups(asked), series.SeriesProgress(len(asked)), options.parallel)
+    failed = submission.hand_over(runs, command, jobs, options.submit, options.submit_options)
+    if failed is None:
+      return
+  else:
+    asked = runs if options.index < 0 else [runs[options.index]]
+    print(f"{len(runs)} runs" + (f", of which number {options.index}" * (options.index >= 0)))
+    progress = series.SeriesProgress(len(asked))
+    series.train(series.groups(asked), progress, options.parallel)
+    failed = progress.failed
   if options.index < 0:
-    suite.score(folders, place)
+    suite.score(runs, place)
+  series.check(failed)
 
 
 if __name__ == "__main__":

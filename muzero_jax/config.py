@@ -29,6 +29,10 @@ class DivergedError(RuntimeError):
   """
 
 
+class FailedError(RuntimeError):
+  """Some of many runs failed. The message names them, and says how to go on."""
+
+
 def option(
   default: Any,
   help: str,

@@ -86,29 +86,43 @@ def in_words(values: Sequence[float]) -> str:
   )
 
 
-def write(place: Path, rows: dict[str, dict[str, Any]], variants: dict[str, Config]) -> None:
+def write(
+  place: Path,
+  rows: dict[str, dict[str, Any]],
+  variants: dict[str, Config],
+  failed: Sequence[str] = (),
+) -> None:
   """Writes ablation.md and ablation.png.
 
   Args:
     place: the folder of the ablation.
     rows: variant -> the result of `score`, for those that have been trained.
     variants: all of them.
+    failed: the folders of runs that have failed.
   """
   runs = {name: [Path(run["workdir"]) for run in task["runs"]] for name, task in rows.items()}
   plots.draw_comparison(place / "ablation.png", runs)
-  workdir.write(place / "ablation.md", document(rows, variants, "ablation.png"))
+  workdir.write(place / "ablation.md", document(rows, variants, "ablation.png", failed))
 
 
-def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], image: str) -> str:
+def document(
+  rows: dict[str, dict[str, Any]],
+  variants: dict[str, Config],
+  image: str,
+  failed: Sequence[str] = (),
+) -> str:
   """The text of ablation.md: the table, what each variant changes, and the image.
 
   Args:
     rows: variant -> the result of `score`, for those that have been trained.
     variants: all of them.
     image: the image's file name.
+    failed: the folders of runs that have failed.
   """
   base, task = variants[BASE], next(iter(rows.values()))
-  seeds = ", ".join(str(run["seed"]) for run in task["runs"])
+  trained = sorted({run["seed"] for row in rows.values() for run in row["runs"]})
+  seeds = ", ".join(map(str, trained))
+  missing = f"Failed, and not in the table: {', '.join(f'`{name}`' for name in failed)}."
   lines = [
     f"# Ablation on {task['task']}",
     "",
@@ -119,6 +133,7 @@ def document(rows: dict[str, dict[str, Any]], variants: dict[str, Config], image
     "",
     table(rows),
     "",
+    *([missing, ""] if failed else []),
     "![Mean return of training episodes over seeds, and the range from lowest to highest]"
     f"({image})",
     "",

@@ -1,5 +1,6 @@
 """How much of a run is done, as far as its folder says."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from muzero_jax import config as configs
@@ -22,6 +23,11 @@ def finished(config: Config) -> bool:
     row.get("agent") == "trained" and row.get("env_steps", 0) >= config.env_steps
     for row in jsonl.read(folder / "evaluations.jsonl")
   )
+
+
+def folders(runs: Sequence[Config]) -> list[str]:
+  """The folders of those runs that are `finished`."""
+  return [run.workdir for run in runs if finished(run)]
 
 
 def done(config: Config) -> float:

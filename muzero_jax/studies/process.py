@@ -13,6 +13,8 @@ from muzero_jax.runs import workdir
 from muzero_jax.runs.progress import Progress
 from muzero_jax.studies import completion
 
+REFUSED = 2  # the exit code of a command whose settings cannot be used
+
 
 class TrainingProcess:
   """A process that trains or resumes those of some runs that are not finished.
@@ -59,12 +61,12 @@ class TrainingProcess:
     """Whether the process has ended, or has not been started."""
     return self.process is None or self.process.poll() is not None
 
-  def stop(self) -> None:
+  def terminate(self) -> None:
     """Lets the process save a checkpoint and end; returns at once."""
     if self.process:
       self.process.terminate()
 
-  def close(self) -> int:
+  def wait(self) -> int:
     """Waits for the end of the process and returns its exit code."""
     if self.progress:
       self.progress.close()
@@ -87,17 +89,24 @@ class TrainingProcess:
     if self.progress:
       self.progress.show(share, f"{text}{left}")
 
-  def score(self) -> str:
-    """What the process, which has ended, printed of its evaluation.
+  @property
+  def failed(self) -> bool:
+    """Whether the process has ended with an error."""
+    return self.ended and bool(self.process and self.process.returncode)
+
+  def outcome(self) -> str:
+    """What the process, which has ended, printed of its evaluation, or of the error it ended with.
 
     Raises:
-      ConfigError: it ended with an error.
+      ConfigError: it has refused its settings, which other runs have, too.
     """
-    code = self.close()
+    code = self.wait()
     printed = Path(f"{self.config.workdir}.log").read_text(errors="replace").strip().splitlines()
     if code:
-      last = printed[-1] if printed else ""
-      raise ConfigError(f"the run in {self.config.workdir} ended with exit code {code}: {last}")
+      error = f"ended with exit code {code}: {printed[-1] if printed else ''}"
+      if code == REFUSED:
+        raise ConfigError(f"the run in {self.config.workdir} {error}")
+      return error
     score = next((line for line in reversed(printed) if ": mean return " in line), "done")
     return score.partition(" (")[0]
 

@@ -3,13 +3,14 @@
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any, Protocol
 
 from muzero_jax import config as configs
 from muzero_jax import rules
-from muzero_jax.config import Config, ConfigError
-from muzero_jax.runs import signals
+from muzero_jax.config import Config, ConfigError, FailedError
+from muzero_jax.runs import signals, workdir
 from muzero_jax.runs.progress import duration
 from muzero_jax.studies.process import TrainingProcess, own_device
 
@@ -18,6 +19,8 @@ PAUSE = 5.0  # seconds between two looks at how far runs are
 
 def base(options: Config) -> Config:
   """The settings that all runs have, of a command whose options contain those of a run.
+
+  Its `workdir` is absolute, with ~ expanded.
 
   Raises:
     ConfigError: the runs would have no folder, or no evaluation to be compared by.
@@ -29,7 +32,8 @@ def base(options: Config) -> Config:
       "--evaluation.episodes=0: the runs are compared by their evaluations; ask for one episode at "
       "least."
     )
-  return configs.of_run(options)
+  place = str(workdir.place(options.workdir))
+  return configs.replace(configs.of_run(options), {"workdir": place})
 
 
 @dataclasses.dataclass
@@ -37,9 +41,10 @@ class SeriesProgress:
   """How far all runs are, and how long they will take."""
 
   runs: int
-  over: int = 0  # runs that are finished
+  over: int = 0  # runs that are finished, or have failed
   trained: float = 0.0  # runs that this process has trained, with the done shares of current ones
   seconds: float = 0.0  # that it took
+  failed: list[str] = dataclasses.field(default_factory=list)  # folders of those that have failed
 
   def left(self, current: float = 0.0) -> str:
     """The time left in words, if so much of the current runs is done; "" if it is not known yet."""
@@ -71,7 +76,8 @@ def groups(runs: Sequence[Config]) -> list[list[Config]]:
 def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: int = 1) -> None:
   """Trains or resumes those runs that are not finished.
 
-  A signal ends all of them, after they have saved a checkpoint, and then this process.
+  A signal ends all of them, after they have saved a checkpoint, and then this process. If one ends
+  with an error, its folder is added to `progress.failed`, and the others are trained.
 
   Args:
     groups: of runs; each gets a process.
@@ -79,7 +85,7 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
     parallel: number of processes at the same time, each with a GPU of its own if there are so many.
 
   Raises:
-    ConfigError: one of them ended with an error; the others are stopped.
+    ConfigError: one of them has refused its settings; the others are stopped.
   """
   begun, trained, seconds = time.monotonic(), progress.trained, progress.seconds
   waiting = unfinished(groups, progress)
@@ -99,13 +105,32 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
         if not process.ended:
           process.show(progress.left(sum(process.over for process in processes.values())))
           continue
-        score = process.score()
+        outcome = process.outcome()
+        if process.failed:
+          progress.failed.append(process.config.workdir)
         trained += process.trained
         progress.over += len(process.runs)
         del processes[number]
         took = duration(time.monotonic() - process.begun)
         left = progress.left(sum(process.over for process in processes.values()))
-        print(f"{process.title}: {score} ({took}{left})", flush=True)
+        print(f"{process.title}: {outcome} ({took}{left})", flush=True)
+
+
+def check(failed: Sequence[str]) -> None:
+  """Checks that no runs have failed, which a command does when the others are scored.
+
+  Args:
+    failed: the folders of those that have.
+
+  Raises:
+    FailedError: there are some.
+  """
+  if failed:
+    raise FailedError(
+      f"these runs failed: {', '.join(failed)}. What they printed is in files of the same names "
+      "with .log; the same command tries them again, from their newest checkpoints, and with a "
+      "higher --skip_nonfinite they may go on past gradient steps that diverged."
+    )
 
 
 def unfinished(
@@ -123,8 +148,15 @@ def unfinished(
       print(f"{process.title} {'is' if len(runs) == 1 else 'are'} finished already", flush=True)
 
 
+class Stoppable(Protocol):
+  """A process, or what stands for one: `terminate` lets it save and end, `wait` waits for that."""
+
+  def terminate(self) -> None: ...
+  def wait(self) -> Any: ...
+
+
 @contextlib.contextmanager
-def stopped_together(processes: dict[int, TrainingProcess]) -> Iterator[None]:
+def stopped_together(processes: Mapping[int, Stoppable]) -> Iterator[None]:
   """Where a signal, or an error, lets all processes save a checkpoint and end."""
   with signals.handled() as stop:
     stop.unsaved = True  # a signal ends this process after the runs have saved checkpoints
@@ -133,9 +165,9 @@ def stopped_together(processes: dict[int, TrainingProcess]) -> Iterator[None]:
         yield
     finally:
       for process in processes.values():
-        process.stop()
+        process.terminate()
       for process in processes.values():
-        process.close()
+        process.wait()
       stop.unsaved = False
 
 

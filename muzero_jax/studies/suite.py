@@ -11,6 +11,7 @@ from muzero_jax.evaluation import aggregate
 from muzero_jax.evaluation.scores import references
 from muzero_jax.reporting import page
 from muzero_jax.runs import workdir
+from muzero_jax.studies import completion
 
 MINATAR = tuple(f"{game}-MinAtar" for game in ("Asterix", "Breakout", "Freeway", "SpaceInvaders"))
 
@@ -84,13 +85,16 @@ def check_index(index: int, count: int, *, submitted: bool) -> None:
     raise ConfigError(f"--index={index}: there are {count} runs; use 0 to {count - 1}.")
 
 
-def score(folders: Sequence[str], place: Path) -> None:
+def score(runs: Sequence[Config], place: Path) -> None:
   """Scores the runs over games: prints the table, and writes suite.json and report.html.
 
   Args:
-    folders: of the runs.
+    runs: those that are not finished are left out; if none is, nothing is done.
     place: the suite's folder.
   """
+  folders = completion.folders(runs)
+  if not folders:
+    return
   result = aggregate.of_runs(folders)
   print(aggregate.table(result))
   workdir.write(place / "suite.json", json.dumps(result, indent=2) + "\n")

@@ -1,6 +1,7 @@
 """What an ablation compares, and its numbers by hand; the command is in tests/integration."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,11 +9,25 @@ import pytest
 from launch import ablation as command
 from muzero_jax import config as configs
 from muzero_jax import flags
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, ConfigError, FailedError
 from muzero_jax.runs import jsonl
 from muzero_jax.studies import ablation, completion, series, variants
 
 CATCH = flags.parse(["train", "--preset=catch"], Config())  # with 4 simulations
+
+
+def write_run(config: Config, rates=(10.0, 10.0)) -> None:
+  """Writes a finished run with two rows of metrics, at these rates in steps per second."""
+  folder = Path(config.workdir)
+  folder.mkdir(parents=True)
+  (folder / "config.json").write_text(json.dumps({"config": configs.values(config)}))
+  for share, rate in zip([0.5, 1], rates, strict=True):
+    steps = int(config.env_steps * share)
+    row = {"env_steps": steps, "env_steps_per_second": rate, "episode/return": 0.5}
+    jsonl.append(folder / "metrics.jsonl", row)
+  score = {"mean": 1.0, "median": 1.0, "iqm": 1.0, "episodes": 8, "returns": [1.0] * 8}
+  row = {"agent": "trained", "env_steps": config.env_steps, "protocol": "100k"}
+  jsonl.append(folder / "evaluations.jsonl", row | {"task": "Catch-bsuite"} | score)
 
 
 def changes(config: Config) -> dict:
@@ -122,6 +137,36 @@ def test_a_finished_run_has_the_settings_the_length_and_an_evaluation(tmp_path):
   assert not completion.finished(configs.replace(config, {"search.num_simulations": 5}))
 
 
+def test_a_variant_that_fails_does_not_keep_the_others_from_being_compared(tmp_path, monkeypatch):
+  """The preset itself fails, and one of three seeds of the second variant. Folders are absolute,
+  although --workdir begins with ~.
+  """
+
+  def train(groups, progress, parallel):
+    for run in (run for group in groups for run in group):
+      if run.search.num_simulations == 4 or (run.search.num_simulations, run.seed) == (2, 1):
+        progress.failed.append(run.workdir)
+      else:
+        write_run(run)
+
+  monkeypatch.setattr(series, "train", train)
+  monkeypatch.setenv("HOME", str(tmp_path.parent))
+  folder = f"~/{tmp_path.name}"
+  words = ["--preset=catch", f"--workdir={folder}", "--vary=search.num_simulations=2,8"]
+  with pytest.raises(FailedError) as caught:
+    command.main(["ablation", *words, "--seeds=3"])
+  failed = [
+    *(f"{tmp_path}/as_it_is/{seed}" for seed in (0, 1, 2)),
+    f"{tmp_path}/search.num_simulations=2/1",
+  ]
+  assert str(caught.value).startswith(f"these runs failed: {', '.join(failed)}. ")
+  text = (tmp_path / "ablation.md").read_text()
+  assert "| search.num_simulations=2 | 0.50 ± 0.00 | 1.00 ± 0.00 | 1.00, 1.00 | 10 |" in text
+  assert "| 1.00, 1.00, 1.00 | 10 |" in text and "| as it is |" not in text
+  assert "seeds 0, 1, 2, protocol" in text
+  assert f"Failed, and not in the table: {', '.join(f'`{name}`' for name in failed)}." in text
+
+
 def test_late_training_games_by_hand():
   """Of 100 steps the last quarter: 70..90 with 2.0 and 90..100 with 5.0."""
   assert ablation.late([70, 90, 100], [9.0, 2.0, 5.0]) == pytest.approx(3.0)
@@ -132,16 +177,7 @@ def test_late_training_games_by_hand():
 def test_the_speed_is_the_median_over_the_rows_of_all_seeds(tmp_path):
   """Of the rates 1, 10, 1,000 and 3,000 per second it is (10 + 1,000) / 2."""
   for seed, rates in enumerate([(1.0, 3000.0), (1000.0, 10.0)]):
-    folder = tmp_path / str(seed)
-    config = configs.replace(CATCH, {"workdir": str(folder), "seed": seed})
-    folder.mkdir()
-    (folder / "config.json").write_text(json.dumps({"config": configs.values(config)}))
-    for steps, rate in zip([50, 100], rates, strict=True):
-      row = {"env_steps": steps, "env_steps_per_second": rate, "episode/return": 0.5}
-      jsonl.append(folder / "metrics.jsonl", row)
-    score = {"mean": 1.0, "median": 1.0, "iqm": 1.0}
-    row = {"agent": "trained", "env_steps": 100, "protocol": "100k", "task": "Catch-bsuite"}
-    jsonl.append(folder / "evaluations.jsonl", row | {"episodes": 8, "returns": [1.0] * 8} | score)
+    write_run(configs.replace(CATCH, {"workdir": str(tmp_path / str(seed)), "seed": seed}), rates)
   found = ablation.score([str(tmp_path / "0"), str(tmp_path / "1")])
   assert found["speed"] == 505.0 and found["training"] == [0.5, 0.5]
   (row,) = ablation.table({"as it is": found}).splitlines()[2:]

@@ -1,16 +1,20 @@
 """A suite of games: which runs it plans, and how it goes on."""
 
 import dataclasses
+import json
 import re
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from launch import suite as command
+from muzero_jax import config as configs
 from muzero_jax import flags
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, ConfigError, FailedError
+from muzero_jax.evaluation import aggregate
 from muzero_jax.studies import process, series, suite
 from tests.reporting.common import metric_rows, score, write_run
 
@@ -22,6 +26,14 @@ def words(folder, *more):
 def planned(folder, games, seeds, preset="atari100k_cpu"):
   base = flags.parse(["suite", f"--preset={preset}", f"--workdir={folder}"], Config())
   return suite.runs_of(base, games, seeds)
+
+
+def finish(config, mean):
+  """Writes a finished run with these settings, and this score."""
+  settings = {name.replace(".", "__"): value for name, value in configs.values(config).items()}
+  folder = Path(settings.pop("workdir"))
+  row = score(mean, task=config.env.task, env_steps=config.env_steps, returns=[mean])
+  write_run(folder, metric_rows([mean]), [row], **settings)
 
 
 def test_sets_of_games():
@@ -53,11 +65,7 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
   def train(groups, progress, parallel):
     for (config,) in groups:
       trained.append((config.env.task, config.seed))
-      mean = {"Pong-v5": -20.7, "Breakout-v5": 30.5}[config.env.task]  # random play, and a human
-      row = score(mean, task=config.env.task, returns=[mean])
-      changed = {"env__task": config.env.task, "seed": config.seed}
-      place = tmp_path / config.env.task / str(config.seed)
-      write_run(place, metric_rows([mean]), [row], **changed)
+      finish(config, {"Pong-v5": -20.7, "Breakout-v5": 30.5}[config.env.task])  # random, a human
 
   monkeypatch.setattr(series, "train", train)
   command.main(words(tmp_path, "--games=Pong-v5,Breakout-v5", "--seeds=2", "--index=3"))
@@ -105,15 +113,76 @@ def test_runs_beside_each_other(jobs, tmp_path, capsys):
   assert progress.over == 2 and "3 episodes" in said
 
 
-def test_an_error_ends_the_others(jobs, capsys):
+def test_refused_settings_end_the_others(jobs):
   """Seed 0 would run for a minute; it is asked to end, and waited for."""
   groups, progress = jobs(
-    "import sys, time\nif sys.argv[1] == '1': sys.exit('error: no room')\ntime.sleep(60)\n"
+    "import sys, time\n"
+    "if sys.argv[1] == '1': print('error: no such game') or sys.exit(2)\n"
+    "time.sleep(60)\n"
   )
   begun = time.monotonic()
-  with pytest.raises(ConfigError, match="Pong-v5/1 ended with exit code 1: error: no room"):
+  with pytest.raises(ConfigError, match="Pong-v5/1 ended with exit code 2: error: no such game"):
     series.train(groups, progress, parallel=2)
   assert time.monotonic() - begun < 30
+
+
+def test_the_others_go_on_when_a_run_fails(jobs, tmp_path, capsys):
+  groups, progress = jobs("import sys\nif sys.argv[1] == '0': sys.exit('error: it diverged')\n")
+  series.train(groups, progress)
+  first, second = capsys.readouterr().out.splitlines()
+  assert first.startswith(
+    f"run 1 of 2: {tmp_path}/Pong-v5/0: ended with exit code 1: error: it diverged ("
+  )
+  assert second.startswith(f"run 2 of 2: {tmp_path}/Pong-v5/1: done (")
+  assert progress.over == 2 and progress.failed == [f"{tmp_path}/Pong-v5/0"]
+
+
+@pytest.mark.parametrize("means", [[None, -3.0], [None, None]])
+def test_what_is_finished_is_scored_when_a_run_fails(means, tmp_path, monkeypatch, capsys):
+  """Two seeds, of which one or both end with exit code 1."""
+  runs = planned(tmp_path, "Pong-v5", (0, 1))
+
+  def popen(command, **more):
+    seed = int(re.search(r"/(\d)\.flags", command[-1]).group(1))
+    if means[seed] is not None:
+      finish(runs[seed], means[seed])
+    return original([sys.executable, "-c", f"exit({int(means[seed] is None)})"], **more)
+
+  original = subprocess.Popen
+  monkeypatch.setattr(process.subprocess, "Popen", popen)
+  with pytest.raises(FailedError) as caught:
+    command.main(words(tmp_path, "--games=Pong-v5", "--seeds=2"))
+  failed = [run.workdir for run, mean in zip(runs, means, strict=True) if mean is None]
+  assert f"these runs failed: {', '.join(failed)}." in str(caught.value)
+  scored = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Pong-v5 ")]
+  assert [line.split()[-1] for line in scored] == [f"{x:.2f}" for x in means if x is not None]
+  assert (tmp_path / "suite.json").exists() == (len(failed) == 1)
+
+
+def test_a_home_folder_is_expanded(tmp_path, monkeypatch, capsys):
+  """With --workdir=~/runs, and with a relative one: the processes get absolute folders, and what is
+  printed can be given to other commands.
+  """
+
+  def popen(words, **more):
+    (run,) = (run for run in runs if words[-1] == f"--flagfile={run.workdir}.flags")
+    assert f"--workdir={run.workdir}\n" in Path(f"{run.workdir}.flags").read_text()
+    finish(run, -3.0)
+    return original([sys.executable, "-c", "print('x: mean return -3.00 (')"], **more)
+
+  original = subprocess.Popen
+  monkeypatch.setattr(process.subprocess, "Popen", popen)
+  monkeypatch.setenv("HOME", str(tmp_path))
+  monkeypatch.chdir(tmp_path)
+  for folder in ("~/runs", "relative"):
+    place = tmp_path / folder.removeprefix("~/")
+    runs = planned(place, "Pong-v5", (0,))
+    command.main(words(folder, "--games=Pong-v5", "--seeds=1"))
+    said = capsys.readouterr().out
+    assert f"run 1 of 1: {place}/Pong-v5/0: x: mean return" in said
+    (task,) = json.loads((place / "suite.json").read_text())["tasks"]
+    assert aggregate.of_runs([run["workdir"] for run in task["runs"]])["tasks"] == [task]
+  assert not (tmp_path / "~").exists()
 
 
 @pytest.mark.parametrize(
