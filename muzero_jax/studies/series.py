@@ -17,13 +17,18 @@ from muzero_jax.studies.process import TrainingProcess, own_device
 PAUSE = 5.0  # seconds between two looks at how far runs are
 
 
-def base(options: Config) -> Config:
+def base(options: Config, seeds: Sequence[int]) -> Config:
   """The settings that all runs have, of a command whose options contain those of a run.
 
   Its `workdir` is absolute, with ~ expanded.
 
+  Args:
+    options: of the command.
+    seeds: of the runs, in ascending order.
+
   Raises:
-    ConfigError: the runs would have no folder, or no evaluation to be compared by.
+    ConfigError: the runs would have no folder, or no evaluation to be compared by, or a seed is out
+      of range.
   """
   if not options.workdir:
     raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
@@ -32,6 +37,7 @@ def base(options: Config) -> Config:
       "--evaluation.episodes=0: the runs are compared by their evaluations; ask for one episode at "
       "least."
     )
+  configs.check_ranges(dataclasses.replace(options, seed=seeds[-1]))  # the largest seed
   place = str(workdir.place(options.workdir))
   return configs.replace(configs.of_run(options), {"workdir": place})
 

@@ -51,6 +51,7 @@ def test_sets_of_games():
     (["--games=Pong-v5", "--seeds=2", "--index=2"], "--index=2: there are 2 runs; use 0 to 1"),
     (["--games=Pong-v5,Krull"], "--env.task=Krull: .* did you mean Krull-v5"),
     (["--games=Pong-v5", "--evaluation.episodes=0"], "--evaluation.episodes=0"),
+    (["--games=Pong-v5", "--seed=2147483646", "--seeds=3"], "--seed=2147483648: must be at most"),
   ],
 )
 def test_mistakes_are_one_sentence(more, said, tmp_path):
