@@ -186,6 +186,30 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch, capsys):
   assert not (tmp_path / "~").exists()
 
 
+def test_seeds_beside_one_that_fails_are_trained_alone(tmp_path, monkeypatch, capsys):
+  """The process of both seeds fails, and that of seed 1."""
+  base = flags.parse(["suite", "--preset=catch", f"--workdir={tmp_path}"], Config())
+  runs = suite.runs_of(base, "catch", (0, 1))
+  program = "import sys\nif sys.argv[1][-7:] != '0.flags': sys.exit('error: nan')\nprint('done')\n"
+  original = subprocess.Popen
+
+  def popen(command, **more):
+    return original([sys.executable, "-c", program, command[-1]], **more)
+
+  monkeypatch.setattr(process.subprocess, "Popen", popen)
+  progress = series.SeriesProgress(2)
+  series.train(series.groups(runs), progress)
+  said = [line.partition(" (")[0] for line in capsys.readouterr().out.splitlines()]
+  failed = "ended with exit code 1: error: nan"
+  alone = f"those that are not finished are trained alone, because it {failed}"
+  assert [line for line in said if line.endswith((": done", "nan"))] == [
+    f"runs 1 to 2 of 2: {tmp_path}/catch: {alone}",
+    f"run 1 of 2: {tmp_path}/catch/0: done",
+    f"run 2 of 2: {tmp_path}/catch/1: {failed}",
+  ]
+  assert progress.over == 2 and progress.failed == [f"{tmp_path}/catch/1"]
+
+
 @pytest.mark.parametrize(
   ("visible", "parallel", "number", "gpu", "memory"),
   [("0,1,2", 2, 1, "1", None), ("4,5", 3, 2, "4", "0.450"), ("0,1", 1, 0, None, None)],
