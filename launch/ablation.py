@@ -54,11 +54,11 @@ def main(argv: list[str]) -> None:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   only, ideas = flags.listed(options.only), flags.listed(options.ideas)
-  base = series.base(options)
+  seeds = range(options.seed, options.seed + options.seeds)
+  base = series.base(options, seeds)
   compared = variants.comparison(base, only, options.vary, ideas)
   for sentence in compared.left_out:
     print(sentence)
-  seeds = range(options.seed, options.seed + options.seeds)
   progress = series.SeriesProgress(len(compared.variants) * len(seeds))
   print(f"{len(compared.variants)} variants, seeds {list(seeds)}: {progress.runs} runs", flush=True)
   rows, place = {}, Path(base.workdir)

@@ -53,7 +53,7 @@ def main(argv: list[str]) -> None:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   seeds = range(options.seed, options.seed + options.seeds)
-  base = series.base(options)
+  base = series.base(options, seeds)
   runs = suite.runs_of(base, options.games, seeds)
   suite.check_index(options.index, len(runs), submitted=bool(options.submit))
   place = Path(base.workdir)

@@ -31,6 +31,7 @@ class TrainingProcess:
   def __init__(self, runs: list[Config], first: int, count: int):
     self.runs, self.waiting = runs, [run for run in runs if not completion.finished(run)]
     self.config, self.begun, self.before = runs[0], time.monotonic(), done(self.waiting)
+    self.first = first
     name = f"run {first}"
     if len(runs) > 1:
       folder = str(Path(self.config.workdir).parent)

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import itertools
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,13 +18,18 @@ from muzero_jax.studies.process import TrainingProcess, own_device
 PAUSE = 5.0  # seconds between two looks at how far runs are
 
 
-def base(options: Config) -> Config:
+def base(options: Config, seeds: Sequence[int]) -> Config:
   """The settings that all runs have, of a command whose options contain those of a run.
 
   Its `workdir` is absolute, with ~ expanded.
 
+  Args:
+    options: of the command.
+    seeds: of the runs, in ascending order.
+
   Raises:
-    ConfigError: the runs would have no folder, or no evaluation to be compared by.
+    ConfigError: the runs would have no folder, or no evaluation to be compared by, or a seed is out
+      of range.
   """
   if not options.workdir:
     raise ConfigError("--workdir is missing: name the folder that the runs' folders are made in.")
@@ -32,6 +38,7 @@ def base(options: Config) -> Config:
       "--evaluation.episodes=0: the runs are compared by their evaluations; ask for one episode at "
       "least."
     )
+  configs.check_ranges(dataclasses.replace(options, seed=seeds[-1]))  # the largest seed
   place = str(workdir.place(options.workdir))
   return configs.replace(configs.of_run(options), {"workdir": place})
 
@@ -77,7 +84,9 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
   """Trains or resumes those runs that are not finished.
 
   A signal ends all of them, after they have saved a checkpoint, and then this process. If one ends
-  with an error, its folder is added to `progress.failed`, and the others are trained.
+  with an error, its folder is added to `progress.failed`, and the others are trained. Runs that
+  were trained side by side are trained alone instead, after all others, so that one that fails does
+  not keep the other seeds from their end.
 
   Args:
     groups: of runs; each gets a process.
@@ -88,7 +97,7 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
     ConfigError: one of them has refused its settings; the others are stopped.
   """
   begun, trained, seconds = time.monotonic(), progress.trained, progress.seconds
-  waiting = unfinished(groups, progress)
+  waiting = unfinished(groups, progress.over + 1, progress)
   processes: dict[int, TrainingProcess] = {}  # by number, 0 .. parallel - 1
   with stopped_together(processes):
     while True:
@@ -106,10 +115,14 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
           process.show(progress.left(sum(process.over for process in processes.values())))
           continue
         outcome = process.outcome()
-        if process.failed:
-          progress.failed.append(process.config.workdir)
         trained += process.trained
-        progress.over += len(process.runs)
+        if process.failed and len(process.runs) > 1:
+          outcome = f"those that are not finished are trained alone, because it {outcome}"
+          alone = unfinished([[run] for run in process.runs], process.first, progress)
+          waiting = itertools.chain(waiting, alone)
+        else:
+          progress.over += len(process.runs)
+          progress.failed += [process.config.workdir] if process.failed else []
         del processes[number]
         took = duration(time.monotonic() - process.begun)
         left = progress.left(sum(process.over for process in processes.values()))
@@ -134,10 +147,12 @@ def check(failed: Sequence[str]) -> None:
 
 
 def unfinished(
-  groups: Sequence[list[Config]], progress: SeriesProgress
+  groups: Sequence[list[Config]], first: int, progress: SeriesProgress
 ) -> Iterator[TrainingProcess]:
-  """Processes for those groups with runs to train; those without are counted as over."""
-  first = progress.over + 1
+  """Processes for those groups with runs to train; those without are counted as over.
+
+  `first` is the number of the first run, counted from 1.
+  """
   for runs in groups:
     process = TrainingProcess(runs, first, progress.runs)
     first += len(runs)

@@ -51,6 +51,7 @@ def test_sets_of_games():
     (["--games=Pong-v5", "--seeds=2", "--index=2"], "--index=2: there are 2 runs; use 0 to 1"),
     (["--games=Pong-v5,Krull"], "--env.task=Krull: .* did you mean Krull-v5"),
     (["--games=Pong-v5", "--evaluation.episodes=0"], "--evaluation.episodes=0"),
+    (["--games=Pong-v5", "--seed=2147483646", "--seeds=3"], "--seed=2147483648: must be at most"),
   ],
 )
 def test_mistakes_are_one_sentence(more, said, tmp_path):
@@ -183,6 +184,30 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch, capsys):
     (task,) = json.loads((place / "suite.json").read_text())["tasks"]
     assert aggregate.of_runs([run["workdir"] for run in task["runs"]])["tasks"] == [task]
   assert not (tmp_path / "~").exists()
+
+
+def test_seeds_beside_one_that_fails_are_trained_alone(tmp_path, monkeypatch, capsys):
+  """The process of both seeds fails, and that of seed 1."""
+  base = flags.parse(["suite", "--preset=catch", f"--workdir={tmp_path}"], Config())
+  runs = suite.runs_of(base, "catch", (0, 1))
+  program = "import sys\nif sys.argv[1][-7:] != '0.flags': sys.exit('error: nan')\nprint('done')\n"
+  original = subprocess.Popen
+
+  def popen(command, **more):
+    return original([sys.executable, "-c", program, command[-1]], **more)
+
+  monkeypatch.setattr(process.subprocess, "Popen", popen)
+  progress = series.SeriesProgress(2)
+  series.train(series.groups(runs), progress)
+  said = [line.partition(" (")[0] for line in capsys.readouterr().out.splitlines()]
+  failed = "ended with exit code 1: error: nan"
+  alone = f"those that are not finished are trained alone, because it {failed}"
+  assert [line for line in said if line.endswith((": done", "nan"))] == [
+    f"runs 1 to 2 of 2: {tmp_path}/catch: {alone}",
+    f"run 1 of 2: {tmp_path}/catch/0: done",
+    f"run 2 of 2: {tmp_path}/catch/1: {failed}",
+  ]
+  assert progress.over == 2 and progress.failed == [f"{tmp_path}/catch/1"]
 
 
 @pytest.mark.parametrize(
