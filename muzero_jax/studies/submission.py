@@ -30,6 +30,7 @@ class NumberedCommand:
 
   def __init__(self, command: list[str], check: bool):
     self.command, self.check = command, check
+    self.running: subprocess.Popen | None = None
 
   def __call__(self, index: int, gpus: dict[str, str] | None) -> int:
     """Runs the command.
@@ -50,16 +51,26 @@ class NumberedCommand:
       environment |= gpus
     processes: dict[int, subprocess.Popen] = {}
     with series.stopped_together(processes):
-      processes[index] = subprocess.Popen(command, env=environment)
+      self.running = processes[index] = subprocess.Popen(command, env=environment)
       code = processes[index].wait()
     if code and self.check:
       raise subprocess.CalledProcessError(code, command)
     return code
 
   def checkpoint(self, index: int, gpus: dict[str, str] | None) -> Any:
-    """What submitit submits again: the same command, which resumes its run."""
+    """What submitit submits again: the same command, which resumes its run.
+
+    submitit calls this in the handler of the signal by which a job is told to end. The run is saved
+    first: once SLURM has queued the job again, it leaves little time.
+    """
     import submitit  # pyright: ignore[reportMissingImports]
 
+    if self.running:
+      self.running.terminate()
+      # Not `Popen.wait`: here it would wait for its own caller, the `wait` of `__call__`.
+      with contextlib.suppress(ChildProcessError):
+        os.waitid(os.P_PID, self.running.pid, os.WEXITED | os.WNOWAIT)
+    self.running = None  # a process cannot be submitted
     return submitit.helpers.DelayedSubmission(self, index, gpus)
 
 
