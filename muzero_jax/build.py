@@ -375,8 +375,7 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
     platform: of the devices: "cpu", "gpu" or "tpu".
   """
   share, temperature = config.search.second_share, config.search.q_prior
-  search_model = mixed(model, share) if share else model
-  search_model = with_q_prior(search_model, temperature) if temperature else search_model
+  search_model = make_search_model(config, model)
   search = make_plain_search(config, search_model, platform)
   bonus, simulations = config.search.optimism, 2 * config.search.num_simulations
   if bonus:
@@ -386,12 +385,19 @@ def make_search(config: Config, model: Model, platform: str = "cpu") -> Search:
     deep = configs.replace(config, {"search.num_simulations": simulations})
     search = Focused(make_plain_search(deep, search_model, platform), search, search_model)
   if config.search.equivalence:
-    search = Equivalent(search, make_classes(config, search_model))
+    search = Equivalent(search, make_classes(config, model))
   if config.search.goal_share:  # around `Equivalent`, which makes actions illegal at the root
     planner = make_planner(config, search_model, platform)
     search = Hierarchy(search, planner, search_model, config.search.goal_share)
   search = QPrior(search, search_model) if temperature else search
   return TwoHorizons(search, search_model) if share else search
+
+
+def make_search_model(config: Config, model: Model) -> Model:
+  """The model that is searched: with the second value and the Q head's prior, where asked for."""
+  share, temperature = config.search.second_share, config.search.q_prior
+  model = mixed(model, share) if share else model
+  return with_q_prior(model, temperature) if temperature else model
 
 
 def make_planner(config: Config, model: Model, platform: str) -> Search:
@@ -405,7 +411,9 @@ def make_planner(config: Config, model: Model, platform: str) -> Search:
 
 
 def make_classes(config: Config, model: Model) -> Classes:
-  return Classes(model, config.targets.discount, config.search.equivalence)
+  """Makes what finds the equivalent actions of the model that is searched, given the network."""
+  search_model = make_search_model(config, model)
+  return Classes(search_model, config.targets.discount, config.search.equivalence)
 
 
 def make_plain_search(config: Config, model: Model, platform: str) -> Search:

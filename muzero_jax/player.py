@@ -85,15 +85,16 @@ class Player:
       ConfigError: the agent's search has no tree.
       ValueError: as in `act`.
     """
-    if not getattr(self._search, "simulations", 0):
+    frame, first, frames, single = self._given(observation, first)
+    found = self._thinking(self._params, (frames, self._key), frame, first)
+    decision, branches = jax.device_get(found)
+    if branches is None:
       raise ConfigError(
         "this agent searches without a tree (--search.kind=none looks one step ahead): there is "
         "none to show; train with --search.kind=gumbel or puct."
       )
-    frame, first, frames, single = self._given(observation, first)
-    found = jax.device_get(self._thinking(self._params, (frames, self._key), frame, first))
     trees = [
-      SearchTree.of(found[1], found[0], number, self._discount, self._names)
+      SearchTree.of(branches, decision, number, self._discount, self._names)
       for number in range(len(frame))
     ]
     return trees[0] if single else trees

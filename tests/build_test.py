@@ -16,6 +16,8 @@ from muzero_jax.envs.base import Spec
 from muzero_jax.loop import Shared
 from muzero_jax.networks.flat import layout
 from muzero_jax.networks.model import initial_inference
+from muzero_jax.networks.q import QHead
+from muzero_jax.search.equivalent import Classes
 from muzero_jax.types import Model
 
 
@@ -148,6 +150,32 @@ def test_twins_are_measured_with_pongs_own_actions_only(make_config):
   ):
     monitors = build.make_monitors(configs.replace(pong, changes), None, None)
     assert [m.classes for m in monitors if isinstance(m, diagnostics.EquivalentActionsQ)] == classes
+
+
+def test_classes_are_counted_with_the_model_that_is_searched(make_config):
+  """Its value is the second one, and its policy the Q head's, where the search has them."""
+  config = make_config(
+    search__equivalence=0.02,
+    search__second_share=1.0,
+    search__q_prior=0.5,
+    loss__second_value=1.0,
+    loss__q=1.0,
+  )
+  head = QHead(lambda params, hidden: 2 * hidden, lambda q: q, None)
+  model = Model(
+    init=None,
+    encode=None,
+    predict=lambda params, hidden: (hidden, hidden[:, :1]),
+    step=None,
+    decode=lambda logits: logits[..., 0],
+    encode_scalar=lambda x: jnp.exp(x)[..., None],
+    second=lambda params, hidden: 3 * hidden[:, :1],
+    q=head,
+  )
+  [monitor] = [m for m in build.make_monitors(config, model, None) if isinstance(m, Classes)]
+  policy_logits, value = monitor.model.predict({}, jnp.ones((1, 2)))
+  np.testing.assert_allclose(policy_logits, [[4, 4]])
+  np.testing.assert_allclose(value, [[3]], rtol=1e-6)
 
 
 def test_the_tree_follows_the_platform_unless_told(make_config):

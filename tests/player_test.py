@@ -14,6 +14,7 @@ from muzero_jax.envs.base import Spec
 from muzero_jax.evaluation.evaluator import Evaluator
 from muzero_jax.player import Player
 from muzero_jax.search.gumbel import Gumbel
+from muzero_jax.search.horizons import TwoHorizons
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.random import Random
 from muzero_jax.types import Model
@@ -141,6 +142,16 @@ def test_the_tree_is_that_of_the_next_action_and_nothing_is_remembered():
   assert agent.tree(np.array([3], np.uint8), False).predicted[0] == 723
 
 
-def test_a_search_without_a_tree_says_so():
+def test_the_tree_of_a_search_around_a_search():
+  search = TwoHorizons(Gumbel(DIGITS, 0.5, 3), DIGITS).for_evaluation()
+  agent = Player(DIGITS, search, jnp.float32(1), Spec(1, 2, (1,), np.uint8), STACK)
+  tree = agent.tree(np.array([7], np.uint8), True)
+  assert tree.predicted[0] == 777 and tree.simulations == 3
+  assert agent.act(np.array([7], np.uint8), True) == tree.chosen
+
+
+@pytest.mark.parametrize("search", [Random(), TwoHorizons(NoSearch(DIGITS, 0.5), DIGITS)])
+def test_a_search_without_a_tree_says_so(search):
+  agent = Player(DIGITS, search, jnp.float32(1), Spec(1, 2, (1,), np.uint8), STACK)
   with pytest.raises(ConfigError, match="without a tree"):
-    player(1).tree(np.zeros(1, np.uint8), True)
+    agent.tree(np.zeros(1, np.uint8), True)

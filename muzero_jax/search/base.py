@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import mctx
 
 from muzero_jax.search import batched, qtransforms, rounds
-from muzero_jax.types import Array, Decision, Key, Model, Params, Root
+from muzero_jax.types import Array, Decision, Key, Model, Params, Root, SearchFn
 
 # The implementations of the tree search. They build the same tree, node for node, but for what
 # `rounds.search` says of itself; that one is for Gumbel only.
@@ -20,7 +20,11 @@ GROWERS = {"mctx": mctx.search, "batched": batched.search, "rounds": rounds.sear
 
 
 class Search(Protocol):
-  """A `SearchFn` for self-play, with variants for evaluation and reanalysis."""
+  """A `SearchFn` for self-play, with variants for evaluation and reanalysis.
+
+  A search that has a tree to show also has the method `grow`, which returns it beside the decision:
+  call it by the function `grow`.
+  """
 
   def __call__(self, params: Params, key: Key, root: Root) -> Decision:
     """Decides in self-play: acts with exploration, and returns the policy target."""
@@ -40,11 +44,33 @@ class Search(Protocol):
     ...
 
 
+def grow(
+  search: SearchFn, params: Params, key: Key, root: Root
+) -> tuple[Decision, mctx.Tree | None]:
+  """What `search(params, key, root)` returns, and the tree that it was made from; None for a search
+  without trees.
+  """
+  method = getattr(search, "grow", None)
+  return (search(params, key, root), None) if method is None else method(params, key, root)
+
+
 @dataclasses.dataclass(frozen=True)
 class SearchWrapper:
-  """A base of searches that change what goes into another search, or what comes out of it."""
+  """A base of searches that change what goes into another search, or what comes out of it.
+
+  Subclasses implement `grow`, with the function of this name for the inner search. The tree is that
+  of the inner search as it is: of the root, model and legal actions that this search was given.
+  """
 
   search: Search
+
+  def __call__(self, params: Params, key: Key, root: Root) -> Decision:
+    """See `Search`."""
+    return self.grow(params, key, root)[0]
+
+  def grow(self, params: Params, key: Key, root: Root) -> tuple[Decision, mctx.Tree | None]:
+    """The decision, and the tree of the inner search; None if that has none."""
+    raise NotImplementedError
 
   @property
   def simulations(self) -> int:

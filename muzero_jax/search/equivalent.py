@@ -11,9 +11,10 @@ from typing import Self
 
 import jax
 import jax.numpy as jnp
+import mctx
 
 from muzero_jax.replay.frames import Replay
-from muzero_jax.search.base import SearchWrapper, every_action, taken
+from muzero_jax.search.base import SearchWrapper, every_action, grow, taken
 from muzero_jax.types import Array, Decision, Key, Metrics, Model, Params, Root
 
 
@@ -94,21 +95,27 @@ class Equivalent(SearchWrapper):
   def for_evaluation(self) -> Self:
     return dataclasses.replace(super().for_evaluation(), greedy=True)
 
-  def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`. The depth is that of the tree, with the same number of simulations."""
+  def grow(self, params: Params, key: Key, root: Root) -> tuple[Decision, mctx.Tree | None]:
+    """See `base.SearchWrapper`.
+
+    At the root of the tree the first action of a class stands for the class. The others, of which
+    the action taken may be one, are illegal: their prior is 0, and no edge is theirs. The decision
+    is about all actions. Its depth is that of the tree, with the same number of simulations.
+    """
     search_key, member_key = jax.random.split(key)
     first = self.classes.find(params, root)
     merged, log_share = merge(root, first)
-    decision = self.search(params, search_key, merged)
+    decision, tree = grow(self.search, params, search_key, merged)
     members = jnp.where(first == decision.action[:, None], log_share, -jnp.inf)
     noise = 1e-4 if self.greedy else 1.0  # in evaluation it breaks ties
     action = jnp.argmax(members + noise * jax.random.gumbel(member_key, members.shape), -1)
-    return dataclasses.replace(
+    shared = dataclasses.replace(
       decision,
       action=action.astype(jnp.int32),
       policy=jnp.take_along_axis(decision.policy, first, 1) * jnp.exp(log_share),
       log_prob=decision.log_prob + taken(log_share, action),
     )
+    return shared, tree
 
 
 def merge(root: Root, first: Array) -> tuple[Root, Array]:

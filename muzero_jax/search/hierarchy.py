@@ -9,9 +9,10 @@ import dataclasses
 from typing import Self
 
 import jax
+import mctx
 
 from muzero_jax.networks.jump import jump_model
-from muzero_jax.search.base import Search, SearchWrapper, log
+from muzero_jax.search.base import Search, SearchWrapper, grow, log
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -47,8 +48,8 @@ class Hierarchy(SearchWrapper):
   def for_reanalysis(self) -> Self:
     return dataclasses.replace(super().for_reanalysis(), planner=self.planner.for_reanalysis())
 
-  def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`."""
+  def grow(self, params: Params, key: Key, root: Root) -> tuple[Decision, mctx.Tree | None]:
+    """See `base.SearchWrapper`. The tree is that of single actions, not the planner's."""
     jumps = jump_model(self.model)
     plan_key, search_key = jax.random.split(key)
     start = Root(root.hidden, jumps.prior(params, root.hidden), root.value)
@@ -57,4 +58,4 @@ class Hierarchy(SearchWrapper):
     pursuit = jax.nn.softmax(jumps.reach(params, root.hidden, goal))
     prior = jax.nn.softmax(root.policy_logits)
     logits = log((1 - self.share) * prior + self.share * pursuit)
-    return self.search(params, search_key, dataclasses.replace(root, policy_logits=logits))
+    return grow(self.search, params, search_key, dataclasses.replace(root, policy_logits=logits))

@@ -8,9 +8,10 @@ actions change. A value of a short horizon is exact about what comes soon, and b
 import dataclasses
 
 import jax.numpy as jnp
+import mctx
 
 from muzero_jax.networks.horizon import second_value
-from muzero_jax.search.base import SearchWrapper
+from muzero_jax.search.base import SearchWrapper, grow
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -30,7 +31,7 @@ def mixed(model: Model, share: float) -> Model:
 
 @dataclasses.dataclass(frozen=True)
 class TwoHorizons(SearchWrapper):
-  """A search in which the root's value is a mixture, too.
+  """A search in which the root's value is a mixture, too. All values in its tree are mixtures.
 
   What is recorded as the root's value, from which returns bootstrap, remains a value of the first
   discount: the network's, plus what the search adds to the mixture. With share 0 that is the value
@@ -39,8 +40,8 @@ class TwoHorizons(SearchWrapper):
 
   model: Model  # `mixed`, with which the search is made
 
-  def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`."""
+  def grow(self, params: Params, key: Key, root: Root) -> tuple[Decision, mctx.Tree | None]:
+    """See `base.SearchWrapper`."""
     value = self.model.decode(self.model.predict(params, root.hidden)[1])
-    decision = self.search(params, key, dataclasses.replace(root, value=value))
-    return dataclasses.replace(decision, value=root.value + decision.value - value)
+    decision, tree = grow(self.search, params, key, dataclasses.replace(root, value=value))
+    return dataclasses.replace(decision, value=root.value + decision.value - value), tree

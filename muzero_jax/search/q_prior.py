@@ -6,8 +6,10 @@ before a policy that is distilled from a search does. The search improves on it 
 
 import dataclasses
 
+import mctx
+
 from muzero_jax.networks.q import q_values
-from muzero_jax.search.base import SearchWrapper
+from muzero_jax.search.base import SearchWrapper, grow
 from muzero_jax.types import Array, Decision, Key, Model, Params, Root
 
 
@@ -32,7 +34,7 @@ class QPrior(SearchWrapper):
 
   model: Model  # `with_q_prior`, with which the search is made
 
-  def __call__(self, params: Params, key: Key, root: Root) -> Decision:
-    """See `base.Search`."""
+  def grow(self, params: Params, key: Key, root: Root) -> tuple[Decision, mctx.Tree | None]:
+    """See `base.SearchWrapper`."""
     logits = self.model.predict(params, root.hidden)[0]
-    return self.search(params, key, dataclasses.replace(root, policy_logits=logits))
+    return grow(self.search, params, key, dataclasses.replace(root, policy_logits=logits))

@@ -14,6 +14,7 @@ import mctx
 import numpy as np
 
 from muzero_jax.search import drawing
+from muzero_jax.search.base import grow
 from muzero_jax.types import Array, Decision, Key, Params, Root, SearchFn, record
 
 # Node, N of the edge to it, mean value of the node; for the root, N counts its own prediction, too.
@@ -38,11 +39,8 @@ def decide(
   search: SearchFn, params: Params, key: Key, root: Root
 ) -> tuple[Decision, Branches | None]:
   """What `search(params, key, root)` returns, and the trees; None for a search without trees."""
-  grow = getattr(search, "grow", None)
-  if grow is None:
-    return search(params, key, root), None
-  decision, tree = grow(params, key, root)
-  return decision, branches(tree)
+  decision, tree = grow(search, params, key, root)
+  return decision, None if tree is None else branches(tree)
 
 
 def branches(tree: mctx.Tree) -> Branches:

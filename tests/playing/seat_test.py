@@ -15,6 +15,8 @@ from muzero_jax.evaluation.evaluator import Evaluator
 from muzero_jax.playing import panel
 from muzero_jax.playing.keyboard import Keyboard
 from muzero_jax.playing.seat import Opinion, Seat, View, play, q_values
+from muzero_jax.search.gumbel import Gumbel
+from muzero_jax.search.horizons import TwoHorizons
 from muzero_jax.search.none import NoSearch
 from muzero_jax.search.trees import Branches
 from muzero_jax.types import Model, Root
@@ -122,6 +124,18 @@ def test_the_agent_says_what_it_thinks_while_the_person_acts():
   np.testing.assert_allclose(opinion.prior, [0.25, 0.25, 0.5], rtol=1e-5)
   np.testing.assert_allclose(opinion.q, [0 + 5, 1 + 5, 2 + 5], rtol=1e-5)
   assert opinion.predicted_value == 10 and opinion.action == 2 and opinion.policy.argmax() == 2
+
+
+def test_q_of_an_agent_whose_search_is_around_a_search_is_its_trees():
+  """Two simulations over three actions: what was not visited is not known."""
+  environment, model = four_rows(), told()
+  search = TwoHorizons(Gumbel(model, 0.5, 2), model).for_evaluation()
+  evaluator = Evaluator(environment, model, search, stack=2)
+  seat = Seat(environment, jax.random.key(0), evaluator=evaluator, params={}, discount=0.5)
+  opinion = seat.look().opinion
+  seat.act(1)
+  seat.close()
+  assert np.isnan(opinion.q).sum() == 1 and opinion.q[2] == 2 + 5
 
 
 def test_q_of_a_tree_by_hand():

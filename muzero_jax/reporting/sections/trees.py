@@ -16,6 +16,10 @@ _ABOUT = (
   "is above the root's v, red: below. Orange: the action taken. The thicker an edge, the more "
   "visits."
 )
+_EQUIVALENT = (
+  "An action with a prior of 0 % is not searched, because the model cannot tell it apart from one "
+  "that is (--search.equivalence). They share the policy after the search."
+)
 
 
 def section(video: Path | None) -> list[Element]:
@@ -39,6 +43,7 @@ def section(video: Path | None) -> list[Element]:
     tag("p", "Moments of the episodes in the video: what the search looked at before it chose."),
     *(_moment(moment, opened=moment is most) for moment in trees),
     note(_ABOUT),
+    *([note(_EQUIVALENT)] if any((moment.tree.root_prior == 0).any() for moment in trees) else []),
   ]
 
 

@@ -35,6 +35,18 @@ def test_an_agent_without_a_tree(tmp_path):
   assert "decides without a tree (--search.kind=none)" in page.text and not page.all("svg")
 
 
+def test_actions_that_others_stand_for_are_explained(tmp_path):
+  """One that was taken: it has a part of the policy, but no prior and no node in the tree."""
+  folder = write_run(tmp_path / "run", metric_rows([1]))
+  tree = tree_by_hand(root_prior=[0.5, 0.0, 0.5], chosen=1)
+  write_moments(folder, [tree_by_hand().to_dict(), tree.to_dict()])
+  page = read_page(folder)
+  assert page.text.count("(--search.equivalence)") == 1
+  assert ["stay", "0 %", "25 %", "0", ""] in page.rows
+  write_moments(folder, [tree_by_hand().to_dict()])
+  assert "(--search.equivalence)" not in read_page(folder).text
+
+
 def test_a_pipe_is_not_read(tmp_path):
   """Reading one would wait for ever."""
   os.mkfifo(tmp_path / "1.json")
