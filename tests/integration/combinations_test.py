@@ -31,7 +31,7 @@ SOONER = {
   "learner.target_period": 3,
   "targets.anneal": 4,
 }
-TICKS = 28
+TICKS = 44  # with returns of 20 steps, learning begins after about 30
 
 Row = tuple[str, ...]  # ideas that are on, in the order of IDEAS
 
