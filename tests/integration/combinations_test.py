@@ -23,11 +23,12 @@ IDEAS = tuple(name.removeprefix(FOLDER) for name in flags.presets() if name.star
 AGENTS = ("dqn", "mellowmax")
 MUZERO = tuple(idea for idea in IDEAS if idea not in AGENTS)
 CATCH = flags.parse(["train", "--preset=catch"], Config())
-# What comes after so many gradient steps comes within the few of a test.
+# What comes after so many gradient steps comes within the few of a test; and what is large is small.
 SOONER = {
   "loss.pretrain": 2,
   "loss.reconstruction_until": 12,
   "learner.reset_every": 8,
+  "loss.consistency_width": 16,
   "learner.target_period": 3,
   "targets.anneal": 4,
 }
@@ -73,9 +74,7 @@ def fits(row: Row) -> bool:
   return True
 
 
-# Their measurement divides by the length of the unroll, which is 0.
-BROKEN = {("dqn", "drift"), ("drift", "mellowmax")}
-PAIRS = {pair for pair in itertools.combinations(IDEAS, 2) if fits(pair)} - BROKEN
+PAIRS = {pair for pair in itertools.combinations(IDEAS, 2) if fits(pair)}
 
 
 def pairs(row: Row) -> set[Row]:
@@ -166,7 +165,7 @@ def test_every_pair_is_in_a_row():
 @pytest.mark.parametrize("ideas", ROWS, ids=name)
 def test_ideas_train_together(ideas, make_config):
   """A few gradient steps, none of which diverges: what is measured and learned is finite."""
-  config = with_ideas(make_config(network__size="grid"), ideas)
+  config = with_ideas(make_config(network__size="grid", cpu_devices=1), ideas)
   values = configs.values(config)
   config = configs.replace(config, {name: min(values[name], n) for name, n in SOONER.items()})
   rules.check(config)
