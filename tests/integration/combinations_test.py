@@ -23,7 +23,7 @@ IDEAS = tuple(name.removeprefix(FOLDER) for name in flags.presets() if name.star
 AGENTS = ("dqn", "mellowmax")
 MUZERO = tuple(idea for idea in IDEAS if idea not in AGENTS)
 CATCH = flags.parse(["train", "--preset=catch"], Config())
-# What comes after so many gradient steps comes within the few of a test; and what is large is small.
+# What comes after so many gradient steps comes within the few of a test; what is large is small.
 SOONER = {
   "loss.pretrain": 2,
   "loss.reconstruction_until": 12,

@@ -38,12 +38,13 @@ def section(video: Path | None) -> list[Element]:
     text = f"There are none: this agent decides without a tree (--search.kind={kind})."
     return [tag("h2", "Search trees"), tag("p", text)]
   most = max(trees, key=lambda moment: moment.surprise)
+  merged = any((moment.tree.root_prior == 0).any() for moment in trees if moment.tree)
   return [
     tag("h2", "Search trees"),
     tag("p", "Moments of the episodes in the video: what the search looked at before it chose."),
     *(_moment(moment, opened=moment is most) for moment in trees),
     note(_ABOUT),
-    *([note(_EQUIVALENT)] if any((moment.tree.root_prior == 0).any() for moment in trees) else []),
+    *([note(_EQUIVALENT)] if merged else []),
   ]
 
 
