@@ -174,13 +174,23 @@ def test_a_job_out_of_time_saves_and_goes_on(trainer, tmp_path, monkeypatch):
 
 
 @needs_submitit
-def test_a_signal_lets_jobs_on_this_machine_save_and_end(trainer, tmp_path):
-  """They are told by this process, which then waits for them."""
+def test_a_signal_lets_jobs_on_this_machine_save_and_end(trainer, tmp_path, monkeypatch):
+  """They are told by this process, which waits for them. While it submits, Ctrl-C is ignored."""
+  submit, submitted = submission.submit, threading.Event()
+
+  def submitting(*words):
+    jobs = submit(*words)
+    submitted.set()
+    return jobs
+
+  monkeypatch.setattr(submission, "submit", submitting)
   words, notes = trainer
   run = flags.parse(["train", "--preset=catch", f"--workdir={tmp_path}/0"], Config())
 
   def interrupt():
     job_of(notes)
+    submitted.wait()
+    time.sleep(0.5)
     os.kill(os.getpid(), signal.SIGINT)
 
   threading.Thread(target=interrupt).start()
