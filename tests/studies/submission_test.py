@@ -175,7 +175,7 @@ def test_a_job_out_of_time_saves_and_goes_on(trainer, tmp_path, monkeypatch):
 
 @needs_submitit
 def test_a_signal_lets_jobs_on_this_machine_save_and_end(trainer, tmp_path, monkeypatch):
-  """They are told by this process, which waits for them. While it submits, Ctrl-C is ignored."""
+  """They are told by this process, which then waits for them."""
   submit, submitted = submission.submit, threading.Event()
 
   def submitting(*words):
@@ -191,7 +191,7 @@ def test_a_signal_lets_jobs_on_this_machine_save_and_end(trainer, tmp_path, monk
     job_of(notes)
     submitted.wait()
     time.sleep(0.5)
-    os.kill(os.getpid(), signal.SIGINT)
+    os.kill(os.getpid(), signal.SIGTERM)
 
   threading.Thread(target=interrupt).start()
   with pytest.raises(signals.Stopped):
