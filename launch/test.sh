@@ -2,8 +2,8 @@
 # Installs the requirements into .venv, then runs the linter, the type checker and the tests. The
 # tests marked as long, of learning and of whole commands, run only if the first argument is --all.
 # With --targets only those run that compile for GPUs and TPUs; it installs their compilers, which
-# take about 1 GB. With --targets=tpu these are the compiler for TPUs and its tests. Where a compiler
-# cannot be installed, its tests are skipped. Further arguments are passed on to pytest:
+# take about 1 GB; --targets=tpu does so for TPUs only. If a compiler cannot be installed, its tests
+# are skipped. Further arguments are passed on to pytest:
 #   launch/test.sh -k replay
 #   launch/test.sh --all --durations=15
 set -euo pipefail
@@ -12,7 +12,7 @@ source launch/setup.sh
 install requirements.txt requirements-test.txt
 compiler() {
   .venv/bin/python -m pip install --quiet --disable-pip-version-check "$@" ||
-    echo "the compiler for ${1%%==*} cannot be installed; tests that need it are skipped" >&2
+    echo "${1%%==*} cannot be installed; tests that need this compiler are skipped" >&2
 }
 if [ "${1:-}" = --targets ] || [ "${1:-}" = --targets=tpu ]; then
   targets=$1

@@ -11,7 +11,7 @@ from typing import Any
 
 from muzero_jax import __version__
 
-INT32_MAX = 2**31 - 1  # of integer settings without a maximum of their own, as arrays hold them
+INT32_MAX = 2**31 - 1  # the maximum of integer settings that name none: arrays of them are int32
 
 
 class ConfigError(ValueError):
@@ -569,7 +569,7 @@ class Config:
   """All settings of a run."""
 
   workdir: str = option("", "folder of the run; if it holds a run, that run is resumed")
-  seed: int = option(0, "seed of all random numbers", minimum=0)
+  seed: int = option(0, "seed of all random numbers", minimum=0, maximum=INT32_MAX)
   env_steps: int = option(
     1_000_000,
     "length of the run in steps, rounded up to a whole step in every environment",

@@ -11,6 +11,7 @@ import numpy as np
 
 from muzero_jax.evaluation import canvas
 from muzero_jax.evaluation.recording import Recording
+from muzero_jax.runs import workdir
 from muzero_jax.search.trees import SearchTree
 
 SURPRISING, DISPUTED, REGULAR = 2, 2, 4  # numbers of moments of each kind
@@ -121,9 +122,7 @@ def read(path: Path) -> tuple[str, list[Moment]]:
     ValueError: it holds something else.
   """
   try:
-    if path.is_symlink() or (path.exists() and not path.is_file()):
-      raise ValueError("it is not a file")
-    found = json.loads(path.read_bytes())
+    found = json.loads(workdir.read(path))
     return str(found["search"]), [_moment(fields) for fields in found["moments"]]
   except (TypeError, KeyError, ValueError, OverflowError, RecursionError) as error:
     raise ValueError(f"it describes no moments: {error!r:.200}") from error

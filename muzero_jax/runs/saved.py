@@ -12,8 +12,7 @@ import jax
 from muzero_jax.config import ConfigError
 from muzero_jax.loop import Shared
 from muzero_jax.networks.flat import as_vectors, by_array
-from muzero_jax.runs import digest, storage, trees
-from muzero_jax.runs.workdir import is_own_file
+from muzero_jax.runs import digest, storage, trees, workdir
 
 # Paths of leaves that checkpoints of earlier versions lack. When such a checkpoint is restored,
 # these leaves keep their initial values.
@@ -60,10 +59,7 @@ class Saved:
   def progress(self) -> dict[str, Any]:
     """The dictionary that was saved as `progress`."""
     with self._reading("progress"):
-      path = storage.progress(self.folder)
-      if not is_own_file(path):
-        raise ValueError("it is not a file")
-      found = json.loads(path.read_text())
+      found = json.loads(workdir.read(storage.progress(self.folder)))
       return {
         **found,
         "seconds": float(found["seconds"]),

@@ -88,6 +88,18 @@ def is_own_file(path: Path) -> bool:
   return path.is_file() and not path.is_symlink()
 
 
+def read(path: Path) -> bytes:
+  """The contents of a file of a run.
+
+  Raises:
+    ValueError: it is not a file of its own (`is_own_file`). Reading a pipe would wait for ever.
+    OSError: it cannot be read, or there is none.
+  """
+  if os.path.lexists(path) and not is_own_file(path):
+    raise ValueError("it is not a file")
+  return path.read_bytes()
+
+
 def compare(config: Config, folder: Path) -> None:
   """Checks that a run can be resumed with these settings.
 
@@ -285,9 +297,7 @@ def facts(folder: Path) -> dict[str, Any]:
   """
   path = folder / "config.json"
   try:
-    if os.path.lexists(path) and not is_own_file(path):
-      raise ValueError("it is not a file")
-    found = json.loads(path.read_bytes().decode())
+    found = json.loads(read(path).decode())
     json.dumps(found, ensure_ascii=False).encode()  # fails for half of a surrogate pair
     if not isinstance(found, dict) or not isinstance(found.get("config"), dict):
       raise ValueError("it holds no settings")

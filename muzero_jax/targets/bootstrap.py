@@ -36,10 +36,10 @@ def predicted(model: Model, params: Params, frames: Array) -> Array:
 
 @dataclasses.dataclass(frozen=True)
 class Searched:
-  """The values that a new search finds with the target network: what MuZero Reanalyze does for
-  policies, for values (Ye et al. 2021, EfficientZero, section 4.3).
+  """The values that a new search finds with the target network (EfficientZero, Ye et al. 2021,
+  section 4.3), as MuZero Reanalyze finds policies.
 
-  Its random numbers are those of the gradient step.
+  The random key of the search follows from the number of gradient steps.
   """
 
   search: SearchFn
