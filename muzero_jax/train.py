@@ -1,7 +1,7 @@
 """The host's side of training: runs the compiled loop, logs, evaluates, saves, handles signals.
 
 The host calls the program in rounds of many ticks. While the device computes a round, the host
-processes the metrics of the round before.
+processes the metrics of the round before; on a GPU it does so between two rounds.
 
 Where several processes train together, each runs all of this at the same time; what is written or
 evaluated, process 0 does alone.
@@ -301,8 +301,11 @@ class Training:
       waiting = (self.env_steps, ticks, new)
       if self.ticks == self.warm:
         length.restart()
-      if self.due(self.config.save_every) or self.due(self.config.evaluate_every):
+      pause = self.due(self.config.save_every) or self.due(self.config.evaluate_every)
+      # On a GPU the host runs the program's loops: the call above returns at the end of the round.
+      if pause or self.run.target.platform == "gpu":
         waiting = self._collect(reporter, *waiting, length)
+      if pause:
         self.save_and_evaluate(reporter)
     if waiting:
       self._collect(reporter, *waiting, length)

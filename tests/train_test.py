@@ -1,13 +1,18 @@
 """The host's side of training, in parts; whole runs are in tests/integration."""
 
+import dataclasses
+import json
+import time
 from types import SimpleNamespace
 
+import jax
 import pytest
 
 from muzero_jax import build
 from muzero_jax import config as configs
+from muzero_jax import train as training
 from muzero_jax.config import Config, ConfigError
-from muzero_jax.device import distributed
+from muzero_jax.device import chips, distributed
 from muzero_jax.runs import storage
 from muzero_jax.train import Training, train
 
@@ -81,3 +86,28 @@ def test_the_reason_is_what_the_system_said():
   full = ValueError("RESOURCE_EXHAUSTED: Failed to write\nmore [os_error_code='28']")
   assert storage.reason(full) == "No space left on device"
   assert storage.reason(ValueError("first line\nsecond")) == "first line"
+
+
+class Blocking:
+  """A program of `train.compiled` that returns at the end of its round, a millisecond per tick."""
+
+  def __init__(self, program, clock):
+    self.program, self.clock, self.memory_analysis = program, clock, program.memory_analysis
+
+  def __call__(self, shared, local, ticks):
+    found = jax.block_until_ready(self.program(shared, local, ticks))
+    self.clock[0] += 1e-3 * int(ticks)
+    return found
+
+
+def test_on_a_gpu_each_row_has_the_time_of_its_own_rounds(make_config, tmp_path, monkeypatch):
+  """A round has at most twice as many ticks as the one before, beginning with 8; a row has 40."""
+  compiled, target, clock = training.compiled, chips.local(), [0.0]
+  monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
+  monkeypatch.setattr(chips, "local", lambda: dataclasses.replace(target, platform="gpu"))
+  monkeypatch.setattr(training, "compiled", lambda *words: Blocking(compiled(*words), clock))
+  width = 4 * target.devices.size
+  train(make_config(tmp_path / "run", env_steps=width * 200, log_every=width * 40))
+  rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
+  rates = [row["env_steps_per_second"] for row in rows]
+  assert rates == pytest.approx([1000 * width] * 5)
