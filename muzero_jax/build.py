@@ -441,8 +441,10 @@ def make_plain_search(config: Config, model: Model, platform: str) -> Search:
 
 def tree_implementation(config: Config, platform: str) -> str:
   """Resolves --search.tree=auto: the implementation that is fast on "cpu", "gpu" or "tpu"."""
-  fast = "mctx" if platform == "cpu" else "batched"
-  return fast if config.search.tree == "auto" else config.search.tree
+  if config.search.tree != "auto":
+    return config.search.tree
+  on_gpu = "rounds" if config.search.kind == "gumbel" else "batched"
+  return {"cpu": "mctx", "gpu": on_gpu}.get(platform, "batched")
 
 
 def make_ring(config: Config, spec: Spec, num_devices: int, platform: str = "cpu") -> Ring:

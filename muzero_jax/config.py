@@ -174,8 +174,8 @@ class Search:
     "implementation of the tree search. mctx, batched: the same trees; batched has no "
     "data-dependent loops, which are slow on accelerators. rounds (gumbel): like batched, with one "
     "call of the model for each round of sequential halving: 2 calls for 8 simulations over 6 "
-    "actions. auto: mctx on CPUs, batched elsewhere. gumbel: if simulations do not "
-    "exceed the considered actions, the search looks one step ahead",
+    "actions. auto: mctx on CPUs, rounds on GPUs (puct: batched), batched on TPUs. gumbel: if "
+    "simulations do not exceed the considered actions, the search looks one step ahead",
     choices=("auto", "mctx", "batched", "rounds"),
   )
   max_depth: int = option(0, "largest depth of the tree, in steps; 0: unlimited", minimum=0)

@@ -180,15 +180,16 @@ def test_classes_are_counted_with_the_model_that_is_searched(make_config):
 
 def test_the_tree_follows_the_platform_unless_told(make_config):
   """What differs on accelerators comes from an argument, not from the devices that are here."""
-  for tree, platform, expected in (
-    ("auto", "cpu", "mctx"),
-    ("auto", "gpu", "batched"),
-    ("auto", "tpu", "batched"),
-    ("mctx", "gpu", "mctx"),
-    ("batched", "cpu", "batched"),
+  for kind, tree, platform, expected in (
+    ("gumbel", "auto", "cpu", "mctx"),
+    ("gumbel", "auto", "gpu", "rounds"),
+    ("puct", "auto", "gpu", "batched"),
+    ("gumbel", "auto", "tpu", "batched"),
+    ("gumbel", "mctx", "gpu", "mctx"),
+    ("gumbel", "batched", "cpu", "batched"),
   ):
-    search = build.make_search(make_config(search__tree=tree), None, platform)
-    assert search.tree == expected
+    config = make_config(search__kind=kind, search__tree=tree)
+    assert build.make_search(config, None, platform).tree == expected
 
 
 def test_only_a_tpu_gets_aligned_frames_and_shifts_by_products(make_config):
