@@ -71,9 +71,7 @@ class Env:
     "ffi where it works",
     choices=("auto", "ffi", "callback"),
   )
-  num_threads: int = option(
-    0, "EnvPool threads per device; 0: CPU cores / devices, one less on a GPU", minimum=0
-  )
+  num_threads: int = option(0, "EnvPool threads per device; 0: CPU cores / devices", minimum=0)
   frame_size: int = option(
     84,
     "Atari: height and width of a frame in pixels, for example 84 or 96",

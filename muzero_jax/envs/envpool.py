@@ -112,7 +112,7 @@ def make(
     num_pools: devices of this process that step environments; each gets a pool.
     seed: environment i of device d is seeded with `seed + d * num_envs + i`.
     backend: one of `BACKENDS`; "auto" is the custom call where it works.
-    num_threads: emulator threads per device; 0: see `default_threads`.
+    num_threads: emulator threads per device; 0 divides the cores among the devices.
     atari: settings of an Atari game; ignored by other tasks.
     platform: of the devices: "cpu", "gpu" or "tpu".
     started: if false, no emulators are started; a program that steps them can be compiled only.
@@ -122,7 +122,7 @@ def make(
       its actions are not discrete.
   """
   options = (atari or Atari()).options() if is_atari(task) else {}
-  threads = num_threads or default_threads(num_pools, platform)
+  threads = num_threads or max(1, (os.cpu_count() or 1) // num_pools)
 
   def pool(device: int) -> Any:
     if not started:
@@ -229,15 +229,6 @@ class Unstarted:
       (name, (bytes(8), own, functions))
       for (name, (_, _, functions)), own in zip(real._xla(), shapes, strict=True)
     )
-
-
-def default_threads(num_pools: int, platform: str) -> int:
-  """Emulator threads per device: the cores are divided among the devices of this process.
-
-  A GPU's share is one less than that, for the thread that dispatches its kernels. With 16 cores
-  emulators alone were faster with 15 threads than with 16 (docs/benchmarks.md).
-  """
-  return max(1, (os.cpu_count() or 1) // num_pools - (platform == "gpu"))
 
 
 def choose_backend(backend: str, platform: str = "cpu", started: bool = True) -> str:

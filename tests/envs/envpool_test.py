@@ -396,13 +396,3 @@ def test_the_tasks_that_the_documents_name(task, actions, shape):
   _, time = environment.recv(environment.reset(KEY))
   assert time.first.all() and not time.last.any()
   assert environment.spec.frame_shape == time.frame.shape[1:]
-
-
-@pytest.mark.parametrize(
-  ("cores", "pools", "platform", "threads"),
-  [(16, 1, "cpu", 16), (16, 1, "gpu", 15), (16, 4, "gpu", 3), (2, 4, "cpu", 1), (1, 1, "gpu", 1)],
-)
-def test_the_cores_are_divided_among_devices(monkeypatch, cores, pools, platform, threads):
-  """And a GPU leaves one to the thread that dispatches its kernels."""
-  monkeypatch.setattr(envpool.os, "cpu_count", lambda: cores)
-  assert envpool.default_threads(pools, platform) == threads
