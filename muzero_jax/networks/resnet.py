@@ -12,8 +12,6 @@ import dataclasses
 from typing import Any
 
 import flax.linen as nn
-import jax
-import jax.numpy as jnp
 
 from muzero_jax.networks.cpu import conv
 from muzero_jax.networks.model import Logits, Modules, scale_hidden, stacked_input
@@ -147,10 +145,8 @@ class Dynamics(nn.Module):
   def __call__(self, hidden: Array, action: Array) -> tuple[Array, Array]:
     size = self.size
     # A bias per channel is equivalent to MuZero's constant action planes through a 1x1 convolution,
-    # and cheaper. A product selects it, because on a GPU the gradient of a lookup is slow.
-    table = nn.Embed(self.num_actions, size.channels).embedding.astype(self.layers.dtype)
-    chosen = jax.nn.one_hot(action, self.num_actions, dtype=self.layers.dtype)
-    bias = jnp.matmul(chosen, table, precision="highest")
+    # and cheaper.
+    bias = nn.Embed(self.num_actions, size.channels, dtype=self.layers.dtype)(action)
     # The residual branch is 0 at initialization: at first only the action changes the hidden state.
     x = (
       hidden
