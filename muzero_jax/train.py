@@ -290,21 +290,23 @@ class Training:
     length, waiting, stop = RoundLength(), None, self.stop
     while ticks := self._next_round(length):
       stop.unsaved = True
+      if not waiting:
+        reporter.enter(*self.phase())
       shared, local, new = program(self.state.shared, self.state.local, np.int32(ticks))
       self.state = State(shared, local)
       if waiting:
         self._collect(reporter, *waiting, length)
-      reporter.enter(*self.phase())
+        reporter.enter(*self.phase())
       self.ticks += ticks
       if self.actions and self.ticks == self.actions.limit:
         self.actions.collect(self.state.local, self.ticks)
       waiting = (self.env_steps, ticks, new)
-      if self.ticks == self.warm:
-        length.restart()
       pause = self.due(self.config.save_every) or self.due(self.config.evaluate_every)
       # On a GPU the host runs the program's loops: the call above returns at the end of the round.
       if pause or self.run.target.platform == "gpu":
         waiting = self._collect(reporter, *waiting, length)
+      if self.ticks == self.warm:
+        length.restart()
       if pause:
         self.save_and_evaluate(reporter)
     if waiting:

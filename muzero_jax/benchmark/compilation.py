@@ -180,5 +180,9 @@ def lines(figures: dict[str, Any]) -> list[str]:
       lines.append(
         f"one {name:10}: {part['kernels']:,.0f} kernels, {part['reads']:,.0f} host reads"
       )
-  seconds = {key: value for key, value in figures["estimate"].items() if key != "bound"}
-  return [*lines, f"estimate: a tick takes at least {counts.verdict(seconds)}"]
+  totals = {key: value for key, value in figures["estimate"].items() if key != "bound"}
+  return [
+    *lines,
+    f"estimate: a tick takes at least {1e3 * max(totals.values()):.3g} ms, bound by "
+    f"{figures['estimate']['bound']}",
+  ]

@@ -11,9 +11,6 @@ from muzero_jax.build import Run
 from muzero_jax.loop import LEARNING
 
 KERNEL, READ = 2e-6, 10e-6  # seconds on a GPU: assumed, of a kernel, and of a value the host reads
-# How many times the least time of its memory traffic a tick took on the GPU that was measured, an
-# H200: docs/accelerators.md.
-LIKELY = 3
 DESCENT = 3  # iterations assumed of a loop in a search, where their number depends on data
 
 
@@ -29,20 +26,6 @@ class Count:
   def seconds(self) -> float:
     """The least time in which a GPU is given this work; an estimate."""
     return self.kernels * KERNEL + self.reads * READ
-
-
-def verdict(seconds: dict[str, float]) -> str:
-  """The least time of a tick and what bounds it; and, if that is a GPU's memory, a likely time.
-
-  Args:
-    seconds: "arithmetic", "memory" and, of a GPU, "launches" -> the least time of a tick.
-  """
-  bound = max(seconds, key=lambda key: seconds[key])
-  least = 1e3 * seconds[bound]
-  text = f"{least:.3g} ms, bound by {bound}"
-  if bound == "memory" and "launches" in seconds:
-    text += f"; about {LIKELY * least:.3g} ms are likely"
-  return text
 
 
 def count(run: Run, text: hlo.Program) -> tuple[Count, Count]:

@@ -81,6 +81,12 @@ def test_launches_stay_below_their_ceilings(preset):
   assert figures["acting"]["reads"] == 1  # the condition of the loop over ticks
 
 
+def test_a_simulation_of_a_batched_tree_has_few_launches():
+  """In November 2026: 46. Such a tree is that of PUCT on a GPU; Gumbel's grows in rounds."""
+  simulation = report("h100", "catch", "--search.tree=batched")["simulation"]
+  assert 0 < simulation["kernels"] <= 50 and simulation["reads"] == 0
+
+
 def test_the_newest_frames_are_read_alone():
   """With rows of 3.7 MB; of a gather of such rows, XLA copies the whole array in pieces."""
   needs_compiler("v5e")

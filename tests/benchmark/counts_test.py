@@ -93,16 +93,3 @@ def test_whole_copies_of_the_frames(line, times):
   ring = SimpleNamespace(init=lambda: Frames(jnp.zeros((6, 4, 3), jnp.uint8)))
   run = cast(Any, SimpleNamespace(loop=SimpleNamespace(ring=ring)))
   assert counts.copied(run, hlo.Program(text)) == 72 * times
-
-
-@pytest.mark.parametrize(
-  ("seconds", "text"),
-  [
-    (dict(arithmetic=0.014, memory=0.056, launches=0.034), "56 ms, bound by memory; about 168 ms"),
-    (dict(arithmetic=0.014, memory=0.020, launches=0.034), "34 ms, bound by launches"),
-    (dict(arithmetic=0.072, memory=0.097), "97 ms, bound by memory"),  # a TPU
-  ],
-)
-def test_only_a_gpu_bound_by_memory_gets_a_likely_time(seconds, text):
-  found = counts.verdict(seconds)
-  assert found.startswith(text) and ("likely" in found) == ("about" in text)
