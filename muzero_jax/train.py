@@ -461,6 +461,7 @@ class Training:
     """Starts to save a checkpoint; where that fails, says so and notes it in `problem`."""
     local = self.state.local
     progress = {
+      "env_steps": self.env_steps,
       "ticks": self.ticks,
       "begun": self.run.begun,
       "seconds": reporter.seconds,

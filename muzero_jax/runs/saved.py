@@ -55,6 +55,11 @@ class Saved:
       raise Damaged(f"it cannot be read: {error.strerror}") from error
     if flaw or missing:
       raise Damaged(flaw or f"there is no {missing[0]} in it")
+    if "progress" in (items or ("progress",)):
+      # Checkpoints of earlier versions do not hold their name.
+      steps = self.progress().get("env_steps", self.env_steps)
+      if steps != self.env_steps:
+        raise Damaged(f"it was saved at {steps} steps, and renamed")
 
   def progress(self) -> dict[str, Any]:
     """The dictionary that was saved as `progress`."""

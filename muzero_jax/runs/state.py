@@ -48,6 +48,9 @@ def begin(run: Run, saved: Saved | None) -> InitialState:
     return InitialState(State(shared, local), {}, _no_actions(run, 0))
   progress = saved.progress()
   shared = saved.learner(shared)
+  # Of fewer or more environments than the checkpoint's, other ticks make the same agent steps.
+  ticks = -(-saved.env_steps // run.width)
+  shared = dataclasses.replace(shared, ticks=parallel.replicate(np.int32(ticks), run.devices))
   skipped = int(shared.learner.skipped)
   if skipped > run.config.skip_nonfinite:
     raise ConfigError(

@@ -1,5 +1,6 @@
 """Writes and reads pytrees of arrays with orbax; no other module knows it."""
 
+import errno
 import logging
 import os
 import re
@@ -46,10 +47,14 @@ class Writer:
       number: of the checkpoint.
       progress: a dictionary that can be written as JSON.
       **items: pytrees of arrays.
+
+    Raises:
+      OSError: it cannot be written, or there is one with a larger number.
     """
     arrays = {name: ocp.args.StandardSave(tree) for name, tree in items.items()}
     everything = ocp.args.Composite(progress=ocp.args.JsonSave(progress), **arrays)
-    self._manager.save(number, args=everything)
+    if not self._manager.save(number, args=everything):
+      raise OSError(errno.EEXIST, "there is one of more steps")
     if jax.default_backend() == "cpu":
       # On the CPU orbax writes the arrays without copying them first. Until it has finished, XLA
       # could not update them in place and would copy them.

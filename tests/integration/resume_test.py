@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import pathlib
+import shutil
 
 import jax
 import numpy as np
@@ -127,3 +128,23 @@ def test_other_settings_are_refused_unless_overridden(tmp_path, make_config, cap
   assert restore.restore(str(tmp_path)).env_steps == 128
   assert train.train(configs.replace(other, {"override_config": True})) == 0
   assert "resuming at 128 steps" in capsys.readouterr().out
+
+
+def test_another_number_of_environments_goes_on_at_the_same_steps(tmp_path, make_config, capsys):
+  """Of 3 in place of 4 per device. A newer checkpoint is only a copy of an old one."""
+  quiet = dict(evaluation__episodes=0, evaluation__random_episodes=0)
+  config = make_config(tmp_path, env_steps=128, **quiet)
+  assert train.train(config) == 0
+  shutil.copytree(tmp_path / "checkpoints/128", tmp_path / "checkpoints/99999")
+  width = 3 * jax.local_device_count()
+  begun = -(-128 // width) * width
+  other = {"env.num_envs": 3, "override_config": True, "env_steps": begun + 8 * width}
+  assert train.train(configs.replace(config, other)) == 0
+  said = capsys.readouterr().out
+  assert "99999 is damaged (it was saved at 128 steps, and renamed)" in said
+  assert "resuming at 128 steps" in said
+  assert restore.restore(str(tmp_path)).env_steps == begun + 8 * width
+  assert [row["env_steps"] for row in jsonl.read(tmp_path / "metrics.jsonl")] == [
+    128,
+    begun + 8 * width,
+  ]

@@ -50,3 +50,13 @@ def test_the_next_api_of_orbax_reads_what_is_saved(tmp_path):
   shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), tree)
   found = orbax.load(tmp_path / "3", shapes, checkpointable_name="learner")
   assert jax.tree.all(jax.tree.map(lambda a, b: a.dtype == b.dtype and (a == b).all(), tree, found))
+
+
+def test_a_checkpoint_that_orbax_does_not_write_is_an_error(tmp_path):
+  """It writes none of fewer steps than the newest, and only says so by what it returns."""
+  writer = storage.Writer(tmp_path, keep=2)
+  writer.save(512, {}, learner={"x": jnp.zeros(2)})
+  with pytest.raises(OSError, match="one of more steps"):
+    writer.save(256, {}, learner={"x": jnp.zeros(2)})
+  writer.close()
+  assert [x.name for x in tmp_path.iterdir()] == ["512"]
