@@ -1,8 +1,8 @@
 """Kills a training run at random moments, and starts it again each time, until it is done.
 
 python -m tests.killer KILLS [SEED [SECONDS]] [pong] [flag of launch.train ...] compares a run of
-Catch or Pong that was killed so often with one that was not, and prints what happened. Each time it
-is killed up to so many seconds (3) after it has begun to start, to compile or to train.
+Catch or Pong that was killed so often with one that was not, and prints what happened. Each time
+it is killed up to so many seconds (3) after it has begun to start, compile, train or evaluate.
 """
 
 import collections
@@ -30,7 +30,8 @@ SETTINGS = (
 PONG = (
   "--env.kind=envpool --env.task=Pong-v5 --env.frame_size=16 --env.num_envs=2 --env.noop_max=5 "
   "--search.kind=q --loss.q=1 --loss.reward=0 --loss.value=0 --loss.policy=0 --targets.unroll=0 "
-  "--targets.bootstrap=q_max --evaluation.episodes=0 --env_steps=8192 --resume=exact"
+  "--targets.bootstrap=q_max --evaluation.episodes=0 --env_steps=8192 --evaluate_every=0 "
+  "--resume=exact"
 ).split()
 
 # What a run's output shows first in each phase.
@@ -64,13 +65,13 @@ def run(folder: pathlib.Path, words: list[str]) -> str:
 
 
 def kill_and_finish(
-  folder: pathlib.Path, words: list[str], kills: int, seed: int, longest: float
+  folder: pathlib.Path, words: list[str], kills: int, seed: int, longest: float, phases: int = 3
 ) -> collections.Counter:
   """Kills the run so often, and then lets it finish.
 
   Each start is ended by a random signal, up to `longest` seconds after it has reached a random one
-  of the first three phases, so that all are met on a slow machine, too. It may be saving then, or
-  evaluating. A start that is done before its time counts as a kill without a signal.
+  of the first `phases` phases, so that all are met on a slow machine, too. It may be saving then. A
+  start that is done before its time counts as a kill without a signal.
 
   Returns:
     How often each signal ended the run in which phase: the last of the phases that its output
@@ -81,7 +82,7 @@ def kill_and_finish(
   for _ in range(kills):
     before = log.stat().st_size if log.exists() else 0
     number, seconds = choose.choice(SIGNALS), choose.uniform(0, longest)
-    mark = choose.choice(list(PHASES.values())[:3])
+    mark = choose.choice(list(PHASES.values())[:phases])
     process, begun = start(folder, words), 0.0
     while process.poll() is None and (not begun or time.perf_counter() - begun < seconds):
       if not begun and mark in log.read_text()[before:]:
@@ -115,12 +116,12 @@ def main() -> int:
   jax.config.update("jax_num_cpu_devices", 2)
   numbers = list(itertools.takewhile(str.isdecimal, sys.argv[1:]))
   kills, seed, longest = (int(x) for x in [*numbers, *("1", "0", "3")[len(numbers) :]])
-  words = [*SETTINGS, "--env_steps=400000"]
+  words = [*SETTINGS, "--env_steps=400000", "--evaluate_every=20480"]
   for word in sys.argv[1 + len(numbers) :]:
     words += PONG if word == "pong" else [word]
   folder = pathlib.Path(tempfile.mkdtemp())
   run(folder / "whole", words)
-  happened = kill_and_finish(folder / "killed", words, kills, seed, longest)
+  happened = kill_and_finish(folder / "killed", words, kills, seed, longest, phases=4)
   for (name, where), count in sorted(happened.items()):
     print(f"{name} while {where}: {count}")
   pairs = list(zip(state(folder / "whole"), state(folder / "killed"), strict=True))
