@@ -29,9 +29,8 @@ from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting import board, tracker
 from muzero_jax.reporting.final import finish
-from muzero_jax.runs import actions, diverged, metrics, signals, storage, workdir
+from muzero_jax.runs import actions, diverged, metrics, rollback, signals, storage, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
-from muzero_jax.runs.jsonl import forget
 from muzero_jax.runs.progress import FILLING, Screen, ScreenLike, fitted
 from muzero_jax.runs.saved import Saved
 from muzero_jax.runs.signals import Stop, Stopped
@@ -221,9 +220,8 @@ class Training:
     if self.ticks >= self.total:
       done = f"This run has done its {self.env_steps:,} steps"
       print(f"{done}; ask for more with --env_steps.", flush=True)
-    elif distributed.is_first():
-      forget(self.folder / "evaluations.jsonl", self.env_steps)
     if distributed.is_first():
+      rollback.forget(self.folder, self.env_steps)
       self.tracker = tracker.opened(self.config, self.folder, self.env_steps)
 
   def end(self) -> int:

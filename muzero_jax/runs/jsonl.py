@@ -36,14 +36,16 @@ def read(path: Path) -> list[dict[str, Any]]:
 def forget(path: Path, after: int) -> None:
   """Removes the rows of a .jsonl file with more than `after` env_steps, and unreadable lines.
 
-  A resumed run calls it to remove the rows that were written after its checkpoint was saved.
+  The file is written only if there are any.
 
   Raises:
     OSError: the file cannot be written.
   """
   if path.exists():
     kept = [row for row in read(path) if row.get("env_steps", 0) <= after]
-    workdir.write(path, "".join(json.dumps(row) + "\n" for row in kept))
+    text = "".join(json.dumps(row) + "\n" for row in kept).encode()
+    if text != path.read_bytes():
+      workdir.write(path, text)
 
 
 def append(path: Path, *rows: dict[str, Any]) -> None:

@@ -15,7 +15,6 @@ import numpy as np
 from muzero_jax.diagnostics import derived
 from muzero_jax.runs.events import Events
 from muzero_jax.runs.journal import Journal
-from muzero_jax.runs.jsonl import forget
 from muzero_jax.runs.progress import ScreenLike
 from muzero_jax.types import Metrics
 
@@ -69,8 +68,8 @@ class Reporter:
   called after each. `write` is called whenever a row is due.
 
   Args:
-    folder: the run's folder, where metrics.jsonl and the TensorBoard events are written; None: they
-      are not, because another process writes them.
+    folder: the run's folder, where metrics.jsonl, which ends at `start`, and the TensorBoard events
+      are written; None: they are not, because another process writes them.
     screen: where it is shown how far the run is.
     start: agent steps done so far; not 0 when the run is resumed.
     simulations: search simulations per agent step.
@@ -107,7 +106,6 @@ class Reporter:
     self._since = (0, 0, 0.0)
     self._clock = time.perf_counter()
     if folder:
-      forget(folder / "metrics.jsonl", start)
       self._journal = Journal(folder / "metrics.jsonl", self.say)
       self._events = Events(folder, start, self.seconds, self.say)
     self._seen: dict[str, float] = {}  # the newest values of the metrics in `SHOWN`

@@ -1,5 +1,6 @@
 """How much of a run is done, as far as its folder says."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +24,19 @@ def finished(config: Config) -> bool:
     row.get("agent") == "trained" and row.get("env_steps", 0) >= config.env_steps
     for row in jsonl.read(folder / "evaluations.jsonl")
   )
+
+
+def begun(config: Config) -> bool:
+  """Whether there is a run in `config.workdir`, even a damaged one, that may have these settings.
+
+  These can be used, then: what keeps that run from going on is its own.
+  """
+  folder = Path(config.workdir)
+  try:
+    own = workdir.load(folder)
+  except ConfigError:
+    return any(os.path.lexists(folder / name) for name in ("config.json", "checkpoints"))
+  return config.override_config or not configs.differences(own, config)
 
 
 def folders(runs: Sequence[Config]) -> list[str]:

@@ -13,7 +13,7 @@ from muzero_jax.runs import workdir
 from muzero_jax.runs.progress import Progress
 from muzero_jax.studies import completion
 
-REFUSED = 2  # the exit code of a command whose settings cannot be used
+REFUSED = 2  # the exit code of a command whose settings, or whose run, cannot be used
 
 
 class TrainingProcess:
@@ -32,6 +32,8 @@ class TrainingProcess:
     self.runs, self.waiting = runs, [run for run in runs if not completion.finished(run)]
     self.config, self.begun, self.before = runs[0], time.monotonic(), done(self.waiting)
     self.first = first
+    # Whether its settings are known to be usable, because some of its runs have begun with them.
+    self.proven = any(map(completion.begun, self.waiting))
     name = f"run {first}"
     if len(runs) > 1:
       folder = str(Path(self.config.workdir).parent)
@@ -95,17 +97,21 @@ class TrainingProcess:
     """Whether the process has ended with an error."""
     return self.ended and bool(self.process and self.process.returncode)
 
-  def outcome(self) -> str:
+  def outcome(self, proven: bool = False) -> str:
     """What the process, which has ended, printed of its evaluation, or of the error it ended with.
 
+    Args:
+      proven: another run has ended well, so that the settings that all have can be used.
+
     Raises:
-      ConfigError: it has refused its settings, which other runs have, too.
+      ConfigError: it has refused its settings, which other runs have, too. A run that had begun
+        with them is refused for a reason of its own, such as damage; that is a failure like others.
     """
     code = self.wait()
     printed = Path(f"{self.config.workdir}.log").read_text(errors="replace").strip().splitlines()
     if code:
       error = f"ended with exit code {code}: {printed[-1] if printed else ''}"
-      if code == REFUSED:
+      if code == REFUSED and not (proven or self.proven):
         raise ConfigError(f"the run in {self.config.workdir} {error}")
       return error
     score = next((line for line in reversed(printed) if ": mean return " in line), "done")

@@ -94,7 +94,8 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
     parallel: number of processes at the same time, each with a GPU of its own if there are so many.
 
   Raises:
-    ConfigError: one of them has refused its settings; the others are stopped.
+    ConfigError: one of them has refused its settings, before any has ended well; the others are
+      stopped.
   """
   begun, trained, seconds = time.monotonic(), progress.trained, progress.seconds
   waiting = unfinished(groups, progress.over + 1, progress)
@@ -114,7 +115,7 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
         if not process.ended:
           process.show(progress.left(sum(process.over for process in processes.values())))
           continue
-        outcome = process.outcome()
+        outcome = process.outcome(proven=progress.over > len(progress.failed))
         trained += process.trained
         if process.failed and len(process.runs) > 1:
           outcome = f"those that are not finished are trained alone, because it {outcome}"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import resource
 
 import imageio.v2 as imageio
 import jax
@@ -180,3 +181,40 @@ def test_a_video_has_a_frame_for_each_step(games, tmp_path):
   with imageio.get_reader(path) as film:
     facts = film.get_meta_data()
     assert facts["size"] == (316, 420) and facts["fps"] == 5 and sum(1 for _ in film) == 12
+
+
+class Noise(Canvas):
+  """Draws pictures that cannot be compressed."""
+
+  def __init__(self): ...
+
+  def draw(self, t):
+    return np.random.default_rng(t).integers(0, 256, (320, 320, 3), np.uint8)
+
+
+@pytest.fixture
+def little_room():
+  """Files of more than 100 kB cannot be written: ffmpeg is killed then."""
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+  yield
+  resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize(
+  ("times", "said"), [(1, "ffmpeg has not completed it"), (10, r"ffmpeg has ended: .*Broken pipe")]
+)
+def test_a_video_without_room_leaves_nothing(times, said, games, tmp_path, little_room):
+  """Noticed after the last picture, of which ffmpeg holds some back, or before it."""
+  game = dataclasses.replace(games, steps=games.steps * times)
+  with pytest.raises(OSError, match=said) as caught:
+    video.write(tmp_path / "8.mp4", game, Noise(), 5)
+  assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
+
+
+def test_a_video_that_lacks_pictures_is_not_kept(games, tmp_path, monkeypatch):
+  path, check = tmp_path / "8.mp4", video._check
+  monkeypatch.setattr(video, "_check", lambda draft, frames: check(draft, frames + 1))
+  with pytest.raises(OSError, match="ffmpeg has written 12 of 13 images"):
+    video.write(path, games, None, 5)
+  assert not list(tmp_path.iterdir())

@@ -17,10 +17,17 @@ def largest(folder):
   return max((x for x in folder.rglob("*") if x.is_file()), key=lambda x: x.stat().st_size)
 
 
+def evaluated(folder, steps):
+  """Writes an evaluation of the agent of so many steps."""
+  row = {"env_steps": steps, "task": "catch", "protocol": "own", "agent": "trained"}
+  row |= {**summary([1.0, -1.0], "catch"), "lengths": [9, 9]}
+  jsonl.append(folder / "evaluations.jsonl", row)
+
+
 def test_the_one_before_is_used(tmp_path, make_config, capsys):
   """Checkpoints of 192 and 256 steps, the newer one cut, and a stray folder. Reading changes
-  nothing; training sets both aside, drops the evaluation after 192 steps, and goes on. Where none
-  is left, both refuse.
+  nothing; training sets both aside, drops the evaluation after 192 steps, and goes on. A run that
+  is done with the one that is used drops what came after it, too. Where none is left, both refuse.
   """
   config = make_config(
     tmp_path,
@@ -33,9 +40,7 @@ def test_the_one_before_is_used(tmp_path, make_config, capsys):
   )
   assert train.train(config) == 0
   for steps in (192, 256):
-    row = {"env_steps": steps, "task": "catch", "protocol": "own", "agent": "trained"}
-    row |= {**summary([1.0, -1.0], "catch"), "lengths": [9, 9]}
-    jsonl.append(tmp_path / "evaluations.jsonl", row)
+    evaluated(tmp_path, steps)
   places = tmp_path / "checkpoints"
   name = largest(places / "256" / "learner")
   os.truncate(name, 100)
@@ -58,8 +63,14 @@ def test_the_one_before_is_used(tmp_path, make_config, capsys):
   assert sorted(x.name for x in (tmp_path / "damaged").iterdir()) == ["256", "99999999"]
   assert len(list(tmp_path.glob("events.*"))) == 1
 
-  for steps in (256, 320):
-    largest(places / str(steps) / "learner").unlink()
+  evaluated(tmp_path, 320)
+  largest(places / "320" / "learner").unlink()
+  assert train.train(config) == 0
+  assert "This run has done its 256 steps" in capsys.readouterr().out
+  for name, kept in (("evaluations", [192]), ("metrics", [64, 128, 192, 256])):
+    assert [row["env_steps"] for row in jsonl.read(tmp_path / f"{name}.jsonl")] == kept
+
+  largest(places / "256" / "learner").unlink()
   for use in (lambda: train.train(config), lambda: restore.restore(str(tmp_path))):
     with pytest.raises(ConfigError, match="none of the checkpoints can be used"):
       use()

@@ -8,7 +8,7 @@ import struct
 import pytest
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 
-from muzero_jax.runs import events, jsonl
+from muzero_jax.runs import events, jsonl, rollback
 from muzero_jax.runs.journal import Journal
 from muzero_jax.runs.metrics import Reporter
 from muzero_jax.runs.progress import Screen
@@ -39,6 +39,7 @@ def test_one_file_without_what_came_after_the_checkpoint(tmp_path):
       if start < steps:
         row = {"env_steps": steps, "seconds": steps / 10, "loss/total": steps + start / 100}
         jsonl.append(tmp_path / "metrics.jsonl", row | {"note": "text"})
+    rollback.forget(tmp_path, 20)
     with reporter(tmp_path, 20, seconds=2.0) as begun:
       begun.env_steps = 40
       begun.write()

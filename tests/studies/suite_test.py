@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import re
 import subprocess
 import sys
@@ -125,6 +126,58 @@ def test_refused_settings_end_the_others(jobs):
   with pytest.raises(ConfigError, match="Pong-v5/1 ended with exit code 2: error: no such game"):
     series.train(groups, progress, parallel=2)
   assert time.monotonic() - begun < 30
+
+
+def other_settings(run):
+  write_run(Path(run.workdir), [], search__num_simulations=3)
+
+
+def same_settings(run):
+  finish(run, 0.0)
+  (Path(run.workdir) / "evaluations.jsonl").unlink()
+
+
+def cut_settings(run):
+  same_settings(run)
+  os.truncate(Path(run.workdir) / "config.json", 9)
+
+
+def only_checkpoints(run):
+  (Path(run.workdir) / "checkpoints").mkdir(parents=True)
+
+
+@pytest.mark.parametrize("before", [same_settings, cut_settings, only_checkpoints])
+def test_a_run_that_cannot_go_on_does_not_end_the_others(before, jobs, tmp_path, capsys):
+  """Seed 0 has begun, with the settings of all: they can be used, and its refusal is its own."""
+  groups, progress = jobs("import sys\nif sys.argv[1] == '0': print('error: no') or sys.exit(2)\n")
+  before(groups[0][0])
+  series.train(groups, progress)
+  first, second = capsys.readouterr().out.splitlines()
+  assert (
+    f"{tmp_path}/Pong-v5/0: ended with exit code 2: error: no (" in first and ": done" in second
+  )
+  assert progress.over == 2 and progress.failed == [f"{tmp_path}/Pong-v5/0"]
+
+
+def test_settings_with_which_another_run_has_ended_are_not_at_fault(jobs, tmp_path):
+  """Whatever seed 1 is refused for; seed 0 was trained before."""
+  groups, progress = jobs("import sys\nsys.exit(2 * int(sys.argv[1]))\n")
+  series.train(groups, progress)
+  assert progress.failed == [f"{tmp_path}/Pong-v5/1"]
+
+
+@pytest.mark.parametrize("override", [False, True])
+def test_a_folder_with_a_run_of_other_settings_ends_all(override, jobs, tmp_path):
+  """Unless they are to be replaced, which that run alone may not be able to do."""
+  groups, progress = jobs("import sys\nif sys.argv[1] == '0': sys.exit(2)\n")
+  other_settings(groups[0][0])
+  groups = [[dataclasses.replace(run, override_config=override) for run in x] for x in groups]
+  if override:
+    series.train(groups, progress)
+    assert progress.failed == [f"{tmp_path}/Pong-v5/0"]
+  else:
+    with pytest.raises(ConfigError, match="Pong-v5/0 ended with exit code 2"):
+      series.train(groups, progress)
 
 
 def test_the_others_go_on_when_a_run_fails(jobs, tmp_path, capsys):

@@ -1,0 +1,25 @@
+"""Removes what a run made after the checkpoint that it goes on from."""
+
+from pathlib import Path
+
+from muzero_jax.runs import jsonl
+
+
+def forget(folder: Path, after: int) -> None:
+  """Removes rows of metrics and evaluations, and videos, of more than `after` agent steps.
+
+  They are of an agent that is lost: the run may be another one when it has done as many steps.
+
+  Args:
+    folder: the run's folder. Videos that are elsewhere, behind a symbolic link, are not removed.
+    after: agent steps of the checkpoint.
+
+  Raises:
+    OSError: a file cannot be written or removed.
+  """
+  for name in ("metrics.jsonl", "evaluations.jsonl"):
+    jsonl.forget(folder / name, after)
+  place = folder / "video"
+  for path in [] if place.is_symlink() else place.glob("*.*"):
+    if path.suffix in (".mp4", ".json") and path.stem.isdecimal() and int(path.stem) > after:
+      path.unlink()
