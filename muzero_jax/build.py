@@ -107,7 +107,7 @@ class Run:
 
     A device's random numbers depend on its place among the devices of all processes.
     """
-    key = jax.random.fold_in(jax.random.key(self.config.seed), 1 + self.begun)
+    key = jax.random.fold_in(jax.random.key(self.config.seed), (1 + self.begun) % 2**32)
     keys = jax.random.split(key, 2 * self.devices.size)
     states, own = [], parallel.own(self.devices)
     for device in own:

@@ -118,6 +118,12 @@ def test_settings_reach_the_q_head(make_config):
     assert build.make_ring(config, games, 1).later == 2 + 3
 
 
+def test_environments_are_seeded_after_any_number_of_steps(make_config):
+  """A key takes 32 bits, and 1,024 devices make more steps than these count."""
+  run = build.build(make_config(), begun=2**32)
+  assert run.local().key.shape == (run.devices.size,)
+
+
 def test_a_run_without_an_unroll_fits_together(make_config):
   """A whole tick can be made of it: all shapes fit with an unroll of 0."""
   dqn = dict(search__kind="q", targets__unroll=0, targets__bootstrap="q_double", loss__q=1.0)

@@ -121,8 +121,13 @@ def table(rows: list[Row]) -> str:
   lines += [
     f"| {row.devices:,} | {row.hosts:,} | {row.env_steps_per_second:,.0f} | {row.efficiency:.2f} | "
     f"{row.limit} | {row.reduced / 2**20:.2f} MiB in {1e3 * row.reduce_seconds:.3f} ms | "
-    f"{row.cores_per_device:.1f} | {row.replay / 2**30:,.1f} GiB | "
+    f"{row.cores_per_device:.1f} | {_size(row.replay)} | "
     f"{row.checkpoint / 2**20:,.0f} MiB in {row.checkpoint_seconds:.2f} s |"
     for row in rows
   ]
   return "\n".join(lines)
+
+
+def _size(count: float) -> str:
+  """A number of bytes, in MiB where it is less than a GiB."""
+  return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.1f} MiB"

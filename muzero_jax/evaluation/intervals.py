@@ -107,7 +107,7 @@ OVER_GAMES: dict[str, Callable] = {
 }
 
 
-def over_games(scores: Sequence[Sequence[float]]) -> dict[str, dict]:
+def over_games(scores: Sequence[Sequence[float] | np.ndarray]) -> dict[str, dict]:
   """Mean, median, IQM and optimality gap of human-normalized scores over games.
 
   Their intervals are those of a stratified bootstrap, which resamples the seeds of each game:

@@ -64,6 +64,22 @@ def flaw(folder: Path, parts: Sequence[str] = ()) -> str:
   return ""
 
 
+def stray(folder: Path) -> str:
+  """What in `folder`, itself included, is neither a file of its own nor a folder, in words; or "".
+
+  Whoever reads the folder by its paths would follow a symbolic link to elsewhere, and would wait
+  for ever at a pipe.
+
+  Raises:
+    OSError: the folder cannot be read.
+  """
+  for path in (folder, *folder.rglob("*")):
+    if path.is_symlink() or not (is_own_file(path) or path.is_dir()):
+      kind = "a symbolic link" if path.is_symlink() else "not a file"
+      return f"{'it' if path == folder else path.relative_to(folder).as_posix()} is {kind}"
+  return ""
+
+
 def _files(folder: Path) -> dict[str, Path]:
   """The regular files in a folder and below it, by their names from there; no symbolic links."""
   return {

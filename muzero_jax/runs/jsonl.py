@@ -21,16 +21,16 @@ def read(path: Path) -> list[dict[str, Any]]:
   """The rows of a .jsonl file; [] when there is no file.
 
   Lines that cannot be used are left out, and their number is printed once: those that are not a
-  JSON object, and those with a field of another type than in `_FIELDS`. A last line without a
+  JSON object, and those with a field of another type than in `FIELDS`. A last line without a
   newline may still be being written: if it cannot be used, it is left out, and not counted.
 
   Raises:
     ConfigError: it is not a file, or it cannot be read.
   """
   *lines, unfinished = _text(path).split(b"\n")
-  rows = [_row(line) for line in lines if line.strip()]
+  rows = [parsed(line) for line in lines if line.strip()]
   _say_how_many_are_bad(path, sum(row is None for row in rows))
-  return [row for row in [*rows, _row(unfinished)] if row is not None]
+  return [row for row in [*rows, parsed(unfinished)] if row is not None]
 
 
 def forget(path: Path, after: int) -> None:
@@ -97,7 +97,7 @@ def _say_how_many_are_bad(path: Path, bad: int) -> None:
     print(f"note: {path}: {bad} unreadable {noun} left out.", file=sys.stderr)
 
 
-def _row(line: bytes) -> dict[str, Any] | None:
+def parsed(line: bytes) -> dict[str, Any] | None:
   """The object in one line of a .jsonl file, or None."""
   try:
     row = json.loads(line.decode(), parse_int=_int, parse_float=_float)
@@ -106,7 +106,7 @@ def _row(line: bytes) -> dict[str, Any] | None:
   except (ValueError, RecursionError):
     return None
   valid = isinstance(row, dict) and all(
-    check(row[name]) for name, check in _FIELDS.items() if name in row
+    check(row[name]) for name, check in FIELDS.items() if name in row
   )
   return row if valid else None
 
@@ -129,7 +129,8 @@ def _is_finite(value: Any) -> bool:
   return is_number(value) and math.isfinite(value)
 
 
-def _is_count(value: Any) -> bool:
+def is_count(value: Any) -> bool:
+  """Whether a JSON value is an integer of 0 or more."""
   return isinstance(value, int) and is_number(value) and value >= 0
 
 
@@ -139,14 +140,14 @@ def _is_interval(value: Any) -> bool:
 
 
 # Fields whose values the program computes with, and what these must be.
-_FIELDS: dict[str, Callable[[Any], bool]] = {
-  "env_steps": _is_count,
-  "frames": _is_count,
-  "updates": _is_count,
+FIELDS: dict[str, Callable[[Any], bool]] = {
+  "env_steps": is_count,
+  "frames": is_count,
+  "updates": is_count,
   "seconds": lambda value: _is_finite(value) and 0 <= value < 1e12,
-  "cut_off": _is_count,
-  "stuck": _is_count,
-  "episodes": lambda value: _is_count(value) and value > 0,
+  "cut_off": is_count,
+  "stuck": is_count,
+  "episodes": lambda value: is_count(value) and value > 0,
   "task": lambda value: isinstance(value, str),
   "protocol": lambda value: isinstance(value, str),
   "agent": lambda value: isinstance(value, str),

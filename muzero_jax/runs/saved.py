@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import jax
 from muzero_jax.config import ConfigError
 from muzero_jax.loop import Shared
 from muzero_jax.networks.flat import as_vectors, by_array
-from muzero_jax.runs import digest, storage, trees, workdir
+from muzero_jax.runs import counted, digest, storage, trees, workdir
 
 # Paths of leaves that checkpoints of earlier versions lack. When such a checkpoint is restored,
 # these leaves keep their initial values.
@@ -42,6 +41,8 @@ class Saved:
   def check(self, items: tuple[str, ...] = ()) -> None:
     """Compares the files with their digests; checkpoints of earlier versions have none.
 
+    Nothing in it may be a symbolic link, whatever items are looked at: orbax would follow it.
+
     Args:
       items: the items to look at; (): all.
 
@@ -49,7 +50,7 @@ class Saved:
       Damaged: something is missing or has changed since it was saved.
     """
     try:
-      flaw = digest.flaw(self.folder, items)
+      flaw = digest.stray(self.folder) or digest.flaw(self.folder, items)
       missing = [x for x in items or ("learner", "local", "progress") if not self.has(x)]
     except OSError as error:
       raise Damaged(f"it cannot be read: {error.strerror}") from error
@@ -64,12 +65,11 @@ class Saved:
   def progress(self) -> dict[str, Any]:
     """The dictionary that was saved as `progress`."""
     with self._reading("progress"):
-      found = json.loads(workdir.read(storage.progress(self.folder)))
-      return {
-        **found,
-        "seconds": float(found["seconds"]),
-        "pending": {name: (float(x), float(w)) for name, (x, w) in found["pending"].items()},
-      }
+      content = workdir.read(storage.progress(self.folder))
+    try:
+      return counted.read(content, self.env_steps, needs_begun=self.has("actions"))
+    except ValueError as error:
+      raise Damaged(f"its progress {error}") from error
 
   def restore(self, **abstract: Any) -> dict[str, Any]:
     """Restores items.

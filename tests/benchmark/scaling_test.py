@@ -50,6 +50,12 @@ def test_emulators_without_cores():
   found = row(ONE, NETWORK, 4, cores_per_device=0.5)
   assert (found.efficiency, found.limit) == (0.25, "emulators")
   assert "| 4 | 1 | 1,000 | 0.25 | emulators |" in table([found])
+  assert "| 2.0 | 1.0 GiB |" in table([found])
+
+
+def test_a_small_replay_is_in_mib():
+  found = row(dataclasses.replace(ONE, replay=3 * 2**19), NETWORK, 4, cores_per_device=2)
+  assert "| 2.0 | 1.5 MiB |" in table([found])
 
 
 def test_the_command(capsys):

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import pathlib
 import shutil
@@ -14,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from muzero_jax.config import ConfigError
-from muzero_jax.runs import digest
+from muzero_jax.diagnostics import derived
+from muzero_jax.runs import digest, jsonl, metrics
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.saved import Damaged, Saved
 from tests import fuzz
@@ -246,6 +248,114 @@ def test_nothing_outside_the_folder_is_read(name, tmp_path):
   secret = hashlib.sha256(b"s").hexdigest()
   (folder / digest.NAME).write_text(json.dumps({"sha256": {name: secret}}))
   assert digest.flaw(folder) == f"{name} is missing"
+
+
+PROGRESS = {"ticks": 20, "begun": 4, "seconds": 0.5, "pending": {"loss/total": [2.0, 1.0]}}
+
+
+def forge(checkpoint: pathlib.Path, content: bytes) -> None:
+  """Writes another `progress` into a checkpoint, with digests that fit."""
+  (checkpoint / "progress" / "metadata").write_bytes(content)
+  (checkpoint / digest.NAME).unlink(missing_ok=True)
+  digest.write(checkpoint)
+
+
+@pytest.mark.parametrize(
+  "change",
+  [
+    {"begun": "soon"},
+    {"begun": None},
+    {"begun": -1},
+    {"begun": 21},  # after the checkpoint
+    {"begun": True},
+    {"ticks": 0.5},
+    {"seconds": math.inf},
+    {"seconds": math.nan},
+    {"seconds": -1.0},
+    {"seconds": 9.999999e11},  # a row would round it to what is unreadable
+    {"seconds": "1"},
+    {"pending": []},
+    {"pending": {"loss/total": 1.0}},
+    {"pending": {"loss/total": [1.0]}},
+    {"pending": {"loss/total": [1.0, "1"]}},
+    {"pending": {"loss/total": [1e99, 1e-9]}},
+    {"pending": {"seconds": [math.inf, 1.0]}},  # would replace that of a row
+    {"pending": {"\ud800": [1.0, 1.0]}},
+  ],
+  ids=repr,
+)
+def test_progress_that_no_run_saves_is_damage(folder, capsys, change):
+  forge(folder / "checkpoints" / "20", json.dumps(PROGRESS | change).encode())
+  assert Checkpoints(folder).load(everything) == 10
+  assert "20 is damaged (its progress " in capsys.readouterr().out
+
+
+def test_progress_has_what_a_run_needs(folder):
+  """Where the environments were seeded, only beside actions, which count from there; sums of
+  metrics may be what float32s can be.
+  """
+  newest = folder / "checkpoints" / "20"
+  sums = {"a/nan": [math.nan, 1.0], "a/inf": [-math.inf, math.nan], "a/small": [1e-45, 3e38]}
+  forge(newest, json.dumps(PROGRESS | {"pending": sums}).encode())
+  assert set(Saved(newest).progress()["pending"]) == set(sums)
+  for name in ("begun", "seconds", "pending"):
+    forge(newest, json.dumps({key: x for key, x in PROGRESS.items() if key != name}).encode())
+    (newest / "actions").mkdir(exist_ok=True)
+    with pytest.raises(Damaged, match=f"its progress has no {name}"):
+      Saved(newest).progress()
+    (newest / "actions").rmdir()
+  forge(newest, json.dumps({"seconds": 1, "pending": {}}).encode())
+  assert Saved(newest).progress() == {"seconds": 1.0, "pending": {}}
+
+
+@pytest.mark.parametrize("digests", [True, False])
+@pytest.mark.parametrize("name", ["", "learner", "learner/_METADATA", "local/more"])
+def test_no_link_is_followed(folder, capsys, name, digests):
+  """Neither in place of a checkpoint nor of what is in it, whose contents would pass; a further one
+  counts as well, whatever items are asked for.
+  """
+  place = folder / "checkpoints" / "20" / name
+  if not digests:
+    (folder / "checkpoints" / "20" / digest.NAME).unlink()
+  elsewhere = folder / "elsewhere"
+  place.rename(elsewhere) if place.exists() else elsewhere.write_text("")
+  place.symlink_to(elsewhere)
+  read_only = Checkpoints(folder, read_only=True)
+  assert read_only.load(lambda saved: saved.env_steps, items=("learner",)) == 10
+  assert f"20 is damaged ({name or 'it'} is a symbolic link)" in capsys.readouterr().out
+  assert Checkpoints(folder).load(everything) == 10
+  assert elsewhere.exists()
+
+
+def test_no_pipe_is_read(folder):
+  os.mkfifo(folder / "checkpoints" / "20" / "learner" / "pipe")
+  assert Checkpoints(folder).load(everything) == 10
+
+
+@fuzz.fuzz
+@given(
+  st.one_of(
+    fuzz.lines(PROGRESS),
+    st.dictionaries(st.sampled_from(["a/b", "mean", "seconds"]), st.lists(fuzz.SCALARS)).map(
+      lambda pending: json.dumps(PROGRESS | {"pending": pending}).encode()
+    ),
+  ),
+  st.booleans(),
+)
+def test_whatever_stands_in_progress(tmp_path, content, actions):
+  """It is damage, or rows of metrics that can be read again are made from it."""
+  checkpoint = tmp_path / "20"
+  shutil.rmtree(checkpoint, ignore_errors=True)
+  for item in ("progress", *["actions"] * actions):
+    (checkpoint / item).mkdir(parents=True)
+  forge(checkpoint, content)
+  try:
+    found = Saved(checkpoint).progress()
+  except Damaged:
+    return
+  assert 0 <= found.get("begun", 0) <= 20
+  row = {"env_steps": 20, "seconds": found["seconds"], **metrics.means(found["pending"])}
+  assert jsonl.parsed(json.dumps(row | derived(found["pending"])).encode()) is not None
 
 
 @fuzz.fuzz

@@ -79,7 +79,8 @@ def test_all_runs_are_trained_then_scored(tmp_path, monkeypatch, capsys):
   assert trained[1:] == [(game, seed) for game in ("Pong-v5", "Breakout-v5") for seed in (0, 1)]
   said = capsys.readouterr().out
   assert "Pong-v5" in said and "Breakout-v5" in said
-  assert (tmp_path / "suite.json").exists() and (tmp_path / "report.html").exists()
+  assert json.loads((tmp_path / "suite.json").read_text())["over_tasks"]["iqm"]["value"] == 0.5
+  assert "0.50 [0.50, 0.50]" in (tmp_path / "report.html").read_text()
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The section that compares agents over seeds and games: performance profiles, improvement."""
+"""The section that compares agents over seeds and games: scores, profiles, improvement."""
 
 import dataclasses
 import itertools
@@ -16,6 +16,8 @@ from muzero_jax.runs import history
 from muzero_jax.runs.history import Group, RunRecord
 
 MOST = 5  # agents of which every pair is compared; of more, each with the first one only
+# Statistics over games, and the column heads of their table.
+_OVER = {"iqm": "IQM", "median": "median", "mean": "mean", "optimality_gap": "optimality gap"}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,19 +30,23 @@ class Agent:
 
 
 def section(runs: Sequence[RunRecord], groups: Sequence[Group]) -> list[Element]:
-  """Performance profiles of the agents, and for pairs of them the probability of improvement.
+  """The agents' scores over games, performance profiles, and for pairs of them the probability of
+  improvement.
 
   An agent is what has the same settings in all games. Without two runs of an agent in a game there
-  is nothing to say about its variation between runs, and no section.
+  is nothing to say about its variation between runs, and no section but for scores over games.
   """
   protocol = _protocol(runs)
   agents = _agents(runs, groups, protocol)
-  if not any(len(scores) > 1 for agent in agents for scores in agent.games.values()):
+  over_games = _over_games(agents)
+  varied = any(len(scores) > 1 for agent in agents for scores in agent.games.values())
+  if not (varied or over_games):
     return []
   return [
     tag("h2", "Comparison over runs"),
-    *_profiles(agents),
-    *_improvement(agents),
+    *over_games,
+    *(_profiles(agents) if varied else []),
+    *(_improvement(agents) if varied else []),
     note(
       f"Scores are means of each run's last evaluation under protocol {protocol}. Bands and "
       f"brackets: {intervals.LEVEL:.0%} stratified bootstrap intervals over runs; they need two "
@@ -72,6 +78,26 @@ def _agents(runs: Sequence[RunRecord], groups: Sequence[Group], protocol: str) -
       name = members.name if len(members_of_all) > 1 else "these runs"
       found.append(Agent(name, color, scores))
   return found
+
+
+def _over_games(agents: Sequence[Agent]) -> list[Element]:
+  """A table of human-normalized scores over the games of each agent that has two or more such."""
+  rows = []
+  for agent in agents:
+    tasks = [task for task in agent.games if task in references()]
+    if len(tasks) > 1:
+      scores = [_scaled(agent, task, normalized=True) for task in tasks]
+      found = intervals.over_games(scores)
+      words = [intervals.in_words(found[name]["value"], found[name]["interval"]) for name in _OVER]
+      rows.append([agent.name, *words, number(len(tasks)), number(sum(map(len, scores)))])
+  if not rows:
+    return []
+  header = ["agent", *_OVER.values(), "games", "runs"]
+  about = note(
+    "0 is random play, 1 a human. Every game of an agent weighs alike; agents that have played "
+    "other games cannot be compared by these numbers."
+  )
+  return [tag("h3", "Human-normalized scores over games"), table(header, rows), about]
 
 
 def _profiles(agents: Sequence[Agent]) -> list[Element]:

@@ -37,8 +37,40 @@ def test_games_are_compared_where_both_agents_have_played(tmp_path):
     write(tmp_path, "d", -9.0, 1, search__kind="puct"),
   ]
   page = read_page(*folders, output=tmp_path / "report.html")
-  assert page.row("search.kind=gumbel") == ["search.kind=puct", "0.00", "1", "1", "2"]
+  assert ["search.kind=gumbel", "search.kind=puct", "0.00", "1", "1", "2"] in page.rows
   assert len(page.chart("Performance profile: Pong-v5")["bands"]) == 1  # PUCT's: it has two runs
+
+
+def test_scores_over_games_by_hand(tmp_path):
+  """Pong: a human (1) and random play (0), Breakout: a human twice. Without the lowest and the
+  highest of 1, 0, 1, 1 the mean is 1; with Pong's 0 twice or its 1 twice it is 1/2 or 1.
+  """
+  scores = {"Pong-v5": (14.6, -20.7), "Breakout-v5": (30.5, 30.5)}
+  folders = [
+    write(tmp_path, f"{task}{seed}", mean, seed, task)
+    for task, means in scores.items()
+    for seed, mean in enumerate(means)
+  ]
+  page = read_page(*folders, output=tmp_path / "report.html")
+  assert "Human-normalized scores over games" in page.texts["h3"]
+  mean = "0.75 [0.50, 1.00]"
+  assert page.row("these runs") == ["1.00 [0.50, 1.00]", mean, mean, "0.25 [0.00, 0.50]", "2", "4"]
+
+
+def test_scores_over_games_of_a_seed_each(tmp_path):
+  """They have no interval, and nothing else is compared. PUCT has one game, and one without
+  published scores.
+  """
+  folders = [
+    write(tmp_path, "a", 14.6, 0),
+    write(tmp_path, "b", 30.5, 0, "Breakout-v5"),
+    write(tmp_path, "c", 14.6, 0, search__kind="puct"),
+    write(tmp_path, "d", 0.5, 0, "Breakout-MinAtar", search__kind="puct"),
+  ]
+  page = read_page(*folders, output=tmp_path / "report.html")
+  assert page.row("search.kind=gumbel") == ["1.00", "1.00", "1.00", "0.00", "2", "2"]
+  assert "Probability of improvement" not in page.texts["h3"]
+  assert not [row for row in page.rows if row[0] == "search.kind=puct"]
 
 
 def test_without_two_runs_of_an_agent_there_is_no_section(tmp_path):
