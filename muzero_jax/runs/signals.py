@@ -4,7 +4,9 @@ A command has one `Stop` for its whole life, with a thread that ends the process
 thread is inside XLA, where Python cannot run a signal handler (a compilation can take minutes). In
 a library, `train` makes a `Stop` of its own, which only raises `Stopped` in the main thread.
 
-Where several processes train together, a signal to one of them is a signal to all.
+Where several processes train together, a signal to one of them is a signal to all. A scheduler
+may signal them one after the other: what another process was sent does not make the own one a
+second signal.
 """
 
 import contextlib
@@ -113,7 +115,7 @@ class Stop:
 
   def _handle(self, number: int, _: Any) -> None:
     """The signal handler, in the main thread."""
-    if not self._forced and self._again():
+    if not self._forced and self._again(number):
       signal.signal(number, self._before[number])
       os.kill(os.getpid(), number)
     if self._handled:
@@ -130,7 +132,7 @@ class Stop:
     """Reads the numbers of signals as they arrive, in a thread, until the pipe is closed."""
     while number := os.read(pipe, 1):
       if number[0] in self._before:
-        again = self._again()
+        again = self._again(number[0])
         self.note(number[0])
         if again:
           os._exit(128 + number[0])
@@ -138,8 +140,10 @@ class Stop:
           self.leave()
     os.close(pipe)
 
-  def _again(self) -> bool:
+  def _again(self, number: int) -> bool:
     """Whether this is a second signal, and not an echo of the first one."""
+    if distributed.passed_on(number):
+      return False
     self._since = self._since or time.monotonic()
     return time.monotonic() - self._since > AGAIN
 
