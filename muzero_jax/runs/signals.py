@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from muzero_jax.device import distributed
 
@@ -101,13 +101,20 @@ class Stop:
     distributed.tell(number)
 
   def leave(self) -> None:
-    """Ends the process. The first thread that calls this prints the message."""
+    """Ends the process. The first thread that calls this prints the message.
+
+    Where `before_exit` raises an error, that is printed in its place: something was not written.
+    """
     with self._leaving:
-      with contextlib.suppress(Exception):
+      output, text = sys.stdout, self.message or f"stopped by {signal.Signals(self.signal).name}."
+      try:
         self.before_exit()
+      except Exception as error:
+        if distributed.is_loss(error):
+          distributed.lost()
+        output, text = sys.stderr, f"error: {error}"
       # In a thread, because printing may block if the output is not read.
-      text = self.message or f"stopped by {signal.Signals(self.signal).name}."
-      printer = threading.Thread(target=_say, args=(text,), daemon=True)
+      printer = threading.Thread(target=_say, args=(text, output), daemon=True)
       printer.start()
       printer.join(AGAIN)
       distributed.leave(128 + self.signal)
@@ -173,8 +180,8 @@ def handled() -> Iterator[Stop]:
       yield stop
 
 
-def _say(text: str) -> None:
-  """Prints a line, unless the output is closed."""
+def _say(text: str, output: TextIO | None = None) -> None:
+  """Prints a line, on standard output by default, unless the output is closed."""
   with contextlib.suppress(OSError, RuntimeError, ValueError):
-    print(text, flush=True)
+    print(text, file=output, flush=True)
     sys.stderr.flush()

@@ -168,6 +168,15 @@ def test_what_is_being_written_is_finished_first():
   assert process.communicate(timeout=20)[0] == "written\nstopped by SIGHUP.\n"
 
 
+def test_what_could_not_be_written_is_said():
+  body = "stop.message = 'stopped at 7 steps'; stop.before_exit = lambda: {}['no room']"
+  process = script(f"{body}; print('go', flush=True); time.sleep(60)", stderr=subprocess.PIPE)
+  assert process.stdout.readline() == "go\n"
+  process.send_signal(signal.SIGTERM)
+  assert process.communicate(timeout=20) == ("", "error: 'no room'\n")
+  assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_nohup():
   process = script(
     "time.sleep(1.5)", preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN)
