@@ -71,8 +71,9 @@ def _train(runs: list[Training], folder: Any) -> int:
   stop = runs[0].stop
 
   def close() -> None:
-    for run in runs:
-      run.checkpoints.close()
+    with contextlib.ExitStack() as stack:  # of all, even if that of one fails
+      for run in runs:
+        stack.callback(run.checkpoints.close)
 
   stop.before_exit = close
   for run in runs:

@@ -240,11 +240,7 @@ class Training:
       self.tracker.show()
     distributed.wait()
     if self.problem:
-      begun = self.checkpoints.newest()
-      rest = f"from {begun:,} steps" if begun else "from the beginning"
-      raise StorageError(
-        f"{self.problem}: make room, and run the same command again; it goes on {rest}."
-      )
+      raise StorageError(f"{self.problem}: {self.checkpoints.remedy()}")
     return 0
 
   def _say_when_learning_resumes(self) -> None:
@@ -381,6 +377,7 @@ class Training:
       DivergedError: they are more than may be skipped.
     """
     if np.asarray(evidence[f"{EVIDENCE}found"])[0, 0]:
+      self._written(reporter)  # the newest checkpoint, which is named
       newest = self.checkpoints.current
       why = diverged.stopped(self.run, self.state, evidence, self.folder, newest)
       raise DivergedError(why)
@@ -467,6 +464,7 @@ class Training:
     }
     small = dataclasses.replace(local, replay=None)
     replay = local.replay if self.config.checkpoint.replay else None
+    self._written(reporter)  # the one before
     self.problem = ""
     try:
       if distributed.is_first() and not (self.folder / "config.json").exists():
@@ -478,19 +476,34 @@ class Training:
       if self.ticks >= self.total or self.stop.signal:
         self.checkpoints.wait()
     except storage.ERRORS as error:
-      if distributed.is_loss(error):
-        raise
-      self.problem = (
-        f"the checkpoint at {self.env_steps:,} steps cannot be saved in {self.folder} "
-        f"({storage.reason(error)})"
-      )
-      if distributed.processes() > 1:  # only this one may have noticed
-        raise StorageError(f"{self.problem}: make room, and start all processes again.") from error
-      self.checkpoints.give_up()
-      self.stop.abandoned = True
-      reporter.say(f"warning: {self.problem}.")
+      self._not_saved(self.env_steps, error, reporter)
     else:
       self.nothing_unsaved()
+
+  def _written(self, reporter: metrics.Reporter) -> None:
+    """Waits until the last checkpoint is written; where that failed, says so and forgets it."""
+    env_steps = self.checkpoints.current or 0
+    try:
+      self.checkpoints.wait()
+    except storage.ERRORS as error:
+      self.stop.unsaved = True
+      self._not_saved(env_steps, error, reporter)
+
+  def _not_saved(self, env_steps: int, error: Exception, reporter: metrics.Reporter) -> None:
+    """After a checkpoint that could not be saved: says so, and notes it in `problem`.
+
+    Raises:
+      StorageError: several processes train together.
+      Exception: the error itself, where it came from the loss of another process.
+    """
+    if distributed.is_loss(error):
+      raise error
+    self.problem = self.checkpoints.problem(env_steps, error)
+    if distributed.processes() > 1:  # only this one may have noticed
+      raise StorageError(f"{self.problem}: make room, and start all processes again.") from error
+    self.checkpoints.give_up()
+    self.stop.abandoned = True
+    reporter.say(f"warning: {self.problem}.")
 
   def _actions(self) -> dict[str, Any] | None:
     """The actions so far, as a checkpoint holds them; None if it does not."""

@@ -38,6 +38,7 @@ class _Group:
     self.client, self.process, self.processes = client, process, processes
     self.agreements = 0
     self.told = False  # whether this process has told the others why to end, or was told
+    self.passed_on = 0  # a signal that this process has sent to itself, until it arrives
     self.leaving: int | None = None  # the exit code of this process, once it is ending
     self.lock = threading.RLock()
 
@@ -219,6 +220,15 @@ def tell(number: int) -> None:
       group.client.key_value_set("signal", str(int(number)), allow_overwrite=True)
 
 
+def passed_on(number: int) -> bool:
+  """Whether a signal that arrives is that of another process, passed on; true once."""
+  group = _group
+  if not group or group.passed_on != number:
+    return False
+  group.passed_on = 0
+  return True
+
+
 def _listen(group: _Group) -> None:
   """Waits, in a thread, for a signal or an error in another process."""
   said = ""
@@ -232,7 +242,8 @@ def _listen(group: _Group) -> None:
     return
   group.told = True
   if said.isdigit():
-    os.kill(os.getpid(), int(said))
+    group.passed_on = int(said)
+    os.kill(os.getpid(), group.passed_on)
   else:
     lost(said, reachable=True)
 

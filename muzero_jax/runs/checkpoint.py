@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from muzero_jax.config import ConfigError
+from muzero_jax.config import ConfigError, StorageError
 from muzero_jax.device import distributed
 from muzero_jax.runs import digest, storage
 from muzero_jax.runs.saved import Damaged, Saved
@@ -41,8 +41,15 @@ class Checkpoints:
   def __enter__(self) -> "Checkpoints":
     return self
 
-  def __exit__(self, *_: Any) -> None:
-    self.close()
+  def __exit__(self, kind: Any, *_: Any) -> None:
+    try:
+      self.close()
+    except Exception as error:
+      if not kind:
+        raise
+      # What is on its way says why the run ends.
+      if not distributed.is_loss(error):
+        print(f"warning: {storage.reason(error)}", flush=True)
 
   def steps(self) -> list[int]:
     """The agent steps of all checkpoints, whole or damaged, from the newest to the oldest.
@@ -212,9 +219,31 @@ class Checkpoints:
     self.current = self.newest()
     storage.discard_drafts(self.folder)
 
+  def problem(self, env_steps: int, error: Exception) -> str:
+    """Says, without a full stop, that the checkpoint of so many agent steps cannot be saved."""
+    return (
+      f"the checkpoint at {env_steps:,} steps cannot be saved in {self.folder.parent} "
+      f"({storage.reason(error)})"
+    )
+
+  def remedy(self) -> str:
+    """Says what to do, once the run has ended, where the last checkpoint could not be saved."""
+    newest = self.newest()
+    rest = f"from {newest:,} steps" if newest else "from the beginning"
+    return f"make room, and run the same command again; it goes on {rest}."
+
   def close(self) -> None:
-    """Waits until everything is written."""
-    self.wait()
-    if self._writer:
-      self._writer.close()
-      self._writer = None
+    """Waits until everything is written.
+
+    Raises:
+      StorageError: the last checkpoint could not be written.
+    """
+    try:
+      self.wait()
+      if self._writer:
+        self._writer.close()
+    except storage.ERRORS as error:
+      if distributed.is_loss(error):
+        raise
+      raise StorageError(f"{self.problem(self.current or 0, error)}: {self.remedy()}") from error
+    self._writer = None

@@ -4,7 +4,9 @@ A command has one `Stop` for its whole life, with a thread that ends the process
 thread is inside XLA, where Python cannot run a signal handler (a compilation can take minutes). In
 a library, `train` makes a `Stop` of its own, which only raises `Stopped` in the main thread.
 
-Where several processes train together, a signal to one of them is a signal to all.
+Where several processes train together, a signal to one of them is a signal to all. A scheduler
+may signal them one after the other: what another process was sent does not make the own one a
+second signal.
 """
 
 import contextlib
@@ -14,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TextIO
 
 from muzero_jax.device import distributed
 
@@ -99,13 +101,20 @@ class Stop:
     distributed.tell(number)
 
   def leave(self) -> None:
-    """Ends the process. The first thread that calls this prints the message."""
+    """Ends the process. The first thread that calls this prints the message.
+
+    Where `before_exit` raises an error, that is printed in its place: something was not written.
+    """
     with self._leaving:
-      with contextlib.suppress(Exception):
+      output, text = sys.stdout, self.message or f"stopped by {signal.Signals(self.signal).name}."
+      try:
         self.before_exit()
+      except Exception as error:
+        if distributed.is_loss(error):
+          distributed.lost()
+        output, text = sys.stderr, f"error: {error}"
       # In a thread, because printing may block if the output is not read.
-      text = self.message or f"stopped by {signal.Signals(self.signal).name}."
-      printer = threading.Thread(target=_say, args=(text,), daemon=True)
+      printer = threading.Thread(target=_say, args=(text, output), daemon=True)
       printer.start()
       printer.join(AGAIN)
       distributed.leave(128 + self.signal)
@@ -113,7 +122,7 @@ class Stop:
 
   def _handle(self, number: int, _: Any) -> None:
     """The signal handler, in the main thread."""
-    if not self._forced and self._again():
+    if not self._forced and self._again(number):
       signal.signal(number, self._before[number])
       os.kill(os.getpid(), number)
     if self._handled:
@@ -130,7 +139,7 @@ class Stop:
     """Reads the numbers of signals as they arrive, in a thread, until the pipe is closed."""
     while number := os.read(pipe, 1):
       if number[0] in self._before:
-        again = self._again()
+        again = self._again(number[0])
         self.note(number[0])
         if again:
           os._exit(128 + number[0])
@@ -138,8 +147,10 @@ class Stop:
           self.leave()
     os.close(pipe)
 
-  def _again(self) -> bool:
+  def _again(self, number: int) -> bool:
     """Whether this is a second signal, and not an echo of the first one."""
+    if distributed.passed_on(number):
+      return False
     self._since = self._since or time.monotonic()
     return time.monotonic() - self._since > AGAIN
 
@@ -169,8 +180,8 @@ def handled() -> Iterator[Stop]:
       yield stop
 
 
-def _say(text: str) -> None:
-  """Prints a line, unless the output is closed."""
+def _say(text: str, output: TextIO | None = None) -> None:
+  """Prints a line, on standard output by default, unless the output is closed."""
   with contextlib.suppress(OSError, RuntimeError, ValueError):
-    print(text, flush=True)
+    print(text, file=output, flush=True)
     sys.stderr.flush()

@@ -130,6 +130,17 @@ def test_a_signal_is_told_once(groups):
   assert client.values == {"signal": "15"}
 
 
+def test_a_signal_of_another_process_is_passed_on_once(groups, monkeypatch):
+  group, sent = groups(1), []
+  monkeypatch.setattr(os, "kill", lambda process, number: sent.append((process, number)))
+  assert not distributed.passed_on(15)
+  group.client.values["signal"] = "15"
+  distributed._listen(group)
+  distributed.tell(15)
+  assert sent == [(os.getpid(), 15)] and group.client.values == {"signal": "15"}
+  assert [distributed.passed_on(number) for number in (2, 15, 15)] == [False, True, False]
+
+
 def test_an_error_of_a_collective_is_a_loss(groups):
   groups(0)
   assert distributed.is_loss(ValueError("UNKNOWN: Gloo all-reduce failed: Connection reset"))

@@ -15,11 +15,12 @@ from launch import evaluate as command
 from launch import train as command_of_training
 from muzero_jax import config as configs
 from muzero_jax import train
-from muzero_jax.config import StorageError
+from muzero_jax.config import DivergedError, StorageError
 from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.runs import jsonl, restore
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.metrics import Reporter
+from tests import background
 
 ROOT = pathlib.Path(__file__).parents[2]
 SHORT = dict(evaluation__episodes=0, evaluation__random_episodes=0)
@@ -101,13 +102,83 @@ def test_a_full_disk(disk, make_config, monkeypatch, capsys):
   assert steps(folder) == [128, 256, 384, 512] and newest(folder) == 512
 
 
-def test_a_disk_that_is_full_for_a_while(disk, make_config, monkeypatch, capsys):
-  """Nothing is lost but the checkpoint between."""
+@pytest.mark.parametrize("waits", [True, False])
+def test_a_disk_that_is_full_for_a_while(waits, disk, make_config, monkeypatch, capsys):
+  """Nothing is lost but the checkpoint between, whether or not training waits for each write."""
+  if not waits:
+    background.unawaited(monkeypatch)
   after_row(monkeypatch, 1, lambda: fill(disk))
   after_row(monkeypatch, 3, (disk / "filler").unlink)
   assert train.train(make_config(disk / "run", save_every=256, **SHORT)) == 0
   assert steps(disk / "run") == [128, 256, 384, 512] and newest(disk / "run") == 512
-  assert "the checkpoint at 256 steps cannot be saved" in capsys.readouterr().out
+  said = capsys.readouterr().out
+  assert said.count("cannot be saved") == 1
+  assert "the checkpoint at 256 steps cannot be saved" in said and "(No space left" in said
+
+
+def test_at_a_signal_there_is_room_again(tmp_path, make_config, monkeypatch, capsys):
+  """The write of the checkpoint before has failed meanwhile; where the run stops, it is saved."""
+  background.failing(monkeypatch, 256)
+  after_row(monkeypatch, 3, lambda: signal.raise_signal(signal.SIGTERM))
+  assert train.train(make_config(tmp_path, save_every=256, **SHORT)) == 128 + signal.SIGTERM
+  said = capsys.readouterr().out
+  assert said.count("warning: the checkpoint at 256 steps cannot be saved") == 1
+  assert newest(tmp_path) >= 384 and f"stopped at {newest(tmp_path)} steps" in said
+
+
+def test_a_signal_in_an_evaluation_after_a_write_that_failed(
+  tmp_path, make_config, monkeypatch, capsys
+):
+  """The checkpoint that the evaluation waited for is written again."""
+  background.failing(monkeypatch, 256)
+  monkeypatch.setattr(Scoring, "evaluate", lambda *_: signal.raise_signal(signal.SIGTERM))
+  config = make_config(tmp_path, evaluate_every=256, **SHORT | {"evaluation__episodes": 2})
+  assert train.train(config) == 128 + signal.SIGTERM
+  said = capsys.readouterr().out
+  assert said.count("warning: the checkpoint at 256 steps cannot be saved") == 1
+  assert newest(tmp_path) == 256 and "stopped at 256 steps" in said
+
+
+def interrupted() -> None:
+  """`launch.train`, as a process: the checkpoint at 256 steps fails in the background, and in the
+  evaluation after it comes SIGTERM.
+  """
+  patch = pytest.MonkeyPatch()
+  background.failing(patch, 256)
+  patch.setattr(Scoring, "evaluate", lambda *_: os.kill(os.getpid(), signal.SIGTERM))
+  cli.run(command_of_training.main)
+
+
+def test_a_command_that_ends_in_an_evaluation_says_what_was_not_written(tmp_path, make_config):
+  config = make_config(
+    tmp_path, save_every=128, evaluate_every=256, **SHORT | {"evaluation__episodes": 2}
+  )
+  program = "from tests.integration.storage_test import interrupted; interrupted()"
+  call = subprocess.run(
+    [sys.executable, "-c", program, *configs.as_flags(config)],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    check=False,
+    timeout=120,
+  )
+  assert call.returncode == 128 + signal.SIGTERM, call.stdout + call.stderr
+  assert call.stderr == (
+    f"error: the checkpoint at 256 steps cannot be saved in {tmp_path} (No space left on device): "
+    "make room, and run the same command again; it goes on from 128 steps.\n"
+  )
+  assert "stopped at" not in call.stdout and newest(tmp_path) == 128
+
+
+def test_a_run_that_diverges_names_a_checkpoint_that_is_there(
+  tmp_path, make_config, monkeypatch, capsys
+):
+  """The write of the one before the first gradient step has failed meanwhile."""
+  background.failing(monkeypatch, 128)
+  config = make_config(tmp_path, save_every=64, optimizer__warmup=0, **SHORT)
+  with pytest.raises(DivergedError, match="The newest checkpoint, of 64 steps"):
+    train.train(configs.replace(config, {"optimizer.learning_rate": 1e6}))
+  assert "warning: the checkpoint at 128 steps cannot be saved" in capsys.readouterr().out
 
 
 def spoiled() -> None:

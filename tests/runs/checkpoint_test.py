@@ -1,4 +1,4 @@
-"""Checkpoints of earlier versions."""
+"""Checkpoints of earlier versions, and those whose write in the background fails."""
 
 import dataclasses
 from typing import Any
@@ -7,11 +7,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from muzero_jax.config import ConfigError
+from muzero_jax.config import ConfigError, DivergedError, StorageError
 from muzero_jax.learner import no_statistics
 from muzero_jax.loop import Shared
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.types import LearnerState, record
+from tests import background
 
 
 @record
@@ -69,3 +70,32 @@ def test_one_of_another_network_does_not(tmp_path):
     pytest.raises(ConfigError, match="does not fit"),
   ):
     learner(checkpoints)
+
+
+def save(checkpoints: Checkpoints, *steps: int) -> None:
+  for step in steps:
+    checkpoints.save(step, {}, old_shared(), {"key": jnp.zeros(1)})
+
+
+def test_a_write_that_failed_in_the_background_is_one_sentence(tmp_path, monkeypatch):
+  background.failing(monkeypatch, 20)
+  with (
+    pytest.raises(
+      StorageError,
+      match=r"^the checkpoint at 20 steps cannot .* \(No space left on "
+      r"device\): make room, .* it goes on from 10 steps\.$",
+    ),
+    Checkpoints(tmp_path) as checkpoints,
+  ):
+    save(checkpoints, 10, 20)
+  assert checkpoints.steps() == [10]
+
+
+def test_it_does_not_replace_what_ends_the_run(tmp_path, monkeypatch, capsys):
+  background.failing(monkeypatch, 10)
+  with pytest.raises(DivergedError), Checkpoints(tmp_path) as checkpoints:
+    save(checkpoints, 10)
+    raise DivergedError("a loss is no number")
+  said = capsys.readouterr().out
+  assert said.startswith("warning: the checkpoint at 10 steps cannot be saved")
+  assert said.endswith("it goes on from the beginning.\n") and said.count("\n") == 1

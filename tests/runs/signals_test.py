@@ -123,12 +123,58 @@ def test_a_second_signal_ends_a_command_at_once():
   assert process.returncode == 128 + signal.SIGTERM
 
 
+PASSED_ON = """from muzero_jax.device import distributed
+  class Client:
+    def blocking_key_value_get(self, name, timeout): return "15"
+  distributed._group = distributed._Group(Client(), 1, 2)
+  stop.unsaved = True
+  distributed._listen(distributed._group)
+  print("go", flush=True)
+  until = time.monotonic() + {seconds}
+  while time.monotonic() < until: time.sleep(0.1)
+  print("saved", flush=True)
+  sys.exit(128 + stop.signal)
+"""
+
+
+def test_a_signal_after_that_of_another_process_is_the_first_one():
+  """A scheduler may signal hosts seconds apart, while all of them save."""
+  process = script(PASSED_ON.format(seconds=3))
+  said = [process.stdout.readline() for _ in range(3)]
+  time.sleep(1.2)
+  process.send_signal(signal.SIGTERM)
+  rest, _ = process.communicate(timeout=20)
+  assert "".join(said) + rest == "\nstopping after this round; saving ...\ngo\nsaved\n"
+  assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_the_one_after_that_is_the_second():
+  process = script(PASSED_ON.format(seconds=60))
+  said = [process.stdout.readline() for _ in range(3)]
+  assert said[-1] == "go\n"
+  for _ in range(2):
+    time.sleep(1.2)
+    assert process.poll() is None
+    process.send_signal(signal.SIGTERM)
+  assert process.communicate(timeout=20)[0] == ""
+  assert process.returncode == 128 + signal.SIGTERM
+
+
 def test_what_is_being_written_is_finished_first():
   body = "stop.before_exit = lambda: print('written'); print('go', flush=True); time.sleep(60)"
   process = script(body)
   assert process.stdout.readline() == "go\n"
   process.send_signal(signal.SIGHUP)
   assert process.communicate(timeout=20)[0] == "written\nstopped by SIGHUP.\n"
+
+
+def test_what_could_not_be_written_is_said():
+  body = "stop.message = 'stopped at 7 steps'; stop.before_exit = lambda: {}['no room']"
+  process = script(f"{body}; print('go', flush=True); time.sleep(60)", stderr=subprocess.PIPE)
+  assert process.stdout.readline() == "go\n"
+  process.send_signal(signal.SIGTERM)
+  assert process.communicate(timeout=20) == ("", "error: 'no room'\n")
+  assert process.returncode == 128 + signal.SIGTERM
 
 
 def test_nohup():
