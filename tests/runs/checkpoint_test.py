@@ -42,7 +42,7 @@ def new_shared() -> Shared:
 
 def saved(tmp_path, shared: Shared) -> Checkpoints:
   checkpoints = Checkpoints(tmp_path)
-  checkpoints.save(1, {}, shared, {"key": jnp.zeros(1)})
+  checkpoints.save(1, {"seconds": 0.0, "pending": {}}, shared, {"key": jnp.zeros(1)})
   return checkpoints
 
 
