@@ -284,7 +284,7 @@ class Training:
     length, waiting, stop = RoundLength(), None, self.stop
     while ticks := self._next_round(length):
       stop.unsaved = True
-      if not waiting:
+      if not waiting:  # else the round before is reported first, below
         reporter.enter(*self.phase())
       shared, local, new = program(self.state.shared, self.state.local, np.int32(ticks))
       self.state = State(shared, local)

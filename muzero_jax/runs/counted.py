@@ -2,7 +2,8 @@
 
 * `seconds`: wall-clock time of the run
 * `pending`: sums of metrics since the last row, by name a pair (sum, weight)
-* `env_steps`, `ticks`: agent steps and ticks done; the former is the checkpoint's name
+* `env_steps`, `ticks`: agent steps and ticks done; the agent steps are also the
+  checkpoint's name
 * `begun`: agent steps at which the environments were seeded; the actions of a checkpoint count from
   there (`runs/actions.py`)
 

@@ -4,9 +4,8 @@ A command has one `Stop` for its whole life, with a thread that ends the process
 thread is inside XLA, where Python cannot run a signal handler (a compilation can take minutes). In
 a library, `train` makes a `Stop` of its own, which only raises `Stopped` in the main thread.
 
-Where several processes train together, a signal to one of them is a signal to all. A scheduler
-may signal them one after the other: what another process was sent does not make the own one a
-second signal.
+Where several processes train together, a signal to one of them is passed on to all. A scheduler may
+signal each of them, seconds apart: a signal that was passed on does not count as the first of two.
 """
 
 import contextlib
