@@ -38,3 +38,17 @@ def test_settings_are_documented():
 
 def test_readme_is_a_page():
   assert len((ROOT / "README.md").read_text().splitlines()) <= 150
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tables_have_as_many_cells_in_each_row(path):
+  """A row that was wrapped like a paragraph is shown as text."""
+  text = re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL)
+  lines = [re.sub(r"`[^`]*`|\\\|", "", line).strip() for line in text.splitlines()]
+  for before, row in zip(["", *lines], lines, strict=False):
+    if "|---|" in row:
+      assert re.fullmatch(r"\|(-+\|)+", row), f"a table in one line: {row}"
+    if row.startswith("|"):
+      assert row.endswith("|"), f"not the whole row: {row}"
+    if row.startswith("|") and before.startswith("|"):
+      assert row.count("|") == before.count("|"), row
