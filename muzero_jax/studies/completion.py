@@ -12,17 +12,15 @@ from muzero_jax.runs import jsonl, workdir
 def finished(config: Config) -> bool:
   """Whether the run in `config.workdir` has these settings and length, and was evaluated.
 
-  Raises:
-    ConfigError: its evaluations cannot be read.
+  A run whose files cannot be read is not: when it is resumed, it says which.
   """
   folder = Path(config.workdir)
   try:
-    own = workdir.load(folder)
+    own, rows = workdir.load(folder), jsonl.read(folder / "evaluations.jsonl")
   except ConfigError:
     return False
   return not configs.differences(own, config) and any(
-    row.get("agent") == "trained" and row.get("env_steps", 0) >= config.env_steps
-    for row in jsonl.read(folder / "evaluations.jsonl")
+    row.get("agent") == "trained" and row.get("env_steps", 0) >= config.env_steps for row in rows
   )
 
 
@@ -45,6 +43,9 @@ def folders(runs: Sequence[Config]) -> list[str]:
 
 
 def done(config: Config) -> float:
-  """The share of the run in `config.workdir` that is done, as far as its metrics say, in 0..1."""
-  rows = jsonl.read(Path(config.workdir) / "metrics.jsonl")
+  """The share of the run in `config.workdir` that is done, in 0..1; 0 if no metrics can be read."""
+  try:
+    rows = jsonl.read(Path(config.workdir) / "metrics.jsonl")
+  except ConfigError:
+    return 0.0
   return min(1.0, rows[-1].get("env_steps", 0) / config.env_steps) if rows else 0.0

@@ -147,7 +147,15 @@ def only_checkpoints(run):
   (Path(run.workdir) / "checkpoints").mkdir(parents=True)
 
 
-@pytest.mark.parametrize("before", [same_settings, cut_settings, only_checkpoints])
+def unreadable_rows(run):
+  """Folders, where files should be."""
+  same_settings(run)
+  (Path(run.workdir) / "metrics.jsonl").unlink()
+  for name in ("metrics.jsonl", "evaluations.jsonl"):
+    (Path(run.workdir) / name).mkdir()
+
+
+@pytest.mark.parametrize("before", [same_settings, cut_settings, only_checkpoints, unreadable_rows])
 def test_a_run_that_cannot_go_on_does_not_end_the_others(before, jobs, tmp_path, capsys):
   """Seed 0 has begun, with the settings of all: they can be used, and its refusal is its own."""
   groups, progress = jobs("import sys\nif sys.argv[1] == '0': print('error: no') or sys.exit(2)\n")
