@@ -12,7 +12,7 @@ from muzero_jax.runs import jsonl, workdir
 def finished(config: Config) -> bool:
   """Whether the run in `config.workdir` has these settings and length, and was evaluated.
 
-  A run whose files cannot be read is not: when it is resumed, it says which.
+  A run with a file that cannot be read is not finished; resuming it says which file it is.
   """
   folder = Path(config.workdir)
   try:
