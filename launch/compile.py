@@ -1,6 +1,7 @@
 """Compiles a run for a GPU or TPU that this machine need not have, and says what it would take.
 
-muzero-jax compile --target=NAME [--devices=N] --preset=NAME [--json=FILE] [--flag=value ...]
+muzero-jax compile --target=NAME [--devices=N] [--processes=N] --preset=NAME [--json=FILE]
+                   [--flag=value ...]
 
 Nothing is run and no emulator is started. The command prints whether the run compiles and fits,
 its memory, what it copies, its operations, kernels and waits of the host, and an estimate of what
@@ -23,6 +24,11 @@ class Options(Config):
     "h100", "the device to compile for", choices=("h100", "a100", "v5e", "v6e", "v4")
   )
   devices: int = option(1, "number of these devices", minimum=1, maximum=8)
+  processes: int = option(
+    1,
+    "number of processes (1, 2, 4 or 8), each on a host of its own, among which the devices are "
+    "divided equally; the program is that of process 0",
+  )
   json: str = option("", "write the results to this file, too")
 
 
@@ -39,7 +45,8 @@ def main(argv: list[str]) -> int:
   rules.check(options)
   if options.json:
     cli.write(options.json, "")
-  run = build.build(options, target=chips.described(options.target, options.devices))
+  target = chips.described(options.target, options.devices, options.processes)
+  run = build.build(options, target=target)
   try:
     program = compilation.compiled(run)
   except jax.errors.JaxRuntimeError as error:

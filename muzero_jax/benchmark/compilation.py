@@ -99,6 +99,7 @@ def report(run: Run, chip: Chip, program: Program) -> dict[str, Any]:
   return dict(
     target=chip.name,
     devices=run.devices.size,
+    processes=run.devices.size // len(parallel.own(run.devices)),
     compile_seconds=program.seconds,
     memory=memory.sizes(run)
     | dict(
@@ -148,7 +149,8 @@ def lines(figures: dict[str, Any]) -> list[str]:
   named = {name: found[name] for name in PARTS}
   other = found["arguments"] - sum(named.values())
   head = (
-    f"{figures['target']}, {figures['devices']} device(s): compiled in "
+    f"{figures['target']}, {figures['devices']} device(s) of {figures['processes']} process(es): "
+    "compiled in "
     f"{figures['compile_seconds']:.0f} s, and "
     f"{'fits' if figures['fits'] else 'DOES NOT FIT'}; all figures are for one device"
   )

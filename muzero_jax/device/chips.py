@@ -84,7 +84,7 @@ CHIPS = {
     memory=15.75 * 2**30,
     bandwidth=819e9,
     peak={"bfloat16": 197e12, "float32": 197e12},
-    described=dict(few="v5e:2x2", many="v5e:2x4"),
+    described=dict(few="2x2", many="2x4"),
   ),
   "v6e": Chip(
     "TPU v6e",
@@ -92,7 +92,7 @@ CHIPS = {
     memory=31.25 * 2**30,
     bandwidth=1640e9,
     peak={"bfloat16": 918e12, "float32": 918e12},
-    described=dict(few="v6e:2x2", many="v6e:2x4"),
+    described=dict(few="2x2", many="2x4"),
   ),
   "v4": Chip(
     "TPU v4",
@@ -100,7 +100,7 @@ CHIPS = {
     memory=30.75 * 2**30,
     bandwidth=1228e9,
     peak={"bfloat16": 275e12, "float32": 275e12},
-    described=dict(few="v4:2x2x1", many="v4:2x2x2", chip_config_name="megacore"),
+    described=dict(few="2x2x1", many="2x2x2", chip_config_name="megacore"),
   ),
 }
 
@@ -117,15 +117,17 @@ def local() -> Target:
   return Target(jax.default_backend(), parallel.mesh())
 
 
-def described(name: str, count: int = 1) -> Target:
+def described(name: str, count: int = 1, processes: int = 1) -> Target:
   """Devices that this machine need not have.
 
   Args:
     name: a key of `CHIPS`.
     count: number of devices, 1 to 8.
+    processes: 1, 2, 4 or 8 processes, among which the devices are divided equally; each is on a
+      host of its own, and this process is the first of them.
 
   Raises:
-    ConfigError: the compiler for this kind of device is not installed, or there are too many.
+    ConfigError: the compiler for this kind of device is not installed, or the numbers do not fit.
   """
   chip = CHIPS[name]
   missing = missing_extra(chip.platform)
@@ -135,9 +137,21 @@ def described(name: str, count: int = 1) -> Target:
       f'`pip install ".[{missing}]"`.'
     )
   if not 1 <= count <= MOST_DEVICES:
-    raise ConfigError(f"--devices={count}: must be 1 to {MOST_DEVICES}, on one host.")
-  topology = _gpus(chip, count) if chip.platform == "gpu" else _tpus(chip, count)
-  return Target(chip.platform, parallel.mesh(topology.devices[:count]), attached=False)
+    raise ConfigError(f"--devices={count}: must be 1 to {MOST_DEVICES}.")
+  if processes not in (1, 2, 4, 8) or count % processes:
+    raise ConfigError(
+      f"--processes={processes}: must be 1, 2, 4 or 8, and divide --devices={count}."
+    )
+  if chip.platform == "gpu":
+    topology = _gpus(chip, count, processes)
+  else:
+    topology = _tpus(name, count, processes)
+  chosen = [
+    device
+    for process in range(processes)
+    for device in [x for x in topology.devices if x.process_index == process][: count // processes]
+  ]
+  return Target(chip.platform, parallel.mesh(chosen), attached=False)
 
 
 def missing_extra(platform: str) -> str | None:
@@ -149,10 +163,12 @@ def missing_extra(platform: str) -> str | None:
     return extra
 
 
-def _gpus(chip: Chip, count: int) -> Any:
-  # The topology is slices x hosts x devices.
+def _gpus(chip: Chip, count: int, processes: int) -> Any:
+  # The topology is slices x hosts x devices of a host.
   return topologies.get_topology_desc(
-    platform="cuda", target_config=DEVICE.format(**_whole(chip)), topology=f"1x1x{count}"
+    platform="cuda",
+    target_config=DEVICE.format(**_whole(chip)),
+    topology=f"1x{processes}x{count // processes}",
   )
 
 
@@ -160,7 +176,7 @@ def _whole(chip: Chip) -> dict[str, Any]:
   return chip.described | dict(bandwidth=int(chip.bandwidth))
 
 
-def _tpus(chip: Chip, count: int) -> Any:
+def _tpus(name: str, count: int, processes: int) -> Any:
   # Otherwise libtpu looks for the machine that it runs on, and waits for an answer.
   defaults = dict(
     TPU_SKIP_MDS_QUERY="1",
@@ -168,13 +184,17 @@ def _tpus(chip: Chip, count: int) -> Any:
     TPU_WORKER_HOSTNAMES="localhost",
     TPU_WORKER_ID="0",
   )
-  for name, value in defaults.items():
-    os.environ.setdefault(name, value)
-  words = dict(chip.described)
+  for variable, value in defaults.items():
+    os.environ.setdefault(variable, value)
+  words = dict(CHIPS[name].described)
   few, many = words.pop("few"), words.pop("many")
+  shape = few if count <= 4 else many
   try:
     return topologies.get_topology_desc(
-      platform="tpu", topology_name=few if count <= 4 else many, **words
+      platform="tpu",
+      topology_name=f"{name}:{shape}",
+      chips_per_host_bounds=host([int(x) for x in shape.split("x")], processes),
+      **words,
     )
   except jax.errors.JaxRuntimeError as error:
     if "lockfile" not in str(error):
@@ -183,6 +203,16 @@ def _tpus(chip: Chip, count: int) -> Any:
       "--target: libtpu serves one process at a time, and another one is using it; wait for it to "
       "end, or remove /tmp/libtpu_lockfile if there is none."
     ) from error
+
+
+def host(shape: list[int], processes: int) -> list[int]:
+  """The shape, in three dimensions, of a host's part of a slice of TPUs that has this shape."""
+  shape = shape + [1] * (3 - len(shape))
+  while processes > 1:
+    longest = max(range(3), key=lambda axis: (shape[axis], axis))
+    shape[longest] //= 2
+    processes //= 2
+  return shape
 
 
 # XLA's description of a GPU, in the text format of protocol buffers.

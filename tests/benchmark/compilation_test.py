@@ -38,11 +38,11 @@ def needs_compiler(target):
 
 
 @functools.cache
-def report(target, preset, *words, devices=1):
+def report(target, preset, *words, devices=1, processes=1):
   """The report about a preset, compiled once."""
   needs_compiler(target)
   config = flags.parse(["test", f"--preset={preset}", *words], Config())
-  run = build.build(config, target=chips.described(target, devices))
+  run = build.build(config, target=chips.described(target, devices, processes))
   return compilation.report(run, chips.CHIPS[target], compilation.compiled(run))
 
 
@@ -85,6 +85,18 @@ def test_a_simulation_of_a_batched_tree_has_few_launches():
   """In November 2026: 46. Such a tree is that of PUCT on a GPU; Gumbel's grows in rounds."""
   simulation = report("h100", "catch", "--search.tree=batched")["simulation"]
   assert 0 < simulation["kernels"] <= 50 and simulation["reads"] == 0
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_program_of_one_of_two_processes(target):
+  """Two hosts of four devices. Their program differs from that of one host in its metrics only,
+  which every process gets of all devices.
+  """
+  figures = report(target, "catch", devices=8, processes=2)
+  assert (figures["devices"], figures["processes"]) == (8, 2)
+  sizes = figures["memory"]
+  assert 0 <= sizes["arguments"] - sizes["aliased"] <= 1024
+  assert figures["frames_copied"] == 0 and figures["fits"]
 
 
 def test_the_newest_frames_are_read_alone():

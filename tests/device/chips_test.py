@@ -25,6 +25,22 @@ def test_too_many_devices_are_refused(monkeypatch, count):
     chips.described("h100", count)
 
 
+@pytest.mark.parametrize(("count", "processes"), [(4, 3), (6, 4), (2, 4), (4, 0)])
+def test_devices_that_cannot_be_divided_are_refused(monkeypatch, count, processes):
+  monkeypatch.setattr(chips, "missing_extra", lambda platform: None)
+  with pytest.raises(ConfigError, match=f"--processes={processes}: .*divide --devices={count}"):
+    chips.described("h100", count, processes)
+
+
+def test_a_host_of_a_slice():
+  """Two hosts of a TPU v4 have two layers of 2 x 2 chips, as they have in reality."""
+  assert chips.host([2, 4], 1) == [2, 4, 1]
+  assert chips.host([2, 4], 2) == [2, 2, 1]
+  assert chips.host([2, 4], 8) == [1, 1, 1]
+  assert chips.host([2, 2, 2], 2) == [2, 2, 1]
+  assert chips.host([2, 2, 2], 4) == [2, 1, 1]
+
+
 def test_libtpu_that_is_in_use_is_one_sentence(monkeypatch):
   def busy(**words):
     raise chips.jax.errors.JaxRuntimeError("Internal error when accessing lockfile.")

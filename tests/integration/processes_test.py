@@ -1,5 +1,6 @@
 """Two processes on this machine that train one agent together."""
 
+import contextlib
 import dataclasses
 import os
 import pathlib
@@ -17,6 +18,7 @@ from muzero_jax import config as configs
 from muzero_jax.config import Config
 from muzero_jax.runs import jsonl, workdir
 from muzero_jax.runs.saved import Saved
+from tests.integration.damage_test import largest
 from tests.integration.resume_test import bits
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -241,3 +243,61 @@ def test_pools_of_two_processes_are_those_of_one(tmp_path, make_config, pair, ca
   capfd.readouterr()
   assert train.train(small(make_config, folder, 256, **PONG)) == 0
   assert "playing 256 steps again" in capfd.readouterr().out
+
+
+def test_damage_and_divergence_with_two_processes(tmp_path, pair):
+  """The newest checkpoint is damaged: both go on from the one before. At a learning rate of 1e6 the
+  next gradient step explodes: both end, and the batch that is kept has the examples of both.
+  """
+  folder = tmp_path / "run"
+  running = pair(folder, 256)
+  assert running.codes(300) == [0, 0], running.said() + running.said(1)
+  os.truncate(largest(folder / "checkpoints" / "256" / "learner"), 100)
+  worse = {"optimizer.learning_rate": 1e6, "optimizer.warmup": 0, "override_config": True}
+  running = pair(folder, **worse)
+  assert running.codes(300) == [1, 1]
+  said = running.said()
+  assert "resuming at 128 steps" in said and said.count("is damaged (learner/") == 1
+  assert (folder / "damaged" / "256").is_dir()
+  assert "a parameter would have become as large as" in said and "Traceback" not in said
+  assert running.said(1).startswith("error: At 136 steps") and running.said(1).count("\n") == 1
+  with np.load(folder / "diverged" / "batch.npz") as batch:
+    assert batch["weight"].shape == (2, 8)
+
+
+def test_the_script_for_one_machine_starts_processes_and_stops_them(tmp_path, make_config):
+  """Each of them gets SIGTERM from the script, and from the other; they save once, and end."""
+  python = tmp_path / ".venv" / "bin" / "python"
+  script = tmp_path / "launch" / "local.sh"
+  for path, text in {
+    script: (ROOT / "launch" / "local.sh").read_text(),
+    python: f'#!/bin/bash\nexec "{sys.executable}" "$@"\n',
+  }.items():
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    path.chmod(0o755)
+  words = configs.as_flags(small(make_config, tmp_path / "run", ENDLESS, log_every=1024))
+  process = subprocess.Popen(
+    [script, "2", *words],
+    stdout=subprocess.PIPE,
+    stderr=subprocess.STDOUT,
+    text=True,
+    env=alone() | {"JAX_PLATFORMS": "cpu"},
+    start_new_session=True,
+  )
+  lines = []
+  try:
+    for line in process.stdout:
+      lines.append(line)
+      if " steps/s " in line:
+        process.terminate()
+    code = process.wait(timeout=60)
+  finally:
+    with contextlib.suppress(ProcessLookupError):
+      os.killpg(process.pid, signal.SIGKILL)
+  said = "".join(lines)
+  assert code == 128 + signal.SIGTERM, said
+  assert "2 device(s) with" in said and said.count("learning from") == 1, said
+  assert said.count("stopped at") == 1 and "error" not in said, said
+  newest = max(int(x.name) for x in (tmp_path / "run" / "checkpoints").iterdir())
+  assert f"stopped at {newest:,} steps" in said
