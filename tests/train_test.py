@@ -1,5 +1,6 @@
 """The host's side of training, in parts; whole runs are in tests/integration."""
 
+import ctypes
 import dataclasses
 import json
 import time
@@ -13,7 +14,7 @@ from muzero_jax import config as configs
 from muzero_jax import train as training
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.device import chips, distributed
-from muzero_jax.runs import storage
+from muzero_jax.runs import metrics, storage
 from muzero_jax.train import Training, train
 
 
@@ -111,3 +112,18 @@ def test_on_a_gpu_each_row_has_the_time_of_its_own_rounds(make_config, tmp_path,
   rows = [json.loads(line) for line in (tmp_path / "run/metrics.jsonl").read_text().splitlines()]
   rates = [row["env_steps_per_second"] for row in rows]
   assert rates == pytest.approx([1000 * width] * 5)
+
+
+def test_freed_memory_is_returned_to_the_system():
+  """256 MiB in small pieces, of which only the last one, at the top of the heap, is kept."""
+  libc = ctypes.CDLL(None)
+  libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+  pieces = [libc.malloc(2**16) for _ in range(2**12)]
+  for piece in pieces:
+    ctypes.memset(piece, 1, 2**16)
+  for piece in pieces[:-1]:
+    libc.free(piece)
+  before = metrics.held()["memory/host"]
+  training.return_memory()
+  assert before - metrics.held()["memory/host"] == pytest.approx(0.25, abs=0.05)
+  libc.free(pieces[-1])
