@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Trains one agent on all hosts of a TPU pod slice, with one process on each host:
-#   launch/tpu_pod.sh NAME ZONE --preset=atari200m --workdir=/mnt/shared/runs/breakout
+#   launch/tpu_pod.sh NAME ZONE --preset=atari200m --workdir=/mnt/shared/runs/pong
 # It needs gcloud here, and on each host the repository in ~/muzero_jax, installed for TPUs
 # (BUILD.md), and --workdir on a file system that all hosts share. Started again, the run goes on.
 # docs/clusters.md says more.

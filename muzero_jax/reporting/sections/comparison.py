@@ -106,7 +106,10 @@ def _profiles(agents: Sequence[Agent]) -> list[Element]:
   scale = references()
   tasks = shared if len(shared) == 1 else [task for task in shared if task in scale]
   if not tasks:
-    return [note("There is no game that all agents have played: no performance profile.")]
+    text = (
+      "There is no game with published scores that all agents have played: no performance profile."
+    )
+    return [note(text)]
   normalized = all(task in scale for task in tasks)
   scores = [[_scaled(agent, task, normalized) for task in tasks] for agent in agents]
   x = "human-normalized score" if normalized else "return"
