@@ -33,7 +33,11 @@ class Options(Config):
 
 
 def main(argv: list[str]) -> int:
-  """Compiles, and prints the results; returns 1 if the run does not compile or does not fit."""
+  """Compiles, and prints the results; returns 1 if the run does not fit.
+
+  Raises:
+    ConfigError: XLA refuses the program.
+  """
   import jax
 
   jax.config.update("jax_platforms", "cpu")  # a device that is here is not needed

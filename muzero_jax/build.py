@@ -560,8 +560,9 @@ def make_targets(config: Config, model: Model, search: Search) -> TargetMaker | 
   maker = TargetMaker(values, policies, returns, targets.unroll, ratios, rewards)
   if not targets.anneal:
     return maker
-  first, period = (targets.first_n_step, targets.first_discount), config.learner.reset_every
-  return Annealed(maker, *first, steps=targets.anneal, period=period)
+  first, resets = (targets.first_n_step, targets.first_discount), make_resets(config)
+  again = dict(period=resets.period, resets=resets.count) if resets else {}
+  return Annealed(maker, *first, steps=targets.anneal, **again)
 
 
 def make_returns(config: Config) -> Returns:
@@ -644,6 +645,11 @@ def make_terms(config: Config, model: Model, ring: Ring) -> dict[str, tuple[floa
   weights = {name: getattr(config.loss, name) for name in makers}
   own = custom.terms(config.loss.custom, model, taken=("model", *makers))
   made = {name: (weight, makers[name](model)) for name, weight in weights.items() if weight}
+  if not made and not own:
+    raise ConfigError(
+      f"--loss.custom={config.loss.custom}: all of its weights are 0, and so are all other losses: "
+      "nothing would be learned."
+    )
   return scheduled(config, made | own)
 
 

@@ -17,6 +17,7 @@ from jax.sharding import Mesh
 
 from muzero_jax import config as configs
 from muzero_jax import rules
+from muzero_jax.benchmark import memory
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.device import parallel
 from muzero_jax.evaluation import aggregate
@@ -69,6 +70,7 @@ def train(config: Config, seeds: Sequence[int]) -> int:
 
 def _train(runs: list[Training], folder: Any) -> int:
   stop = runs[0].stop
+  memory.check(runs[0].run, len(runs))  # they are stacked, which copies their replays
 
   def close() -> None:
     with contextlib.ExitStack() as stack:  # of all, even if that of one fails
@@ -161,7 +163,7 @@ class Group:
   def _collect(self, new: Any, reporters: list[Reporter], screen: Screen) -> None:
     """Reports the metrics of a round: those of each run in its folder, and all on the screen."""
     new = jax.device_get(new)
-    if any(x.sum() for name, x in new.items() if name == "learner/skipped"):
+    if any(x[..., 0].sum() for name, x in new.items() if name == "learner/skipped"):
       self._part()  # what a run says of it needs its state
     before = reporters[0].seconds
     rows = [

@@ -30,7 +30,7 @@ from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting import board, tracker
 from muzero_jax.reporting.final import finish
-from muzero_jax.runs import actions, diverged, metrics, rollback, signals, storage, workdir
+from muzero_jax.runs import actions, diverged, jsonl, metrics, rollback, signals, storage, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.progress import FILLING, Screen, ScreenLike, fitted
 from muzero_jax.runs.saved import Saved
@@ -89,11 +89,13 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
   with lock, Checkpoints(folder, config.checkpoint.keep) as checkpoints:
 
     def prepare(saved: Saved | None = None) -> Training:
-      if saved:  # without a checkpoint the run starts anew, and settings may change
+      if saved:
         workdir.compare(config, folder)
+      else:  # it starts anew, and settings may change
+        check_nothing_is_lost(config, folder)
       run = build.build(config, actions.begun(config, saved) if saved else 0)
-      if not quiet:
-        for said in (memory.check(run), memory.shares(run), *actions.caution(run)):
+      for said in (memory.check(run), memory.shares(run), *actions.caution(run)):
+        if not quiet:
           print(fitted(said), flush=True)
       return Training(config, folder, run, checkpoints, saved, stop)
 
@@ -111,6 +113,19 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
       yield training
     finally:
       training.tracker.close()
+
+
+def check_nothing_is_lost(config: Config, folder: Path) -> None:
+  """Raises ConfigError if a run that starts anew would remove evaluations of an earlier one there.
+
+  Evaluations are made after a checkpoint, so that there was one.
+  """
+  if not config.override_config and jsonl.read(folder / "evaluations.jsonl"):
+    raise ConfigError(
+      f"--workdir={config.workdir}: the run there was evaluated, and has no checkpoint any more; "
+      "name another folder, or use --override_config to start it again from the beginning, without "
+      "its metrics and evaluations."
+    )
 
 
 def _opened(config: Config) -> tuple[Path, contextlib.AbstractContextManager]:
@@ -474,6 +489,7 @@ class Training:
       "seconds": reporter.seconds,
       "pending": {name: list(pair) for name, pair in reporter.pending.items()},
     }
+    self.progress = progress  # for another reporter of this run
     small = dataclasses.replace(local, replay=None)
     replay = local.replay if self.config.checkpoint.replay else None
     self._written(reporter)  # the one before

@@ -5,10 +5,11 @@ import types
 
 import pytest
 
-from muzero_jax import custom
+from muzero_jax import build, custom
 from muzero_jax.config import ConfigError
 from muzero_jax.envs import catch
 from muzero_jax.losses import muzero
+from tests import builders
 
 
 @pytest.fixture(autouse=True)
@@ -56,3 +57,10 @@ def test_a_game_that_cannot_be(task, said):
 def test_a_term_that_cannot_be(text, said):
   with pytest.raises(ConfigError, match=f"^--loss.custom={text}: .*{said}"):
     custom.terms(text, None, taken=("value",))
+
+
+def test_weights_that_are_all_zero_are_refused():
+  nothing = dict(loss__reward=0.0, loss__value=0.0, loss__policy=0.0)
+  config = builders.config(env__kind="catch", loss__custom="own:first=0", **nothing)
+  with pytest.raises(ConfigError, match=r"^--loss.custom=own:first=0: .* nothing would be learned"):
+    build.build(config)

@@ -23,7 +23,7 @@ import time
 import traceback
 from typing import Any, NoReturn
 
-from muzero_jax.config import ConfigError
+from muzero_jax.config import ConfigError, StorageError
 
 HEARTBEAT = 30  # seconds after which a process that is not heard of counts as lost
 JOIN = 300  # seconds in which all processes must have started
@@ -292,8 +292,14 @@ def failed(error: Exception, sentence: str = "") -> None:
 
 
 def is_loss(error: Exception) -> bool:
-  """Whether an error came from the loss of another process."""
-  return bool(_group) and bool(_LOST.search(str(error)))
+  """Whether an error came from the loss of another process.
+
+  What this process says itself, for example of a folder called nccl or of a full disk, is none.
+  """
+  own = isinstance(error, (ConfigError, StorageError))
+  if isinstance(error, OSError) and not isinstance(error, ConnectionError):
+    own = error.errno is not None  # of the system; orbax raises others without a number
+  return bool(_group) and not own and bool(_LOST.search(str(error)))
 
 
 def leave(code: int, patience: float = 10.0) -> None:

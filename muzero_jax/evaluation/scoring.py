@@ -118,7 +118,7 @@ class Scoring:
   def _key(self, env_steps: int, use: int) -> Key:
     """The key of one evaluation or video; it differs from all keys that training uses."""
     key = jax.random.fold_in(jax.random.key(self.config.seed), 2**31 + use)
-    return jax.random.fold_in(key, env_steps)
+    return jax.random.fold_in(key, env_steps % 2**32)
 
   def _player(self, agent: str, num_envs: int) -> Evaluator:
     """The evaluator of an agent with this number of environments."""

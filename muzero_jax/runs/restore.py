@@ -7,6 +7,7 @@ from typing import Any
 import jax
 
 from muzero_jax import build
+from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.envs.base import Spec
 from muzero_jax.player import Player
@@ -59,7 +60,9 @@ def restore(folder: str) -> Agent:
   path, config = workdir.find(folder)
 
   def read(saved: Saved) -> Agent:
-    run = build.build(dataclasses.replace(config, env=dataclasses.replace(config.env, num_envs=1)))
+    # Totals need not be divisible by the number of devices here.
+    small = {"env.num_envs": 1, "env.total_envs": 0, "learner.total_batch_size": 0}
+    run = build.build(configs.replace(config, small))
     shared = saved.learner(run.shared())
     params = jax.device_put(jax.device_get(shared.learner.variables), jax.local_devices()[0])
     loop, steps = run.loop, saved.env_steps

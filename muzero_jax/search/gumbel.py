@@ -70,7 +70,10 @@ class Gumbel:
 
   def grow(self, params: Params, key: Key, root: Root) -> tuple[Decision, mctx.Tree]:
     """The decision, and the tree that it was made from."""
-    root = dataclasses.replace(root, policy_logits=self.prior_exponent * root.policy_logits)
+    scaled = self.prior_exponent * root.policy_logits
+    if root.illegal is not None:  # their logits are very low, and must not become 0
+      scaled = jnp.where(root.illegal > 0, root.policy_logits, scaled)
+    root = dataclasses.replace(root, policy_logits=scaled)
     key, noise_key, action_key = *jax.random.split(key), jax.random.fold_in(key, 2)
     noise = self.gumbel_scale * jax.random.gumbel(noise_key, root.policy_logits.shape)
     qtransform = functools.partial(

@@ -1,5 +1,6 @@
 """The result of an ablation: the scores of its variants, as a table and as learning curves."""
 
+import math
 import statistics
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,29 +27,33 @@ def score(folders: Sequence[str]) -> dict[str, Any]:
   """
   (task,) = aggregate.of_runs(folders)["tasks"]
   records = [history.read(folder) for folder in folders]
-  lines = [record.line("env_steps", "episode/return") for record in records]
+  training = []
+  for record in records:
+    steps, returns = record.line("env_steps", "episode/return")
+    training.append(late(steps.tolist(), returns.tolist(), record.last("env_steps") or 0.0))
   rates = [rate for r in records for rate in r.line("env_steps", "env_steps_per_second")[1]]
   return task | {
-    "training": [late(steps.tolist(), returns.tolist()) for steps, returns in lines],
+    "training": training,
     "speed": statistics.median(rates) if rates else float("nan"),
   }
 
 
-def late(steps: Sequence[float], returns: Sequence[float]) -> float:
+def late(steps: Sequence[float], returns: Sequence[float], end: float) -> float:
   """The mean return of training episodes in a run's last quarter; NaN where none ended.
 
   It shows differences between agents that evaluation, which does not explore, hides: in games whose
   episodes hardly vary, or where all agents are perfect or stuck.
 
   Args:
-    steps: agent steps at which rows of metrics were written.
+    steps: agent steps at which rows of metrics with a return were written.
     returns: the mean return in each row; rows are weighted by the agent steps since the row before.
+    end: agent steps of the run.
   """
   lengths = [step - before for step, before in zip(steps, [0, *steps], strict=False)]
   last = [
     (length, value)
     for step, length, value in zip(steps, lengths, returns, strict=True)
-    if step > 0.75 * steps[-1]
+    if step > 0.75 * end
   ]
   return (
     sum(length * value for length, value in last) / sum(length for length, _ in last)
@@ -80,10 +85,16 @@ def table(rows: dict[str, dict[str, Any]]) -> str:
 
 
 def in_words(values: Sequence[float]) -> str:
-  """Formats mean and sample standard deviation; the mean alone for a single value."""
-  return f"{statistics.mean(values):.2f}" + (
-    f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
-  )
+  """Formats mean and sample standard deviation; the mean alone for a single value.
+
+  Values that are NaN are left out, and counted.
+  """
+  known = [value for value in values if not math.isnan(value)]
+  if not known:
+    return "-"
+  spread = f" ± {statistics.stdev(known):.2f}" if len(known) > 1 else ""
+  missing = f" ({len(known)} of {len(values)} seeds)" if len(known) < len(values) else ""
+  return f"{statistics.mean(known):.2f}{spread}{missing}"
 
 
 def write(

@@ -143,7 +143,10 @@ def own_device(number: int, parallel: int) -> dict[str, str]:
   sharing = -(-parallel // len(gpus))
   variables = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
   # JAX takes three quarters of a GPU's memory for itself.
-  return variables | ({"XLA_CLIENT_MEM_FRACTION": f"{0.9 / sharing:.3f}"} if sharing > 1 else {})
+  # JAX refuses both of its names for this share together.
+  former, new = "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION"
+  share = {former if former in os.environ else new: f"{0.9 / sharing:.3f}"}
+  return variables | (share if sharing > 1 else {})
 
 
 def attached_gpus() -> int:

@@ -8,7 +8,7 @@ from muzero_jax import build, flags, rules
 from muzero_jax import config as configs
 from muzero_jax.config import Config, ConfigError
 from muzero_jax.evaluation import aggregate
-from muzero_jax.evaluation.scores import references
+from muzero_jax.evaluation.scores import references, task_name
 from muzero_jax.reporting import page
 from muzero_jax.runs import workdir
 from muzero_jax.studies import completion
@@ -34,6 +34,11 @@ def runs_of(base: Config, games: str, seeds: Sequence[int]) -> list[Config]:
     for game in tasks(games, base.env.kind)
     for seed in seeds
   ]
+  played = {config.env.task for config in runs}
+  if len({task_name(base.env.kind, task) for task in played}) < len(played):
+    raise ConfigError(
+      f"--games={games}: --env.kind={base.env.kind} is one game, whatever its name; name one."
+    )
   for config in runs:
     rules.check(config)
     build.check_task(config)

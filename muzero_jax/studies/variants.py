@@ -103,7 +103,7 @@ def _problem(config: Config) -> str:
     rules.check(config)
   except ConfigError as error:
     return str(error)
-  return ""
+  return "" if config.evaluation.episodes else "--evaluation.episodes=0 leaves nothing to compare"
 
 
 def sweep(base: Config, text: str) -> dict[str, Config]:

@@ -24,11 +24,14 @@ class Annealed:
   n_step: int  # the first n
   discount: float  # the first discount
   steps: int  # gradient steps until the last n and discount are reached
-  period: int = 0  # gradient steps after which it begins again; 0: never
+  period: int = 0  # gradient steps between resets of the network, after which it begins again
+  resets: int = 0  # how many of these there are; 0: it never begins again
 
   def at(self, step: Array) -> tuple[Array, Array]:
     """n, i32[], and the discount, f32[], after `step` gradient steps, i32[]."""
-    since = step % self.period if self.period else step
+    since = step
+    if self.resets:
+      since = step - self.period * jnp.minimum(step // self.period, self.resets)
     share = jnp.minimum(since / self.steps, 1.0)
     last = self.maker.returns
     n = self.n_step * (last.n_step / self.n_step) ** share

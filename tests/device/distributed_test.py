@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from launch import cli
-from muzero_jax.config import ConfigError
+from muzero_jax.config import ConfigError, StorageError
 from muzero_jax.device import distributed
 
 
@@ -144,7 +144,15 @@ def test_a_signal_of_another_process_is_passed_on_once(groups, monkeypatch):
 def test_an_error_of_a_collective_is_a_loss(groups):
   groups(0)
   assert distributed.is_loss(ValueError("UNKNOWN: Gloo all-reduce failed: Connection reset"))
-  assert not distributed.is_loss(ValueError("No space left on device"))
+  assert distributed.is_loss(ConnectionResetError(104, "gloo: connection reset"))
+  for own in (
+    ValueError("No space left on device"),
+    OSError(28, "No space left on device", "/shared/nccl_test/run"),
+    BlockingIOError(11, "Resource temporarily unavailable"),
+    StorageError("/shared/nccl_test/run: full"),
+    ConfigError("--workdir=/shared/gloo: is a file."),
+  ):
+    assert not distributed.is_loss(own)
 
 
 def test_a_command_that_lost_another_process_says_so(groups, monkeypatch, capsys):

@@ -243,7 +243,9 @@ def test_an_agent_is_scored_greedily_or_as_in_training(tmp_path, acting, protoco
   config = builders.config(
     env__kind="catch", env__stack=1, evaluation__acting=acting, evaluation__episodes=4
   )
-  row = scoring.Scoring(config, tmp_path, SEEING, Wild()).evaluate({}, 0)
+  score = scoring.Scoring(config, tmp_path, SEEING, Wild())
+  assert (score._key(2**32 + 1, 0) == score._key(1, 0)).all()  # of runs that are as long, too
+  row = score.evaluate({}, 0)
   assert (row["protocol"], row["mean"]) == (protocol, mean)
 
 

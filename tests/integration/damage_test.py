@@ -1,6 +1,7 @@
 """A run whose newest checkpoint was damaged goes on from the one before."""
 
 import os
+import shutil
 
 import pytest
 
@@ -71,6 +72,14 @@ def test_the_one_before_is_used(tmp_path, make_config, capsys):
     assert [row["env_steps"] for row in jsonl.read(tmp_path / f"{name}.jsonl")] == kept
 
   largest(places / "256" / "learner").unlink()
+  before = (tmp_path / "metrics.jsonl").read_text()
   for use in (lambda: train.train(config), lambda: restore.restore(str(tmp_path))):
     with pytest.raises(ConfigError, match="none of the checkpoints can be used"):
       use()
+
+  shutil.rmtree(places)
+  with pytest.raises(ConfigError, match="was evaluated, and has no checkpoint any more"):
+    train.train(config)
+  assert (tmp_path / "metrics.jsonl").read_text() == before
+  assert train.train(configs.replace(config, {"env_steps": 64, "override_config": True})) == 0
+  assert [row["env_steps"] for row in jsonl.read(tmp_path / "metrics.jsonl")] == [64]

@@ -126,6 +126,11 @@ def test_other_settings_are_refused_unless_overridden(tmp_path, make_config, cap
     train.train(network)
   assert (tmp_path / "config.json").read_text() == kept  # what is saved can still be used
   assert restore.restore(str(tmp_path)).env_steps == 128
+  facts = json.loads(kept)
+  facts["config"]["learner.total_batch_size"] = 15  # of three devices; here are two
+  (tmp_path / "config.json").write_text(json.dumps(facts))
+  assert restore.restore(str(tmp_path)).env_steps == 128
+  (tmp_path / "config.json").write_text(kept)
   assert train.train(configs.replace(other, {"override_config": True})) == 0
   assert "resuming at 128 steps" in capsys.readouterr().out
 

@@ -132,6 +132,16 @@ def test_simulations_go_deeper():
   assert {2, 4} <= set(decision.action.tolist())
 
 
+def test_what_is_illegal_stays_so_where_the_prior_does_not_count():
+  """With an exponent of 0 the policy is that of Q alone; its sum is 1 only without illegal ones."""
+  model = corridor(PONG)
+  search = Gumbel(model, DISCOUNT, 8, prior_exponent=0.0)
+  root = equal_roots(4, np.zeros(6))
+  policy = run(Equivalent(search, Classes(model, DISCOUNT, 0.01)), KEY, root).policy
+  np.testing.assert_allclose(policy.sum(-1), 1, rtol=1e-5)
+  np.testing.assert_allclose(policy[:, [0, 2, 3]], policy[:, [1, 4, 5]], rtol=1e-5)
+
+
 def test_pucts_noise_stays_within_the_legal():
   """Visits, in twelfths, are those of three actions, and the noise is theirs alone."""
   model = corridor(PONG)

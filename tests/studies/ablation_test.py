@@ -64,6 +64,8 @@ def test_what_the_preset_has_already_is_taken_away():
 
 
 def test_settings_that_cannot_be_combined_are_left_out():
+  (sentence,) = variants.variants_of(CATCH, vary=["evaluation.episodes=0"]).left_out
+  assert "--evaluation.episodes=0 leaves nothing to compare" in sentence
   (sentence,) = variants.variants_of(CATCH, vary=["learner.shift=2"]).left_out
   assert sentence.startswith("left out: learner.shift=2 (--learner.shift would shift catch's board")
 
@@ -169,9 +171,16 @@ def test_a_variant_that_fails_does_not_keep_the_others_from_being_compared(tmp_p
 
 def test_late_training_games_by_hand():
   """Of 100 steps the last quarter: 70..90 with 2.0 and 90..100 with 5.0."""
-  assert ablation.late([70, 90, 100], [9.0, 2.0, 5.0]) == pytest.approx(3.0)
-  assert np.isnan(ablation.late([], []))
+  assert ablation.late([70, 90, 100], [9.0, 2.0, 5.0], 100) == pytest.approx(3.0)
+  assert ablation.late([70, 90], [9.0, 2.0], 100) == 2
+  assert np.isnan(ablation.late([50, 70], [9.0, 2.0], 100)) and np.isnan(ablation.late([], [], 100))
   assert ablation.in_words([1.0, 3.0]) == "2.00 ± 1.41" and ablation.in_words([1.0]) == "1.00"
+
+
+def test_a_seed_without_a_finished_episode_is_left_out_and_counted():
+  nan = float("nan")
+  assert ablation.in_words([1.0, nan, 3.0]) == "2.00 ± 1.41 (2 of 3 seeds)"
+  assert ablation.in_words([1.0, nan]) == "1.00 (1 of 2 seeds)" and ablation.in_words([nan]) == "-"
 
 
 def test_the_speed_is_the_median_over_the_rows_of_all_seeds(tmp_path):

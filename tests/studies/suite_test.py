@@ -52,6 +52,7 @@ def test_sets_of_games():
     (["--games=Pong-v5", "--seeds=2", "--index=2"], "--index=2: there are 2 runs; use 0 to 1"),
     (["--games=Pong-v5,Krull"], "--env.task=Krull: .* did you mean Krull-v5"),
     (["--games=Pong-v5", "--evaluation.episodes=0"], "--evaluation.episodes=0"),
+    (["--preset=catch", "--games=a,b"], "--games=a,b: --env.kind=catch is one game"),
     (["--games=Pong-v5", "--seed=2147483646", "--seeds=3"], "--seed=2147483648: must be at most"),
   ],
 )
@@ -282,6 +283,10 @@ def test_each_process_gets_a_gpu(visible, parallel, number, gpu, memory, monkeyp
   variables = process.own_device(number, parallel)
   assert variables.get("CUDA_VISIBLE_DEVICES") == gpu
   assert variables.get("XLA_CLIENT_MEM_FRACTION") == memory
+  monkeypatch.setenv("XLA_PYTHON_CLIENT_MEM_FRACTION", "0.8")
+  variables = process.own_device(number, parallel)
+  assert variables.get("XLA_PYTHON_CLIENT_MEM_FRACTION") == memory
+  assert "XLA_CLIENT_MEM_FRACTION" not in variables
   monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
   monkeypatch.setattr(process, "attached_gpus", lambda: 0)
   assert process.own_device(number, parallel) == {}

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from muzero_jax import build
 from muzero_jax.targets import bootstrap, policy
 from muzero_jax.targets.annealed import Annealed
 from muzero_jax.targets.maker import TargetMaker
@@ -13,11 +14,11 @@ from muzero_jax.types import Model
 from tests import builders
 
 
-def made(values=bootstrap.recorded, period=0):
+def made(values=bootstrap.recorded):
   """n goes from 4 to 1 and the discount from 1/2 to 7/8, in two gradient steps."""
   returns = Returns(1, 0.875, clip_rewards=False)
   maker = TargetMaker(values, policy.recorded, returns, unroll=0)
-  return Annealed(maker, n_step=4, discount=0.5, steps=2, period=period)
+  return Annealed(maker, n_step=4, discount=0.5, steps=2)
 
 
 def test_the_paper():
@@ -25,12 +26,23 @@ def test_the_paper():
   is the root of 30, rounded, and the discount 1 less the root of 0.03 * 0.003.
   """
   maker = TargetMaker(bootstrap.recorded, policy.recorded, Returns(3, 0.997), unroll=0)
-  annealed = Annealed(maker, 10, 0.97, steps=10_000, period=40_000)
-  steps = jnp.array([0, 5_000, 10_000, 39_999, 40_000, 45_000])
+  annealed = Annealed(maker, 10, 0.97, steps=10_000, period=40_000, resets=1)
+  steps = jnp.array([0, 5_000, 10_000, 39_999, 40_000, 45_000, 80_000, 85_000])
   n, discount = jax.jit(jax.vmap(annealed.at))(steps)
-  np.testing.assert_array_equal(n, [10, 5, 3, 3, 10, 5])
+  np.testing.assert_array_equal(n, [10, 5, 3, 3, 10, 5, 3, 3])
   half = 1 - np.sqrt(0.03 * 0.003)
-  np.testing.assert_allclose(discount, [0.97, half, 0.997, 0.997, 0.97, half], rtol=1e-6)
+  expected = [0.97, half, 0.997, 0.997, 0.97, half, 0.997, 0.997]
+  np.testing.assert_allclose(discount, expected, rtol=1e-6)
+
+
+def test_there_are_as_many_as_resets_of_the_network():
+  """In 10,000 gradient steps there are resets after 3,000 and 6,000; the last 3,000 are without."""
+  settings = dict(env_steps=10_000, replay__warmup=0, replay__kind="uniform", env__num_envs=1)
+  resets = dict(learner__updates_per_step=1.0, learner__reset_every=3_000, targets__anneal=500)
+  config = builders.config(env__kind="catch", **settings, **resets)
+  found = build.build(config).loop.learner.targets
+  assert isinstance(found, Annealed)
+  assert (found.period, found.resets) == (3_000, build.make_resets(config).count) == (3_000, 2)
 
 
 def network():
