@@ -274,16 +274,21 @@ def derived(sums: Mapping[str, tuple[float, float]]) -> dict[str, float]:
     sums: name -> (sum, weight).
 
   Returns:
-    `search/skill_error`, the standard error of `search/skill`; {} if nothing was measured yet.
+    `episode/count`, the number of episodes that ended, and `search/skill_error`, the standard error
+    of `search/skill`; each only where there is something to compute it from.
   """
+  found = {}
+  if episodes := sums.get("episode/return", (0.0, 0.0))[1]:
+    found["episode/count"] = float(episodes)
   names = ("skill", "skill_residual", "independent_steps")
   (products, squares), (residuals, _), (steps, _) = (
     sums.get(f"search/{name}", (0.0, 0.0)) for name in names
   )
-  if squares <= 0 or steps <= 0:
-    return {}
-  slope = products / squares
-  return {"search/skill_error": math.sqrt(max(residuals / squares - slope**2, 0.0) / steps)}
+  if squares > 0 and steps > 0:
+    slope = products / squares
+    error = math.sqrt(max(residuals / squares - slope**2, 0.0) / steps)
+    found["search/skill_error"] = error
+  return found
 
 
 def search_metrics(params: Params, root: Root, decision: Decision, replay: Replay) -> Metrics:

@@ -248,6 +248,7 @@ def test_the_skills_error_by_hand():
     "search/independent_steps": (31.0, 20.0),
   }
   assert diagnostics.derived(sums) == {"search/skill_error": 0.25}
+  assert diagnostics.derived({"episode/return": (6.0, 3.0)}) == {"episode/count": 3}
   for name in ("search/skill", "search/independent_steps"):
     assert diagnostics.derived({other: pair for other, pair in sums.items() if other != name}) == {}
     assert diagnostics.derived({**sums, name: (0.0, 0.0)}) == {}
