@@ -70,7 +70,6 @@ def train(config: Config, seeds: Sequence[int]) -> int:
 
 def _train(runs: list[Training], folder: Any) -> int:
   stop = runs[0].stop
-  memory.check(runs[0].run, len(runs))  # they are stacked, which copies their replays
 
   def close() -> None:
     with contextlib.ExitStack() as stack:  # of all, even if that of one fails
@@ -122,6 +121,7 @@ class Group:
   def __init__(self, runs: list[Training]):
     self.runs, self.first = runs, runs[0]
     self.stop, self.devices = self.first.stop, self.first.run.devices
+    memory.check(self.first.run, len(runs))  # stacking copies their replays
     self.state = stacked([run.state for run in runs], self.devices)
 
   def train(self, until: int) -> None:

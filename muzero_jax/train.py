@@ -30,7 +30,7 @@ from muzero_jax.evaluation.scoring import Scoring
 from muzero_jax.learner import EVIDENCE
 from muzero_jax.reporting import board, tracker
 from muzero_jax.reporting.final import finish
-from muzero_jax.runs import actions, diverged, jsonl, metrics, rollback, signals, storage, workdir
+from muzero_jax.runs import actions, diverged, metrics, rollback, signals, storage, workdir
 from muzero_jax.runs.checkpoint import Checkpoints
 from muzero_jax.runs.progress import FILLING, Screen, ScreenLike, fitted
 from muzero_jax.runs.saved import Saved
@@ -92,7 +92,7 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
       if saved:
         workdir.compare(config, folder)
       else:  # it starts anew, and settings may change
-        check_nothing_is_lost(config, folder)
+        rollback.check_nothing_is_lost(config, folder)
       run = build.build(config, actions.begun(config, saved) if saved else 0)
       for said in (memory.check(run), memory.shares(run), *actions.caution(run)):
         if not quiet:
@@ -113,19 +113,6 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
       yield training
     finally:
       training.tracker.close()
-
-
-def check_nothing_is_lost(config: Config, folder: Path) -> None:
-  """Raises ConfigError if a run that starts anew would remove evaluations of an earlier one there.
-
-  Evaluations are made after a checkpoint, so that there was one.
-  """
-  if not config.override_config and jsonl.read(folder / "evaluations.jsonl"):
-    raise ConfigError(
-      f"--workdir={config.workdir}: the run there was evaluated, and has no checkpoint any more; "
-      "name another folder, or use --override_config to start it again from the beginning, without "
-      "its metrics and evaluations."
-    )
 
 
 def _opened(config: Config) -> tuple[Path, contextlib.AbstractContextManager]:
@@ -168,7 +155,7 @@ def compiled(run: Callable, state: State, devices: Mesh) -> Any:
 
 
 def return_memory() -> None:
-  """Returns memory that has been freed to the system.
+  """Gives memory that this process has freed back to the system.
 
   Otherwise glibc keeps most of what the compiler has used, 0.5 GiB for Pong, for hours.
   """

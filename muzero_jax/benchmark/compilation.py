@@ -150,8 +150,7 @@ def lines(figures: dict[str, Any]) -> list[str]:
   other = found["arguments"] - sum(named.values())
   head = (
     f"{figures['target']}, {figures['devices']} device(s) of {figures['processes']} process(es): "
-    "compiled in "
-    f"{figures['compile_seconds']:.0f} s, and "
+    f"compiled in {figures['compile_seconds']:.0f} s, and "
     f"{'fits' if figures['fits'] else 'DOES NOT FIT'}; all figures are for one device"
   )
   parts = ", ".join(f"{name} {size / mib:,.1f}" for name, size in named.items())

@@ -36,7 +36,7 @@ class Chip:
   bandwidth: float  # bytes per second, of the memory
   # Operations per second of dense matrix products, by the dtype of the network.
   peak: dict[str, float]
-  described: dict[str, Any]  # arguments of `topologies.get_topology_desc`
+  described: dict[str, Any]  # what `described` tells XLA of it
 
 
 # On a GPU, JAX takes 75 % of the memory (XLA_PYTHON_CLIENT_MEM_FRACTION). Products of float32
@@ -146,11 +146,8 @@ def described(name: str, count: int = 1, processes: int = 1) -> Target:
     topology = _gpus(chip, count, processes)
   else:
     topology = _tpus(name, count, processes)
-  chosen = [
-    device
-    for process in range(processes)
-    for device in [x for x in topology.devices if x.process_index == process][: count // processes]
-  ]
+  hosts = [[x for x in topology.devices if x.process_index == i] for i in range(processes)]
+  chosen = [device for own in hosts for device in own[: count // processes]]
   return Target(chip.platform, parallel.mesh(chosen), attached=False)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from muzero_jax.config import Config, ConfigError
 from muzero_jax.runs import jsonl
 
 
@@ -23,3 +24,16 @@ def forget(folder: Path, after: int) -> None:
   for path in [] if place.is_symlink() else place.glob("*.*"):
     if path.suffix in (".mp4", ".json") and path.stem.isdecimal() and int(path.stem) > after:
       path.unlink()
+
+
+def check_nothing_is_lost(config: Config, folder: Path) -> None:
+  """Raises ConfigError if a run that starts anew would remove evaluations of an earlier one there.
+
+  Evaluations are made after a checkpoint, so that there was one.
+  """
+  if not config.override_config and jsonl.read(folder / "evaluations.jsonl"):
+    raise ConfigError(
+      f"--workdir={config.workdir}: the run there was evaluated, and has no checkpoint any more; "
+      "name another folder, or use --override_config to start it again from the beginning, without "
+      "its metrics and evaluations."
+    )

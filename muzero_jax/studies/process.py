@@ -142,8 +142,8 @@ def own_device(number: int, parallel: int) -> dict[str, str]:
     return {}
   sharing = -(-parallel // len(gpus))
   variables = {"CUDA_VISIBLE_DEVICES": gpus[number % len(gpus)]}
-  # JAX takes three quarters of a GPU's memory for itself.
-  # JAX refuses both of its names for this share together.
+  # The share of a GPU's memory that JAX takes for itself, by default three quarters. The variable
+  # has two names, and JAX refuses both together.
   former, new = "XLA_PYTHON_CLIENT_MEM_FRACTION", "XLA_CLIENT_MEM_FRACTION"
   share = {former if former in os.environ else new: f"{0.9 / sharing:.3f}"}
   return variables | (share if sharing > 1 else {})

@@ -290,13 +290,14 @@ def test_the_script_for_one_machine_starts_processes_and_stops_them(tmp_path, ma
     for line in process.stdout:
       lines.append(line)
       if " steps/s " in line:
-        process.terminate()
-    code = process.wait(timeout=60)
+        break
+    process.terminate()
+    lines.append(process.communicate(timeout=60)[0])
   finally:
     with contextlib.suppress(ProcessLookupError):
       os.killpg(process.pid, signal.SIGKILL)
   said = "".join(lines)
-  assert code == 128 + signal.SIGTERM, said
+  assert process.returncode == 128 + signal.SIGTERM, said
   assert "2 device(s) with" in said and said.count("learning from") == 1, said
   assert said.count("stopped at") == 1 and "error" not in said, said
   newest = max(int(x.name) for x in (tmp_path / "run" / "checkpoints").iterdir())
