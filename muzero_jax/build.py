@@ -221,7 +221,7 @@ def make_environment(
   if env.kind == "gymnax":
     from muzero_jax.envs import gymnax  # an optional dependency
 
-    return pure.PureEnvironment(gymnax.make(env.task), num_envs)
+    return pure.PureEnvironment(gymnax.make(env.task, env.full_action_set), num_envs)
   if env.kind == "jaxtari":
     from muzero_jax.envs import jaxtari  # an optional dependency
 
@@ -268,7 +268,7 @@ def check_task(config: Config) -> None:
   if config.env.kind == "gymnax":
     from muzero_jax.envs import gymnax  # an optional dependency
 
-    gymnax.check_task(config.env.task)
+    gymnax.check_task(config.env.task, config.env.full_action_set)
   if config.env.kind == "jaxtari":
     from muzero_jax.envs import jaxtari  # an optional dependency
 
@@ -579,9 +579,8 @@ def make_monitors(config: Config, model: Model, ring: Ring) -> tuple[Monitor, ..
   monitors: list[Monitor] = [diagnostics.search_metrics, skill]
   if config.log_drift:
     monitors.append(diagnostics.Drift(model, ring))
-  minimal = not config.env.full_action_set
-  classes = actions.equivalent(config.env.kind, config.env.task) if minimal else ()
-  if classes:
+  env = config.env
+  if classes := actions.equivalent(env.kind, env.task, env.full_action_set):
     monitors.append(diagnostics.EquivalentActionsQ(model, targets.discount, classes))
   if config.search.equivalence:
     monitors.append(make_classes(config, model))

@@ -87,7 +87,9 @@ class Env:
     minimum=0,
     maximum=1,
   )
-  full_action_set: bool = option(False, "Atari: all 18 actions instead of those the game uses")
+  full_action_set: bool = option(
+    False, "Atari: all 18 actions, MinAtar: all six, instead of those the game uses"
+  )
   noop_max: int = option(
     30,
     "Atari: an episode starts with 1 to this many random no-ops (EnvPool needs at least 1)",

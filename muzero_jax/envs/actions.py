@@ -17,9 +17,18 @@ _MINIMAL = {
 }
 _CONTROL = {"CartPole-v1": ("left", "right"), "MountainCar-v0": ("left", "stay", "right")}
 
-# Classes of actions that have the same effect; indices into the minimal action set. Pong: stay, up,
-# down, each with fire and without.
-_EQUIVALENT = {"Pong-v5": ((0, 1), (2, 4), (3, 5))}
+# Classes of actions that have the same effect. Pong's minimal set: stay, up, down, each with fire
+# and without. MinAtar's full set (stay, left, up, right, down, fire): an action that the game does
+# not use is one of staying.
+_EQUIVALENT = {("envpool", "Pong-v5", False): ((0, 1), (2, 4), (3, 5))} | {
+  ("gymnax", f"{game}-MinAtar", True): classes
+  for game, classes in {
+    "Asterix": ((0, 5), (1,), (2,), (3,), (4,)),
+    "Breakout": ((0, 2, 4, 5), (1,), (3,)),
+    "Freeway": ((0, 1, 3, 5), (2,), (4,)),
+    "SpaceInvaders": ((0, 2, 4), (1,), (3,), (5,)),
+  }.items()
+}
 
 
 def names(kind: str, task: str, num_actions: int) -> tuple[str, ...]:
@@ -51,9 +60,15 @@ def playable(kind: str, task: str, num_actions: int) -> dict[str, int]:
   return {name: number for number, name in enumerate(known) if name in used}
 
 
-def equivalent(kind: str, task: str) -> tuple[tuple[int, ...], ...]:
-  """The classes of equivalent actions of the game's minimal action set; () if none are known."""
-  return _EQUIVALENT.get(task, ()) if kind == "envpool" else ()
+def equivalent(kind: str, task: str, full_action_set: bool) -> tuple[tuple[int, ...], ...]:
+  """The classes of equivalent actions, as indices; () if none are known.
+
+  Args:
+    kind: the setting --env.kind.
+    task: the setting --env.task.
+    full_action_set: the setting --env.full_action_set.
+  """
+  return _EQUIVALENT.get((kind, task, full_action_set), ())
 
 
 def is_atari(kind: str, task: str) -> bool:

@@ -11,20 +11,26 @@ from muzero_jax.envs.base import GameError, no_such_game
 from muzero_jax.envs.pure import Game
 
 
-def make(task: str) -> Game:
+def make(task: str, full_action_set: bool = False) -> Game:
   """Makes the environment that gymnax calls `task`, for example "Breakout-MinAtar".
 
+  Args:
+    task: its name.
+    full_action_set: MinAtar: all six actions (Young and Tian 2019) instead of those that the game
+      uses; the others do nothing.
+
   Raises:
-    GameError: gymnax is not installed, or has no such task.
+    GameError: as in `check_task`.
   """
-  check_task(task)
+  check_task(task, full_action_set)
   import gymnax
 
-  return adapt(*gymnax.make(task))
+  options = {"use_minimal_action_set": False} if full_action_set else {}
+  return adapt(*gymnax.make(task, **options))
 
 
-def check_task(task: str) -> None:
-  """Checks that gymnax has the task.
+def check_task(task: str, full_action_set: bool = False) -> None:
+  """Checks that gymnax has the task, with such actions.
 
   Raises:
     GameError: it has not, or is not installed; the message suggests the most similar name.
@@ -33,6 +39,10 @@ def check_task(task: str) -> None:
     import gymnax
   if task not in gymnax.registered_envs:
     raise no_such_game(task, "gymnax", gymnax.registered_envs)
+  if full_action_set and not task.endswith("-MinAtar"):
+    raise GameError(
+      f"--env.full_action_set: {task} of gymnax has one set of actions; leave the flag out."
+    )
 
 
 def adapt(env: Any, params: Any) -> Game:

@@ -104,3 +104,10 @@ def test_a_fallen_pole_is_terminated():
 def test_unknown_task_says_what_was_meant():
   with pytest.raises(GameError, match="did you mean Breakout-MinAtar"):
     gymnax.make("Breakout-MinAtr")
+
+
+def test_all_actions_of_minatar():
+  """Six, whatever the game uses; other games have one set only, and say so."""
+  assert gymnax.make("Breakout-MinAtar", full_action_set=True).num_actions == 6
+  with pytest.raises(GameError, match=r"--env\.full_action_set: CartPole-v1"):
+    gymnax.make("CartPole-v1", full_action_set=True)
