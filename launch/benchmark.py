@@ -50,6 +50,8 @@ def main(argv: list[str]) -> None:
 
   options = flags.parse(argv, Options(), usage=__doc__)
   rules.check(options)
+  if options.json:
+    cli.write(options.json, "")
   cli.use_devices(options.cpu_devices)
   from muzero_jax.benchmark import sweep
 
@@ -60,7 +62,7 @@ def main(argv: list[str]) -> None:
   else:
     figures = measure_parts(options)
   if options.json:
-    Path(options.json).write_text(json.dumps(figures, indent=2) + "\n")
+    cli.write(options.json, json.dumps(figures, indent=2) + "\n")
 
 
 def measure_parts(options: Options) -> dict[str, Any]:

@@ -61,9 +61,13 @@ def write(path: str, text: str) -> None:
   from muzero_jax.config import ConfigError
   from muzero_jax.runs import workdir
 
+  place = workdir.place(path)
+  new = not os.path.exists(place)
   try:
-    with open(workdir.place(path), "w" if text else "a") as file:
+    with open(place, "w" if text else "a") as file:
       file.write(text)
+    if new and not text:
+      os.remove(place)
   except OSError as error:
     raise ConfigError(
       f"--json={path}: cannot be written ({error.strerror}); name another file."

@@ -36,7 +36,7 @@ def main(argv: list[str]) -> int:
   """Compiles, and prints the results; returns 1 if the run does not fit.
 
   Raises:
-    ConfigError: XLA refuses the program.
+    ConfigError: XLA refuses the device or the program.
   """
   import jax
 
@@ -49,13 +49,15 @@ def main(argv: list[str]) -> int:
   rules.check(options)
   if options.json:
     cli.write(options.json, "")
-  target = chips.described(options.target, options.devices, options.processes)
-  run = build.build(options, target=target)
+  refused = "device"
   try:
+    target = chips.described(options.target, options.devices, options.processes)
+    refused = "program"
+    run = build.build(options, target=target)
     program = compilation.compiled(run)
   except jax.errors.JaxRuntimeError as error:
     reason = str(error).strip().splitlines()[0]
-    raise ConfigError(f"--target={options.target}: XLA refuses the program: {reason}") from error
+    raise ConfigError(f"--target={options.target}: XLA refuses the {refused}: {reason}") from error
   figures = compilation.report(run, chips.CHIPS[options.target], program)
   print("\n".join(compilation.lines(figures)))
   if options.json:

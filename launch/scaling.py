@@ -45,6 +45,8 @@ def main(argv: list[str]) -> None:
   options = flags.parse(argv, Options(), usage=__doc__)
   rules.check(options)
   counts = scaling.counts(options.counts)
+  if options.json:
+    cli.write(options.json, "")
   if not options.steps_per_second:
     raise ConfigError(
       "--steps_per_second is missing: measure it on one device with `python -m launch.benchmark`."
@@ -53,11 +55,13 @@ def main(argv: list[str]) -> None:
   one_device = Target("gpu", parallel.mesh(jax.devices("cpu")[:1]), attached=False)
   run = build.build(options, target=one_device)
   sizes = memory.sizes(run)
+  in_jax = options.env.kind in rules.IN_JAX
+  emulated = 0 if in_jax else max(build.frames_per_step(options), 1)
   learner = run.loop.learner
   one = scaling.OneDevice(
     env_steps_per_second=options.steps_per_second,
     updates_per_step=options.learner.updates_per_step,
-    frames_per_step=max(build.frames_per_step(options), 1),
+    frames_per_step=emulated,
     parameters=memory.nbytes(jax.eval_shape(learner.init, jax.random.key(0)).params),
     state=sizes["parameters"] + sizes["optimizer"],
     replay=sizes["replay"],

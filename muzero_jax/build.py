@@ -229,7 +229,9 @@ def make_environment(
   if env.kind == "gymnasium":
     from muzero_jax.envs import gymnasium  # an optional dependency
 
-    return gymnasium.make(env.task, num_envs, num_pools=num_pools, seed=seed)
+    return gymnasium.make(
+      env.task, num_envs, num_pools=num_pools, seed=seed, started=target.attached
+    )
   return envpool.make(
     env.task,
     num_envs,

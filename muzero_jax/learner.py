@@ -43,6 +43,7 @@ from muzero_jax.types import (
 #   terms, f32[T]: the sum of each loss term over the batch of this device
 #   index, i32[N], and weight, f32[N]: those of the batch (`types.Sample`)
 EVIDENCE = "stopped/"
+RESETTING = "resetting"  # marks the operations of a reset in the compiled program
 MEMORY = 0.995  # decay of the moving averages in `Statistics`, per gradient step
 
 
@@ -169,7 +170,8 @@ class Learner:
       )
 
     # A loop, not a branch, as in `Loop.learn`.
-    return jax.lax.fori_loop(0, resets.due(state.step).astype(jnp.int32), reset_once, state)
+    with jax.named_scope(RESETTING):
+      return jax.lax.fori_loop(0, resets.due(state.step).astype(jnp.int32), reset_once, state)
 
   def accept(
     self,

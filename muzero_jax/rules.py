@@ -72,6 +72,11 @@ def examples(config: Config) -> Rules:
       "--loss.policy=1.",
     ),
     (
+      targets.correction == "vtrace" and config.loss.q > 0,
+      "--loss.q learns returns of the action taken, which --targets.correction=vtrace weighs by the "
+      "policy: use --targets.correction=retrace, or --loss.q=0.",
+    ),
+    (
       targets.bootstrap == "search" and config.search.kind == "q",
       "--targets.bootstrap=search needs a search, and --search.kind=q makes none: use q_double.",
     ),

@@ -8,6 +8,7 @@ import jax
 
 from muzero_jax.benchmark import hlo, stubs
 from muzero_jax.build import Run
+from muzero_jax.learner import RESETTING
 from muzero_jax.loop import LEARNING
 
 KERNEL, READ = 2e-6, 10e-6  # seconds on a GPU: assumed, of a kernel, and of a value the host reads
@@ -102,12 +103,18 @@ class _Trips:
   """Iterations of loops whose number depends on data, on average over ticks."""
 
   def __init__(self, run: Run):
-    self._updates, self._learner = run.loop.updates / run.loop.every, ""
+    resets = run.loop.learner.resets
+    self._known = {
+      RESETTING: 1 / resets.period if resets else 0.0,
+      LEARNING: run.loop.updates / run.loop.every,
+    }
+    self._outermost: dict[str, str] = {}  # mark -> loop; it is the first one that is met
 
   def __call__(self, loop: hlo.Instruction) -> float:
-    if _learns(loop) and self._learner in ("", loop.name):
-      self._learner = loop.name  # the first one that is met is the outermost
-      return self._updates
+    for mark, trips in self._known.items():
+      if f"/{mark}/" in loop.origin:
+        if self._outermost.setdefault(mark, loop.name) == loop.name:
+          return trips
     return DESCENT
 
 
@@ -136,7 +143,13 @@ def copied(run: Run, text: hlo.Program) -> int:
   frame = jax.eval_shape(run.loop.ring.init).frame
   sides = sorted(size for size in frame.shape if size > 1)
   size, total = frame.size * frame.dtype.itemsize, 0.0
-  for _, one, executions in text.walk(text.entry, lambda _: 1):
+  trips = _Trips(run)
+  over_ticks = {x.name for x in text.computations[text.entry] if x.code == "while"}
+
+  def once(loop: hlo.Instruction) -> float:
+    return 1.0 if loop.name in over_ticks else trips(loop)
+
+  for _, one, executions in text.walk(text.entry, once):
     if not hlo.is_kernel(one) or text.in_place(one):
       continue
     arrays = [dims for _, dims, _ in hlo.arrays(one.shape)]

@@ -47,7 +47,7 @@ def gradient_step(run: Run, state: Any) -> float:
   loop, config, learner = run.loop, run.config, run.loop.learner
   size, model = learner.batch_size, loop.model
   search = without_tree(loop.search, unroll=True)
-  alone = build.make_learner(config, model, search, loop.ring)
+  alone = build.make_learner(config, model, search, loop.ring, run.target.platform)
   alone = dataclasses.replace(alone, mean=lambda x: x)  # on one device
 
   def draw(memory, key):

@@ -18,7 +18,7 @@ class OneDevice:
 
   env_steps_per_second: float  # agent steps, measured
   updates_per_step: float  # gradient steps per agent step of one device
-  frames_per_step: int  # emulator frames per agent step
+  frames_per_step: int  # emulator frames per agent step; 0: the device steps its environments
   parameters: int  # bytes of the gradients that are averaged
   state: int  # bytes of a checkpoint: parameters, target network, optimizer
   replay: int  # bytes of the replay
@@ -72,8 +72,8 @@ def counts(text: str) -> list[int]:
 def row(one: OneDevice, network: Network, devices: int, cores_per_device: float) -> Row:
   """The figures for this number of devices.
 
-  The all-reduce is a ring inside each host, then a ring over the hosts, then the way back; nothing
-  of it is hidden behind the backward pass, so it is an upper bound.
+  The all-reduce is a ring inside each host and a tree over the hosts, whose messages wait for each
+  other 2 log2(hosts) times. Nothing of it is hidden behind the backward pass.
 
   Args:
     one: a run on one device.
@@ -93,7 +93,7 @@ def row(one: OneDevice, network: Network, devices: int, cores_per_device: float)
   )
   needed = one.env_steps_per_second * one.frames_per_step / one.frames_per_core
   waiting = 1 / (1 + seconds * one.env_steps_per_second * one.updates_per_step)
-  fed = min(1.0, cores_per_device / needed)
+  fed = min(1.0, cores_per_device / needed) if needed else 1.0
   efficiency = min(waiting, fed)
   checkpoint = float(one.state + devices * one.saved_replay)
   return Row(

@@ -32,6 +32,7 @@ def plot_growth(options: Config, ticks: int, repeats: int, path: Path) -> dict[s
   """
   from muzero_jax.reporting import plots
 
+  check(options, "--growth")
   found = growth(options, jax.device_count(), loop_time(options, ticks, repeats))
   print(table(found))
   plots.draw_growth(path, found)
@@ -42,9 +43,23 @@ def propose(options: Config, ticks: int, repeats: int) -> Changes:
   """Searches for fast sizes (`autotune`), prints and returns them. Arguments are as in
   `loop_time`.
   """
+  check(options, "--autotune")
   chosen = autotune(options, loop_time(options, ticks, repeats))
   print(f"proposed for {jax.devices()[0].device_kind}: {flags(chosen)}")
   return chosen
+
+
+def check(options: Config, flag: str) -> None:
+  """Checks that sizes are given per device, as they are changed here.
+
+  Raises:
+    ConfigError: they are given for all devices together.
+  """
+  if options.env.total_envs or options.learner.total_batch_size:
+    raise ConfigError(
+      f"{flag} changes --env.num_envs and --learner.batch_size: leave --env.total_envs and "
+      "--learner.total_batch_size out."
+    )
 
 
 def growth(

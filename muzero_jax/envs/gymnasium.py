@@ -16,7 +16,9 @@ from muzero_jax.envs.base import GameError
 from muzero_jax.envs.envpool import EnvPool
 
 
-def make(task: str, num_envs: int, *, num_pools: int = 1, seed: int = 0) -> EnvPool:
+def make(
+  task: str, num_envs: int, *, num_pools: int = 1, seed: int = 0, started: bool = True
+) -> EnvPool:
   """Makes the environment of `num_pools` devices, with `num_envs` environments on each.
 
   Args:
@@ -25,12 +27,14 @@ def make(task: str, num_envs: int, *, num_pools: int = 1, seed: int = 0) -> EnvP
     num_envs: environments per device.
     num_pools: devices of this process that step environments; each gets a pool.
     seed: environment i of device d is seeded with `seed + d * num_envs + i`.
+    started: if false, only one environment is made, for its spaces; a program that steps them can
+      be compiled only.
 
   Raises:
     GameError: gymnasium is not installed, has no such environment or cannot make it, or its
       observations are not one array, or its actions are not discrete.
   """
-  pools = [Pool(task, num_envs, seed + device * num_envs) for device in range(num_pools)]
+  pools = [Pool(task, num_envs, seed + device * num_envs, started) for device in range(num_pools)]
   return EnvPool(pools, "callback")
 
 
@@ -45,13 +49,15 @@ class Pool:
     task: gymnasium's name.
     num_envs: B.
     seed: environment i is seeded with `seed + i`.
+    started: as in `make`.
   """
 
   # EnvPool's names of the fields that `envpool.time_step` reads.
   _state_keys = ("obs", "reward", "done", "trunc", "discount", "step_type", "elapsed_step")
 
-  def __init__(self, task: str, num_envs: int, seed: int):
-    self._envs = _made(task, num_envs)
+  def __init__(self, task: str, num_envs: int, seed: int, started: bool = True):
+    self._envs = _made(task, num_envs if started else 1)
+    self._num_envs = num_envs
     self._seeds: list[int] | None = [seed + i for i in range(num_envs)]
     space, actions = self._envs.single_observation_space, self._envs.single_action_space
     shape, dtype = _frames(task, space, actions)
@@ -64,7 +70,7 @@ class Pool:
     self._last = np.zeros(num_envs, bool)  # of the step before
 
   def __len__(self) -> int:
-    return self._envs.num_envs
+    return self._num_envs
 
   def _xla(self) -> tuple:
     """Shapes and dtypes as EnvPool states them: only the fields of `recv` are needed."""

@@ -131,18 +131,34 @@ def with_ideas(base: Config, names: str) -> Config:
   """The preset with the flag files of one idea, or of several joined by "+", added to it.
 
   Raises:
-    ConfigError: there is no such idea.
+    ConfigError: there is no such idea, or one of them undoes another.
   """
   known = [name.removeprefix("ideas/") for name in flags.presets() if name.startswith("ideas/")]
-  words = []
+  words: list[str] = []
+  choices: dict[str, tuple[Any, str]] = {}  # setting -> what an idea chose, and which one
   for name in (name.strip().removeprefix("ideas/") for name in names.split("+")):
     if name not in known:
       near = flags.similar(name, known)
       raise ConfigError(
         f"--ideas={name}: there is no such idea{near} There are {', '.join(known)}."
       )
+    for setting, value in idea(name).items():
+      before, other = choices.setdefault(setting, (value, name))
+      if isinstance(value, str) and value != before:
+        raise ConfigError(
+          f"--ideas={names}: {other} needs --{setting}={before} and {name} --{setting}={value}: "
+          "leave one of them out."
+        )
     words.append(f"--preset=ideas/{name}")
   return flags.parse(["ablation", *words], base)
+
+
+def idea(name: str) -> dict[str, Any]:
+  """The settings in the flag file of an idea, and their values."""
+  path = flags.preset(f"ideas/{name}")
+  given = flags.names(["", *path.read_text().splitlines()])
+  values = configs.values(flags.parse(["ablation", f"--flagfile={path}"], Config()))
+  return {setting: values[setting] for setting in given}
 
 
 def folder_name(variant: str) -> str:

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import pytest
 
 from muzero_jax.benchmark import counts, hlo
+from muzero_jax.networks.resets import Resets
 from muzero_jax.search.random import Random
 
 # A tick: acting adds (96 bytes); the learner's loop negates (64 bytes), and copies (64 bytes) with
@@ -53,11 +54,16 @@ class Frames(NamedTuple):
   frame: jax.Array
 
 
+def described(resets=None, ring=None) -> Any:
+  """A run with three updates a tick, on average, and no tree."""
+  learner = SimpleNamespace(resets=resets)
+  parts = dict(updates=3, every=1, search=Random(), learner=learner, ring=ring)
+  return cast(Any, SimpleNamespace(loop=SimpleNamespace(**parts)))
+
+
 @pytest.fixture
 def run() -> Any:
-  """Three updates a tick, on average, and no tree."""
-  search = Random()
-  return cast(Any, SimpleNamespace(loop=SimpleNamespace(updates=3, every=1, search=search)))
+  return described()
 
 
 def test_the_learner_has_all_of_its_loop(run):
@@ -91,5 +97,42 @@ def test_whole_copies_of_the_frames(line, times):
   """Six rows of four environments and three values: 72 bytes; also in two pieces."""
   text = f"HloModule m\n\nENTRY %main (frames: u8[6,4,3]) -> u8[6] {{\n  %x = {line}\n}}\n"
   ring = SimpleNamespace(init=lambda: Frames(jnp.zeros((6, 4, 3), jnp.uint8)))
-  run = cast(Any, SimpleNamespace(loop=SimpleNamespace(ring=ring)))
-  assert counts.copied(run, hlo.Program(text)) == 72 * times
+  assert counts.copied(described(ring=ring), hlo.Program(text)) == 72 * times
+
+
+def test_copies_inside_the_learner_count_for_each_update():
+  """Eight floats are all frames here, 32 bytes: negated and copied in each of three updates, and
+  added once while acting.
+  """
+  ring = SimpleNamespace(init=lambda: Frames(jnp.zeros(8)))
+  assert counts.copied(described(ring=ring), hlo.Program(TEXT)) == 32 * (2 * 3 + 1)
+
+
+def test_a_reset_counts_as_often_as_it_comes():
+  """The learner's copy is in a loop of its own here, that of a reset after every fourth update."""
+  inner = """%reset (d: (s32[], f32[8])) -> (s32[], f32[8]) {
+  %d = (s32[], f32[8]{0}) parameter(0)
+  %di = s32[] get-tuple-element(%d), index=0
+  %dx = f32[8]{0} get-tuple-element(%d), index=1
+  %fresh = f32[8]{0} negate(%dx), metadata={op_name="r/learning/while/resetting/while/neg"}
+  ROOT %dt = (s32[], f32[8]{0}) tuple(%di, %fresh)
+}
+
+%due (e: (s32[], f32[8])) -> pred[] {
+  %e = (s32[], f32[8]{0}) parameter(0)
+  %ei = s32[] get-tuple-element(%e), index=0
+  ROOT %lt = pred[] compare(%ei, %ei), direction=LT
+}
+
+%learn"""
+  loop = (
+    "  %begun = (s32[], f32[8]{0}) tuple(%ai, %negated)\n"
+    "  ROOT %at = (s32[], f32[8]) while(%begun), condition=%due, body=%reset, "
+    'metadata={op_name="r/learning/while/resetting/while"}\n'
+  )
+  start, _, rest = TEXT.replace("%learn", inner, 1).partition("  %copied")
+  text = start + loop + rest.partition("%copied)\n")[2]
+  _, learning = counts.count(described(Resets(period=4, end=100)), hlo.Program(text))
+  condition = 3 * (1 + 1 / 4)  # once more than the body
+  assert learning.kernels == 3 + 3 / 4 + condition
+  assert learning.reads == 4 + condition

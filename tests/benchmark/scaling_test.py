@@ -58,10 +58,16 @@ def test_a_small_replay_is_in_mib():
   assert "| 2.0 | 1.5 MiB |" in table([found])
 
 
+def test_games_of_the_device_need_no_emulators():
+  found = row(dataclasses.replace(ONE, frames_per_step=0), NETWORK, 1, cores_per_device=0.1)
+  assert (found.cores_per_device, found.efficiency, found.limit) == (0, 1, "the device")
+
+
 def test_the_command(capsys):
-  command.main(["scaling", "--preset=catch", "--steps_per_second=500", "--counts=1,16"])
+  command.main(["scaling", "--preset=catch", "--steps_per_second=200000", "--counts=1,16"])
   lines = capsys.readouterr().out.splitlines()
   assert [line.split(" | ")[0] for line in lines[2:]] == ["| 1", "| 16"]
+  assert [line.split(" | ")[4] for line in lines[2:]] == ["the device", "all-reduce"]
 
 
 @pytest.mark.parametrize("words", [["--counts=8,x", "--steps_per_second=1"], ["--counts=8"]])

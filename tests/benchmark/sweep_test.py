@@ -1,6 +1,7 @@
 """Sizes are chosen from measured times; here the times are made up."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -114,3 +115,12 @@ def test_the_loop_is_measured_at_another_size(make_config, capsys):
   assert (
     "--env.num_envs=2: " in said and "steps/s" in said and "left out (--replay.capacity=1: " in said
   )
+
+
+@pytest.mark.parametrize("total", ["env.total_envs", "learner.total_batch_size"])
+def test_totals_would_make_all_sizes_the_same(make_config, total):
+  config = replace(make_config(), {total: 64})
+  with pytest.raises(ConfigError, match="--autotune changes .* leave --env.total_envs"):
+    sweep.propose(config, 1, 1)
+  with pytest.raises(ConfigError, match="--growth changes"):
+    sweep.plot_growth(config, 1, 1, Path("growth.svg"))

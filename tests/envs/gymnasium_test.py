@@ -111,6 +111,17 @@ def test_what_cannot_be_played_is_one_sentence(task, said):
   assert "\n" not in str(caught.value)
 
 
+def test_what_is_only_compiled_makes_one_environment(monkeypatch):
+  """The shapes are those of all, so that a program is that of the run."""
+  made = []
+  real = gymnasium._made
+  monkeypatch.setattr(
+    gymnasium, "_made", lambda task, count: made.append(count) or real(task, count)
+  )
+  environment = gymnasium.make("CartPole-v1", 64, started=False)
+  assert made == [1] and environment.spec.num_envs == 64
+
+
 def test_without_gymnasium_a_sentence_says_what_to_install(monkeypatch):
   monkeypatch.setitem(sys.modules, "gymnasium", None)
   with pytest.raises(GameError, match=r"pip install 'muzero_jax\[gymnasium\]'"):
