@@ -73,8 +73,8 @@ def examples(config: Config) -> Rules:
     ),
     (
       targets.correction == "vtrace" and config.loss.q > 0,
-      "--loss.q learns returns of the action taken, which --targets.correction=vtrace weighs by the "
-      "policy: use --targets.correction=retrace, or --loss.q=0.",
+      "--loss.q learns returns of the action taken, which --targets.correction=vtrace weighs by "
+      "the policy: use --targets.correction=retrace, or --loss.q=0.",
     ),
     (
       targets.bootstrap == "search" and config.search.kind == "q",

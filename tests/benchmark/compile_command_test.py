@@ -21,16 +21,9 @@ def test_a_run_is_described_in_words_and_in_json(monkeypatch, tmp_path, capsys):
   assert command.main([*WORDS, f"--json={path}"]) == 0
   said = capsys.readouterr().out.splitlines()
   figures = json.loads(path.read_text())
-  starts = ["NVIDIA H100 SXM 80 GB, 1 device(s) of 1 process(es): compiled", "memory, MiB: replay"]
-  starts += [
-    "in place: ",
-    "a tick ",
-    "acting ",
-    "learning ",
-    "one update",
-    "estimate: a tick takes",
-  ]
-  for start in starts:
+  head = "NVIDIA H100 SXM 80 GB, 1 device(s) of 1 process(es): compiled"
+  parts = ("memory, MiB: replay", "in place: ", "a tick ", "acting ", "learning ", "one update")
+  for start in (head, *parts, "estimate: a tick takes"):
     assert any(line.startswith(start) for line in said), start
   assert figures["fits"] and figures["devices"] == 1 and not figures["float64"]
   assert f"{figures['acting']['kernels']:,.0f}" in said[4]

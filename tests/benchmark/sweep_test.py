@@ -120,7 +120,7 @@ def test_the_loop_is_measured_at_another_size(make_config, capsys):
 @pytest.mark.parametrize("total", ["env.total_envs", "learner.total_batch_size"])
 def test_totals_would_make_all_sizes_the_same(make_config, total):
   config = replace(make_config(), {total: 64})
-  with pytest.raises(ConfigError, match="--autotune changes .* leave --env.total_envs"):
+  with pytest.raises(ConfigError, match=r"--autotune changes .* leave --env\.total_envs"):
     sweep.propose(config, 1, 1)
   with pytest.raises(ConfigError, match="--growth changes"):
     sweep.plot_growth(config, 1, 1, Path("growth.svg"))

@@ -113,11 +113,8 @@ def test_what_cannot_be_played_is_one_sentence(task, said):
 
 def test_what_is_only_compiled_makes_one_environment(monkeypatch):
   """The shapes are those of all, so that a program is that of the run."""
-  made = []
-  real = gymnasium._made
-  monkeypatch.setattr(
-    gymnasium, "_made", lambda task, count: made.append(count) or real(task, count)
-  )
+  made, real = [], gymnasium._made
+  monkeypatch.setattr(gymnasium, "_made", lambda task, n: made.append(n) or real(task, n))
   environment = gymnasium.make("CartPole-v1", 64, started=False)
   assert made == [1] and environment.spec.num_envs == 64
 
