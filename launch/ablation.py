@@ -65,8 +65,8 @@ def main(argv: list[str]) -> None:
   for name, config in compared.variants.items():
     runs = variants.runs(config, name, base.workdir, seeds)
     series.train(series.groups(runs), progress, options.parallel)
-    if folders := completion.folders(runs):
-      rows[name] = ablation.score(folders)
+    if evaluations := completion.evaluations(runs):
+      rows[name] = ablation.score(evaluations)
     if rows:
       print(ablation.table(rows), flush=True)
       ablation.write(place, rows, compared.variants, progress.failed)

@@ -119,8 +119,10 @@ def expand(argv: Sequence[str]) -> list[str]:
 
 
 def names(argv: Sequence[str]) -> set[str]:
-  """The names of the flags on a command line; that of a switch is as it was written."""
-  return {word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-")}
+  """The names of the flags on a command line; of --noNAME that of the switch."""
+  known = configs.values(Config())
+  found = {word.lstrip("-").partition("=")[0] for word in argv[1:] if word.startswith("-")}
+  return {name.removeprefix("no") if name.removeprefix("no") in known else name for name in found}
 
 
 def listed(text: str) -> list[str]:

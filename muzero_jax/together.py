@@ -194,6 +194,7 @@ class Group:
     for run, reporter in zip(self.runs, reporters, strict=True):
       self.stop.unsaved = True
       run.save(reporter)
+    self.stop.unsaved = any(run.problem for run in self.runs)
 
   def _part(self) -> None:
     """Gives each run its state."""

@@ -97,7 +97,7 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
       for said in (memory.check(run), memory.shares(run), *actions.caution(run)):
         if not quiet:
           print(fitted(said), flush=True)
-      return Training(config, folder, run, checkpoints, saved, stop)
+      return Training(config, folder, lock, run, checkpoints, saved, stop)
 
     training = checkpoints.load(prepare) or prepare()
     own = f"{checkpoints.current:,} steps" if checkpoints.current else "the beginning"
@@ -115,7 +115,7 @@ def opened(config: Config, stop: Stop, quiet: bool = False) -> Iterator["Trainin
       training.tracker.close()
 
 
-def _opened(config: Config) -> tuple[Path, contextlib.AbstractContextManager]:
+def _opened(config: Config) -> tuple[Path, workdir.Lock]:
   """The run's folder, and its lock, which process 0 holds for all.
 
   Raises:
@@ -124,7 +124,7 @@ def _opened(config: Config) -> tuple[Path, contextlib.AbstractContextManager]:
   if distributed.is_first():
     folder, lock = workdir.open_workdir(config)
   else:
-    folder, lock = workdir.place(config.workdir), contextlib.nullcontext()
+    folder, lock = workdir.place(config.workdir), workdir.Lock()
   if distributed.processes() == 1:
     return folder, lock
 
@@ -194,13 +194,14 @@ class Training:
     self,
     config: Config,
     folder: Path,
+    lock: workdir.Lock,
     run: Run,
     checkpoints: Checkpoints,
     saved: Saved | None,
     stop: Stop,
   ):
     self.config, self.folder, self.run, self.checkpoints = config, folder, run, checkpoints
-    self.stop = stop
+    self.lock, self.stop = lock, stop
     self.problem = ""  # why the newest checkpoint could not be saved
     self.total = -(-config.env_steps // run.width)  # ticks
     initial = begin(run, saved)
@@ -371,7 +372,9 @@ class Training:
 
     Raises:
       DivergedError: more gradient steps diverged than may be skipped.
+      StorageError: the folder is now another run's.
     """
+    self.lock.check()
     evidence = {name: new.pop(name) for name in list(new) if name.startswith(EVIDENCE)}
     before = reporter.skipped
     reporter.add(env_steps, new)
@@ -481,10 +484,12 @@ class Training:
     replay = local.replay if self.config.checkpoint.replay else None
     self._written(reporter)  # the one before
     self.problem = ""
+    self.lock.check()
     try:
       if distributed.is_first() and not (self.folder / "config.json").exists():
         reporter.say(f"warning: {self.folder} was emptied or removed; it is made anew.")
         self.folder.mkdir(parents=True, exist_ok=True)
+        self.lock.check()
         workdir.describe(self.config, self.folder)
       chosen = self._actions()
       self.checkpoints.save(self.env_steps, progress, self.state.shared, small, replay, chosen)

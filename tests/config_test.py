@@ -268,6 +268,12 @@ def test_differences_name_flag_and_both_values():
   assert configs.differences(old, new) == ["--search.kind: was gumbel, now puct"]
 
 
+def test_the_names_on_a_command_line():
+  """Of a switch that is turned off, the name that it has when it is turned on."""
+  words = ["train", "--preset=catch", "--novideo", "--nocheckpoint.replay", "--env.noop_max=3", "x"]
+  assert flags.names(words) == {"preset", "video", "checkpoint.replay", "env.noop_max"}
+
+
 def test_unknown_settings_are_refused():
   with pytest.raises(ConfigError, match=r"--search\.nothing"):
     configs.replace(Config(), {"search.nothing": 1})

@@ -121,7 +121,8 @@ def main() -> int:
     words += PONG if word == "pong" else [word]
   folder = pathlib.Path(tempfile.mkdtemp())
   run(folder / "whole", words)
-  happened = kill_and_finish(folder / "killed", words, kills, seed, longest, phases=4)
+  phases = 3 if "--evaluation.episodes=0" in words else 4
+  happened = kill_and_finish(folder / "killed", words, kills, seed, longest, phases)
   for (name, where), count in sorted(happened.items()):
     print(f"{name} while {where}: {count}")
   pairs = list(zip(state(folder / "whole"), state(folder / "killed"), strict=True))

@@ -50,11 +50,7 @@ def newest_evaluation(folder: str, agent: str, protocol: str, acting: str = "aut
   asked, config = protocol, protocols.acting_as(config, acting)
   if protocol != "auto":
     protocol, _ = protocols.for_protocol(config, protocol)
-  rows = [
-    row
-    for row in jsonl.read(path / "evaluations.jsonl")
-    if row.get("agent") == agent and row.keys() >= _NEEDED
-  ]
+  rows = complete(jsonl.read(path / "evaluations.jsonl"), agent)
   rows = [row for row in rows if protocol in ("auto", row["protocol"])]
   if acting != "auto":
     rows = [row for row in rows if protocols.is_sampled(row["protocol"]) == (acting == "sampled")]
@@ -68,6 +64,11 @@ def newest_evaluation(folder: str, agent: str, protocol: str, acting: str = "aut
       f"make one with python -m launch.evaluate --workdir={folder}{words}."
     )
   return Evaluated(folder, config, rows[-1])
+
+
+def complete(rows: Sequence[dict[str, Any]], agent: str) -> list[dict[str, Any]]:
+  """Those rows of evaluations.jsonl that are of "trained" or "random", and lack nothing."""
+  return [row for row in rows if row.get("agent") == agent and row.keys() >= _NEEDED]
 
 
 def check(runs: Sequence[Evaluated]) -> None:
@@ -90,15 +91,6 @@ def check(runs: Sequence[Evaluated]) -> None:
         "which would count twice: "
         "leave one out, or train with another --seed."
       )
-
-
-def of_runs(folders: Sequence[str]) -> dict[str, Any]:
-  """`aggregate` of the newest evaluation of the trained agent of each run.
-
-  Raises:
-    ConfigError: as `newest_evaluation` and `aggregate`.
-  """
-  return aggregate([newest_evaluation(folder, "trained", "auto") for folder in folders])
 
 
 def aggregate(runs: Sequence[Evaluated]) -> dict[str, Any]:

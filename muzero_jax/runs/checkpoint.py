@@ -229,8 +229,9 @@ class Checkpoints:
   def remedy(self) -> str:
     """Says what to do, once the run has ended, where the last checkpoint could not be saved."""
     newest = self.newest()
-    rest = f"from {newest:,} steps" if newest else "from the beginning"
-    return f"make room, and run the same command again; it goes on {rest}."
+    if not newest:
+      return "make room, and run the same command again, with --override_config: it begins anew."
+    return f"make room, and run the same command again; it goes on from {newest:,} steps."
 
   def close(self) -> None:
     """Waits until everything is written.

@@ -27,13 +27,19 @@ def forget(folder: Path, after: int) -> None:
 
 
 def check_nothing_is_lost(config: Config, folder: Path) -> None:
-  """Raises ConfigError if a run that starts anew would remove evaluations of an earlier one there.
+  """Raises ConfigError if a run that starts anew would remove what an earlier one there made.
 
-  Evaluations are made after a checkpoint, so that there was one.
+  Evaluations are made after a checkpoint, and the second checkpoint after the first one: where
+  there are evaluations, or metrics so far on, there was one.
   """
-  if not config.override_config and jsonl.read(folder / "evaluations.jsonl"):
+  if config.override_config:
+    return
+  done = jsonl.read(folder / "metrics.jsonl")
+  saved = bool(done) and done[-1].get("env_steps", 0) >= 2 * config.save_every > 0
+  if saved or jsonl.read(folder / "evaluations.jsonl"):
+    what = f"has done {done[-1].get('env_steps', 0):,} steps" if saved else "was evaluated"
     raise ConfigError(
-      f"--workdir={config.workdir}: the run there was evaluated, and has no checkpoint any more; "
+      f"--workdir={config.workdir}: the run there {what}, and has no checkpoint any more; "
       "name another folder, or use --override_config to start it again from the beginning, without "
       "its metrics and evaluations."
     )

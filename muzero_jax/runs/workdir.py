@@ -16,7 +16,7 @@ from typing import IO, Any
 import jax
 
 from muzero_jax import config as configs
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, ConfigError, StorageError
 
 # What a run's folder holds under these names must be files, and folders, respectively.
 _RESULTS = ("metrics.jsonl", "evaluations.jsonl", "curve.png", "report.html", "wandb.json")
@@ -25,11 +25,61 @@ _FOLDERS = ("checkpoints", "damaged", "diverged", "video", "evaluations", "wandb
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "mctx", "envpool", "orbax-checkpoint", "numpy")
 
 
-def open_workdir(config: Config) -> tuple[Path, IO]:
+class Lock(contextlib.AbstractContextManager):
+  """The lock of a run's folder, held until it is closed or the process ends.
+
+  Args:
+    file: `.lock` in the folder, which is locked; None in a process that leaves it to another one.
+  """
+
+  def __init__(self, file: IO | None = None):
+    self._file = file
+
+  def __exit__(self, *_: Any) -> None:
+    self.close()
+
+  def close(self) -> None:
+    """Gives the lock up."""
+    if self._file:
+      self._file.close()
+
+  def check(self) -> None:
+    """Makes sure that the folder is still this run's.
+
+    Somebody may have removed it and begun another run there, whose files this one must not touch.
+    If only the lock is missing, or the folder was made anew, it is locked again.
+
+    Raises:
+      StorageError: another run is there.
+    """
+    if not self._file:
+      return
+    path = Path(self._file.name)
+    try:
+      same = os.path.samestat(os.fstat(self._file.fileno()), path.stat())
+      if not same:
+        raise BlockingIOError
+    except FileNotFoundError:
+      with contextlib.suppress(FileNotFoundError, PermissionError):
+        self._again(path)
+    except BlockingIOError as error:
+      raise StorageError(
+        f"{path.parent}: the folder was removed, and another run has begun there; this one ends, "
+        "and what it learned is lost."
+      ) from error
+
+  def _again(self, path: Path) -> None:
+    file = open(path, "a")
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    self.close()
+    self._file = file
+
+
+def open_workdir(config: Config) -> tuple[Path, Lock]:
   """Creates the folder if necessary, and locks it.
 
   Returns:
-    The folder, and the lock: a file that holds the lock until it is closed or the process ends.
+    The folder, and the lock.
 
   Raises:
     ConfigError: no folder was named, its name cannot be used, it cannot be written, it holds
@@ -64,7 +114,7 @@ def open_workdir(config: Config) -> tuple[Path, IO]:
       f"--workdir={config.workdir}: its file system cannot lock files ({error.strerror}); name a "
       "folder on another one."
     ) from error
-  return folder, lock
+  return folder, Lock(lock)
 
 
 def check_kinds(folder: Path) -> None:
@@ -123,6 +173,25 @@ def compare(config: Config, folder: Path) -> None:
       "another --workdir, or "
       "--override_config to go on with the new ones."
     )
+  check_devices(config, folder)
+
+
+def check_devices(config: Config, folder: Path) -> None:
+  """Checks that a run on GPUs or TPUs goes on with as many as before.
+
+  Environments and batches are stated per device. On a CPU the number is a setting.
+
+  Raises:
+    ConfigError: there are more or fewer, and not all sizes are stated in total.
+  """
+  before, now = len(facts(folder).get("devices", ())), jax.device_count()
+  totals = config.env.total_envs and config.learner.total_batch_size
+  if jax.default_backend() != "cpu" and before not in (0, now) and not totals:
+    raise ConfigError(
+      f"{folder} holds a run on {before} device(s), and there are {now}: with --env.num_envs and "
+      "--learner.batch_size on each, it would become another experiment. Use as many as before, "
+      "another --workdir, or --override_config to go on with these."
+    )
 
 
 def describe(config: Config, folder: Path) -> None:
@@ -162,6 +231,8 @@ def write(path: Path, content: str | bytes) -> None:
     draft.unlink(missing_ok=True)
     with open(draft, "xb") as file:
       file.write(content)
+      file.flush()
+      os.fsync(file.fileno())  # or the file may be empty after a power failure
     os.replace(draft, path)
   except OSError as error:
     with contextlib.suppress(OSError):

@@ -9,24 +9,25 @@ from typing import Any
 from muzero_jax import config as configs
 from muzero_jax.config import Config
 from muzero_jax.evaluation import aggregate
+from muzero_jax.evaluation.aggregate import Evaluated
 from muzero_jax.reporting import plots
 from muzero_jax.runs import history, workdir
 from muzero_jax.studies.variants import BASE
 
 
-def score(folders: Sequence[str]) -> dict[str, Any]:
+def score(runs: Sequence[Evaluated]) -> dict[str, Any]:
   """The scores of one variant's seeds.
 
   Args:
-    folders: the runs' folders, one for each seed.
+    runs: one for each seed.
 
   Returns:
     The game's entry in the result of `aggregate.aggregate`, and in addition "training", the `late`
     return of each seed, and "speed", the agent steps per second of one seed: the median over the
     rows of metrics of all seeds, NaN where there are none.
   """
-  (task,) = aggregate.of_runs(folders)["tasks"]
-  records = [history.read(folder) for folder in folders]
+  (task,) = aggregate.aggregate(runs)["tasks"]
+  records = [history.read(run.folder) for run in runs]
   training = []
   for record in records:
     steps, returns = record.line("env_steps", "episode/return")

@@ -100,8 +100,10 @@ def train(groups: Sequence[list[Config]], progress: SeriesProgress, parallel: in
   begun, trained, seconds = time.monotonic(), progress.trained, progress.seconds
   waiting = unfinished(groups, progress.over + 1, progress)
   processes: dict[int, TrainingProcess] = {}  # by number, 0 .. parallel - 1
-  with stopped_together(processes):
+  with stopped_together(processes) as stop:
     while True:
+      if stop.signal:  # nobody reads the output any more
+        raise signals.Stopped(128 + stop.signal)
       for number in range(parallel):
         if number not in processes and (process := next(waiting, None)):
           processes[number] = process
@@ -172,13 +174,13 @@ class Stoppable(Protocol):
 
 
 @contextlib.contextmanager
-def stopped_together(processes: Mapping[int, Stoppable]) -> Iterator[None]:
+def stopped_together(processes: Mapping[int, Stoppable]) -> Iterator[signals.Stop]:
   """Where a signal, or an error, lets all processes save a checkpoint and end."""
   with signals.handled() as stop:
     stop.unsaved = True  # a signal ends this process after the runs have saved checkpoints
     try:
       with stop.interruptible():
-        yield
+        yield stop
     finally:
       for process in processes.values():
         process.terminate()

@@ -97,11 +97,11 @@ def score(runs: Sequence[Config], place: Path) -> None:
     runs: those that are not finished are left out; if none is, nothing is done.
     place: the suite's folder.
   """
-  folders = completion.folders(runs)
-  if not folders:
+  evaluations = completion.evaluations(runs)
+  if not evaluations:
     return
-  result = aggregate.of_runs(folders)
+  result = aggregate.aggregate(evaluations)
   print(aggregate.table(result))
   workdir.write(place / "suite.json", json.dumps(result, indent=2) + "\n")
-  report = page.write(folders, place / "report.html")
+  report = page.write([run.folder for run in evaluations], place / "report.html")
   print(f"scores: {place / 'suite.json'}  report: {report}", flush=True)

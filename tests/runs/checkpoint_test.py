@@ -98,4 +98,4 @@ def test_it_does_not_replace_what_ends_the_run(tmp_path, monkeypatch, capsys):
     raise DivergedError("a loss is no number")
   said = capsys.readouterr().out
   assert said.startswith("warning: the checkpoint at 10 steps cannot be saved")
-  assert said.endswith("it goes on from the beginning.\n") and said.count("\n") == 1
+  assert said.endswith("with --override_config: it begins anew.\n") and said.count("\n") == 1

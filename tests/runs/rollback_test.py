@@ -1,6 +1,23 @@
 """What a run forgets when it goes on from an earlier checkpoint."""
 
+import pytest
+
+from muzero_jax import config as configs
+from muzero_jax.config import Config, ConfigError
 from muzero_jax.runs import jsonl, rollback
+
+
+def test_a_run_that_has_lost_its_checkpoints_is_not_begun_anew_unasked(tmp_path):
+  """One every 100 steps: at 199 the first one may not have been complete, at 200 it was."""
+  config = Config(workdir=str(tmp_path), save_every=100)
+  rollback.check_nothing_is_lost(config, tmp_path)
+  jsonl.append(tmp_path / "metrics.jsonl", {"env_steps": 199})
+  rollback.check_nothing_is_lost(config, tmp_path)
+  rollback.check_nothing_is_lost(configs.replace(config, {"save_every": 0}), tmp_path)
+  jsonl.append(tmp_path / "metrics.jsonl", {"env_steps": 1200})
+  with pytest.raises(ConfigError, match="has done 1,200 steps, and has no checkpoint any more"):
+    rollback.check_nothing_is_lost(config, tmp_path)
+  rollback.check_nothing_is_lost(configs.replace(config, {"override_config": True}), tmp_path)
 
 
 def test_rows_and_videos_after_the_checkpoint_are_forgotten(tmp_path):

@@ -4,14 +4,16 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from muzero_jax import config as configs
-from muzero_jax.config import Config, ConfigError
+from muzero_jax.config import Config, ConfigError, StorageError
 from muzero_jax.runs import history, workdir
 from tests import fuzz
 
@@ -194,6 +196,52 @@ def test_things_of_the_wrong_kind_in_the_folder(tmp_path):
       workdir.open_workdir(config)
     (tmp_path / name).rmdir() if (tmp_path / name).is_dir() else (tmp_path / name).unlink()
   workdir.open_workdir(config)[1].close()
+
+
+def test_another_run_in_a_folder_that_was_removed(tmp_path):
+  """The folder of a run is removed, and made anew by the run: it holds the lock there. Removed once
+  more, and taken by another run: the first one does not touch it any more.
+  """
+  config = Config(workdir=str(tmp_path / "run"))
+  folder, lock = workdir.open_workdir(config)
+  shutil.rmtree(folder)
+  lock.check()  # nobody is there
+  folder.mkdir()
+  lock.check()
+  with pytest.raises(ConfigError, match="another run is using it"):
+    workdir.open_workdir(config)
+  shutil.rmtree(folder)
+  _, other = workdir.open_workdir(config)
+  with pytest.raises(StorageError, match=r"run: the folder was removed, and another run has begun"):
+    lock.check()
+  lock.close()
+  other.check()
+  with pytest.raises(ConfigError, match="another run is using it"):
+    workdir.open_workdir(config)
+  other.close()
+
+
+def test_a_run_goes_on_with_as_many_gpus(tmp_path, monkeypatch):
+  """With more, batches and environments would grow unless they are stated in total. On a CPU the
+  number is a setting.
+  """
+  described = {"config": SETTINGS | {"workdir": str(tmp_path)}, "devices": ["H100"]}
+  (tmp_path / "config.json").write_text(json.dumps(described))
+  config = Config(workdir=str(tmp_path))
+  count = SimpleNamespace(default_backend=lambda: "gpu", device_count=lambda: 1)
+  monkeypatch.setattr(workdir, "jax", count)
+  workdir.compare(config, tmp_path)
+  count.device_count = lambda: 8
+  with pytest.raises(ConfigError, match=r"a run on 1 device\(s\), and there are 8: .*experiment"):
+    workdir.compare(config, tmp_path)
+  workdir.compare(configs.replace(config, {"override_config": True}), tmp_path)
+  count.default_backend = lambda: "cpu"
+  workdir.compare(config, tmp_path)
+  count.default_backend = lambda: "gpu"
+  totals = {"env.total_envs": 64, "learner.total_batch_size": 64}
+  described["config"] |= totals
+  (tmp_path / "config.json").write_text(json.dumps(described))
+  workdir.compare(configs.replace(config, totals), tmp_path)
 
 
 def test_a_name_that_no_file_can_have():

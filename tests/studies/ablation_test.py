@@ -25,9 +25,14 @@ def write_run(config: Config, rates=(10.0, 10.0)) -> None:
     steps = int(config.env_steps * share)
     row = {"env_steps": steps, "env_steps_per_second": rate, "episode/return": 0.5}
     jsonl.append(folder / "metrics.jsonl", row)
-  score = {"mean": 1.0, "median": 1.0, "iqm": 1.0, "episodes": 8, "returns": [1.0] * 8}
-  row = {"agent": "trained", "env_steps": config.env_steps, "protocol": "100k"}
-  jsonl.append(folder / "evaluations.jsonl", row | {"task": "Catch-bsuite"} | score)
+  evaluate(config, config.env_steps)
+
+
+def evaluate(config: Config, env_steps: int, **changes) -> None:
+  """Writes an evaluation of the run after so many steps; `changes` are in its row."""
+  score = {"mean": 1.0, "median": 1.0, "iqm": 1.0, "episodes": config.evaluation.episodes}
+  row = {"agent": "trained", "env_steps": env_steps, "protocol": "own", "task": "catch"}
+  jsonl.append(Path(config.workdir) / "evaluations.jsonl", row | score | changes)
 
 
 def changes(config: Config) -> dict:
@@ -133,10 +138,35 @@ def test_a_finished_run_has_the_settings_the_length_and_an_evaluation(tmp_path):
   (tmp_path / "config.json").write_text(json.dumps({"config": configs.values(config)}))
   jsonl.append(tmp_path / "metrics.jsonl", {"env_steps": 25})
   assert not completion.finished(config) and completion.done(config) == 0.25
-  jsonl.append(tmp_path / "evaluations.jsonl", {"agent": "trained", "env_steps": 128})
+  evaluate(config, 64)
+  assert not completion.finished(config)
+  evaluate(config, 128)
   assert completion.finished(config)
   assert not completion.finished(configs.replace(config, {"env_steps": 200}))
   assert not completion.finished(configs.replace(config, {"search.num_simulations": 5}))
+
+
+@pytest.mark.parametrize(
+  "other",
+  [
+    dict(env_steps=60, mean=3.0),  # of an older checkpoint
+    dict(protocol="own-sampled", mean=3.0),
+    dict(task="Breakout-MinAtar", mean=3.0),
+    dict(episodes=1, mean=3.0),
+    dict(agent="random", mean=3.0),
+  ],
+)
+def test_only_the_evaluation_that_was_asked_for_counts(tmp_path, other):
+  """Not another one that was made later, with `launch.evaluate`; alone it finishes no run."""
+  config = configs.replace(CATCH, {"workdir": str(tmp_path), "env_steps": 100})
+  (tmp_path / "config.json").write_text(json.dumps({"config": configs.values(config)}))
+  evaluate(config, **{"env_steps": 128} | other)
+  assert completion.evaluated(config) is None
+  evaluate(config, 128)
+  evaluate(config, **{"env_steps": 128} | other)
+  found = completion.evaluated(config)
+  assert found and found.row["mean"] == 1
+  assert ablation.score([found])["mean"] == 1
 
 
 def test_a_variant_that_fails_does_not_keep_the_others_from_being_compared(tmp_path, monkeypatch):
@@ -185,9 +215,10 @@ def test_a_seed_without_a_finished_episode_is_left_out_and_counted():
 
 def test_the_speed_is_the_median_over_the_rows_of_all_seeds(tmp_path):
   """Of the rates 1, 10, 1,000 and 3,000 per second it is (10 + 1,000) / 2."""
-  for seed, rates in enumerate([(1.0, 3000.0), (1000.0, 10.0)]):
-    write_run(configs.replace(CATCH, {"workdir": str(tmp_path / str(seed)), "seed": seed}), rates)
-  found = ablation.score([str(tmp_path / "0"), str(tmp_path / "1")])
+  runs = variants.runs(CATCH, "it", str(tmp_path), (0, 1))
+  for run, rates in zip(runs, [(1.0, 3000.0), (1000.0, 10.0)], strict=True):
+    write_run(run, rates)
+  found = ablation.score(completion.evaluations(runs))
   assert found["speed"] == 505.0 and found["training"] == [0.5, 0.5]
   (row,) = ablation.table({"as it is": found}).splitlines()[2:]
   assert row == "| as it is | 0.50 ± 0.00 | 1.00 ± 0.00 | 1.00, 1.00 | 505 |"

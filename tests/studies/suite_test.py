@@ -4,6 +4,7 @@ import dataclasses
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +17,7 @@ from muzero_jax import config as configs
 from muzero_jax import flags
 from muzero_jax.config import Config, ConfigError, FailedError
 from muzero_jax.evaluation import aggregate
+from muzero_jax.runs import signals
 from muzero_jax.studies import process, series, suite
 from tests.reporting.common import metric_rows, score, write_run
 
@@ -33,7 +35,13 @@ def finish(config, mean):
   """Writes a finished run with these settings, and this score."""
   settings = {name.replace(".", "__"): value for name, value in configs.values(config).items()}
   folder = Path(settings.pop("workdir"))
-  row = score(mean, task=config.env.task, env_steps=config.env_steps, returns=[mean])
+  row = score(
+    mean,
+    task=config.env.task,
+    env_steps=config.env_steps,
+    episodes=config.evaluation.episodes,
+    returns=[mean],
+  )
   write_run(folder, metric_rows([mean]), [row], **settings)
 
 
@@ -245,8 +253,29 @@ def test_a_home_folder_is_expanded(tmp_path, monkeypatch, capsys):
     said = capsys.readouterr().out
     assert f"run 1 of 1: {place}/Pong-v5/0: x: mean return" in said
     (task,) = json.loads((place / "suite.json").read_text())["tasks"]
-    assert aggregate.of_runs([run["workdir"] for run in task["runs"]])["tasks"] == [task]
+    scored = [
+      aggregate.newest_evaluation(run["workdir"], "trained", "auto") for run in task["runs"]
+    ]
+    assert aggregate.aggregate(scored)["tasks"] == [task]
   assert not (tmp_path / "~").exists()
+
+
+def test_a_suite_ends_when_its_output_is_closed(tmp_path, monkeypatch):
+  """As in `suite | head`: the run that trains is told to end, and no other one is begun."""
+  runs, begun = planned(tmp_path, "Pong-v5", (0, 1)), []
+  original = subprocess.Popen
+
+  def popen(words, **more):
+    stop.note(signal.SIGPIPE)
+    begun.append(original([sys.executable, "-c", "import time; time.sleep(60)"], **more))
+    return begun[-1]
+
+  monkeypatch.setattr(process.subprocess, "Popen", popen)
+  with signals.command() as stop:
+    with pytest.raises(signals.Stopped) as caught:
+      series.train(series.groups(runs), series.SeriesProgress(2))
+  assert caught.value.code == 128 + signal.SIGPIPE
+  assert [one.returncode for one in begun] == [-signal.SIGTERM]
 
 
 def test_seeds_beside_one_that_fails_are_trained_alone(tmp_path, monkeypatch, capsys):
