@@ -34,10 +34,11 @@ def check_nothing_is_lost(config: Config, folder: Path) -> None:
   """
   if config.override_config:
     return
-  done = jsonl.read(folder / "metrics.jsonl")
-  saved = bool(done) and done[-1].get("env_steps", 0) >= 2 * config.save_every > 0
-  if saved or jsonl.read(folder / "evaluations.jsonl"):
-    what = f"has done {done[-1].get('env_steps', 0):,} steps" if saved else "was evaluated"
+  rows = jsonl.read(folder / "metrics.jsonl")
+  steps = rows[-1].get("env_steps", 0) if rows else 0
+  evaluated = jsonl.read(folder / "evaluations.jsonl")
+  if evaluated or steps >= 2 * config.save_every > 0:
+    what = "was evaluated" if evaluated else f"has done {steps:,} steps"
     raise ConfigError(
       f"--workdir={config.workdir}: the run there {what}, and has no checkpoint any more; "
       "name another folder, or use --override_config to start it again from the beginning, without "
