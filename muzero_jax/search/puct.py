@@ -44,7 +44,9 @@ class Puct:
     return self.num_simulations
 
   def for_evaluation(self) -> "Puct":
-    """Without Dirichlet noise; takes the most visited action."""
+    """Without Dirichlet noise; takes the most visited action, or the most probable one of the
+    regularized policy if that acts.
+    """
     return dataclasses.replace(self, dirichlet_fraction=0.0, temperature=0.0)
 
   def for_reanalysis(self) -> "Puct":

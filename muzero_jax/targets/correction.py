@@ -6,7 +6,7 @@ at the actions taken, the mixing vector of `returns.lambda_returns` is lambda c.
 
 * Retrace (Munos et al. 2016, eq. 4): this alone. The return G_t of a step estimates the value of
   the action taken at it, which is not corrected. Retrace's Q at later steps is replaced by the
-  value of the state, because the model has no Q.
+  value of the state, so that a model without a Q head can have these targets.
 * V-trace (Espeholt et al. 2018, eq. 1): with both truncation levels at 1, its targets are
   v_t + c_t (G_t - v_t) with the same G, since rho_t = c_t there. They are values of the policy
   proportional to min(mu, pi), which lies between the two.
