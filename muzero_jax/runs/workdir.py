@@ -56,17 +56,24 @@ class Lock(contextlib.AbstractContextManager):
       return
     path = Path(self._file.name)
     try:
-      same = os.path.samestat(os.fstat(self._file.fileno()), path.stat())
-      if not same:
+      if not self._is_at(path):
         raise BlockingIOError
-    except FileNotFoundError:
-      with contextlib.suppress(FileNotFoundError, PermissionError):
-        self._again(path)
     except BlockingIOError as error:
       raise StorageError(
         f"{path.parent}: the folder was removed, and another run has begun there; this one ends, "
         "and what it learned is lost."
       ) from error
+    except OSError:
+      pass  # the folder is gone, or cannot be read or written: saving says so
+
+  def _is_at(self, path: Path) -> bool:
+    """Whether the file at `path` is the locked one, or becomes it, because there is none."""
+    assert self._file
+    try:
+      return os.path.samestat(os.fstat(self._file.fileno()), path.stat())
+    except FileNotFoundError:
+      self._again(path)
+    return True
 
   def _again(self, path: Path) -> None:
     file = open(path, "a")
