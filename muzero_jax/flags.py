@@ -52,6 +52,8 @@ def parse(argv: Sequence[str], config: Settings, usage: str | None = "") -> Sett
   for name, (value, field) in configs.flatten(config).items():
     _DEFINE[type(value)](name, value, field.metadata["help"], flag_values=parser)
   _define_old_names(parser)
+  for sentence in overridden(argv) if isinstance(config, Config) else ():
+    print(f"note: {sentence}", file=sys.stderr)
   try:
     rest = parser(expand(argv) if isinstance(config, Config) else list(argv))[1:]
   except flags.Error as error:
@@ -116,6 +118,24 @@ def expand(argv: Sequence[str]) -> list[str]:
       word = f"--flagfile={preset(name if equals else next(words, ''))}"
     expanded.append(word)
   return expanded
+
+
+def overridden(argv: Sequence[str]) -> list[str]:
+  """A sentence for each flag to which a preset that comes later gives another value."""
+  found, given = [], {}
+  for word in argv[1:]:
+    name, equals, value = word.lstrip("-").partition("=")
+    if name == "preset" and value in presets():
+      for line in preset(value).read_text().splitlines():
+        flag, _, own = line.lstrip("-").partition("=")
+        if given.get(flag, own) != own:
+          found.append(
+            f"--preset={value} comes after --{flag}={given[flag]} and sets it to {own}; give the "
+            "preset first."
+          )
+    elif equals:
+      given[name] = value
+  return found
 
 
 def names(argv: Sequence[str]) -> set[str]:

@@ -268,6 +268,16 @@ def test_differences_name_flag_and_both_values():
   assert configs.differences(old, new) == ["--search.kind: was gumbel, now puct"]
 
 
+def test_a_flag_before_a_preset_that_has_it_is_said(capsys):
+  words = ["--env_steps=7", "--seed=3", "--preset=catch", "--log_every=9", "--preset=ideas/dqn"]
+  assert flags.parse(["train", *words], Config()).env_steps == 240_000
+  assert capsys.readouterr().err == (
+    "note: --preset=catch comes after --env_steps=7 and sets it to 240000; give the preset first.\n"
+  )
+  flags.parse(["train", "--preset=catch", "--env_steps=7"], Config())
+  assert not capsys.readouterr().err
+
+
 def test_the_names_on_a_command_line():
   """Of a switch that is turned off, the name that it has when it is turned on."""
   words = ["train", "--preset=catch", "--novideo", "--nocheckpoint.replay", "--env.noop_max=3", "x"]
