@@ -203,6 +203,15 @@ def test_settings_that_do_not_go_together(settings):
     ({"search.kind": "q"}, "--search.kind=q needs a Q head"),
     ({"targets.bootstrap": "q_max"}, "--targets.bootstrap=q_max needs a Q head"),
     (DQN | {"loss.q_search": 1.0}, "--loss.q_search needs the Q of a search"),
+    (
+      {
+        "targets.correction": "vtrace",
+        "targets.bootstrap": "target",
+        "search.acting": "sample",
+        "loss.q": 1.0,
+      },
+      "--loss.q learns returns of the action taken",
+    ),
     ({"search.q_prior": 0.1}, "--search.q_prior needs a Q head that is trained: use --loss.q=1"),
     (DQN | {"search.qtransform": "skill"}, "--search.qtransform=skill improves a prior"),
     ({"targets.unroll": 0}, "--targets.unroll=0 leaves the model untrained"),
