@@ -16,7 +16,7 @@ def finish(scoring: Scoring, params: Params, env_steps: int) -> None:
   """Makes the outputs of a finished run, and prints a summary.
 
   Evaluations of the agent and of the random player, and the video, are not repeated if they
-  exist; curve and report are made anew.
+  exist, unless more episodes of the agent are asked for; curve and report are made anew.
 
   Args:
     scoring: of the run.
@@ -58,7 +58,12 @@ def _scores(scoring: Scoring, params: Params, env_steps: int) -> dict[str, dict[
       if (row.get("agent"), row.get("protocol")) == (agent, scoring.protocol)
       and {"task", "env_steps", "episodes", "mean"} <= row.keys()
     ]
-    found = [row for row in found if agent == "random" or row["env_steps"] == env_steps]
+    least = scoring.config.evaluation.episodes
+    found = [
+      row
+      for row in found
+      if agent == "random" or (row["env_steps"] == env_steps and row["episodes"] >= least)
+    ]
     if found:
       rows[agent] = found[-1]
       continue

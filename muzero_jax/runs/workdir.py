@@ -56,15 +56,16 @@ class Lock(contextlib.AbstractContextManager):
       return
     path = Path(self._file.name)
     try:
-      if not self._is_at(path):
-        raise BlockingIOError
-    except BlockingIOError as error:
+      own = self._is_at(path)
+    except BlockingIOError:
+      own = False
+    except OSError:  # the folder is gone, or cannot be read or written: saving says so
+      return
+    if not own:
       raise StorageError(
         f"{path.parent}: the folder was removed, and another run has begun there; this one ends, "
         "and what it learned is lost."
-      ) from error
-    except OSError:
-      pass  # the folder is gone, or cannot be read or written: saving says so
+      )
 
   def _is_at(self, path: Path) -> bool:
     """Whether the file at `path` is the locked one, or becomes it, because there is none."""

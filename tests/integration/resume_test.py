@@ -104,6 +104,13 @@ def test_a_finished_run_goes_on_when_asked_for_more(tmp_path, make_config, capsy
   assert train.train(config) == 0
   assert "has done its 256 steps" in capsys.readouterr().out
   assert len(jsonl.read(tmp_path / "evaluations.jsonl")) == before  # nothing is evaluated twice
+  episodes = dataclasses.replace(config.evaluation, episodes=config.evaluation.episodes + 1)
+  assert train.train(dataclasses.replace(config, evaluation=episodes)) == 0
+  rows = jsonl.read(tmp_path / "evaluations.jsonl")
+  assert [row["episodes"] for row in rows[before - 1 :]] == [
+    episodes.episodes - 1,
+    episodes.episodes,
+  ]
   assert train.train(dataclasses.replace(config, env_steps=512)) == 0
   assert "the replay starts empty" in capsys.readouterr().out
   updates = [row["updates"] for row in jsonl.read(tmp_path / "metrics.jsonl")]
